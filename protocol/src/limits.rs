@@ -1,0 +1,70 @@
+//! Every bound of the protocol, in one place.
+//!
+//! Each limit is enforced before the memory it bounds is allocated (invariant 7
+//! of the design). Sizes are bytes unless the name says otherwise. The sizes
+//! leave room for ML-DSA signatures (about 5 kB each) in notes and events.
+
+/// Largest encoded entry header.
+pub const HEADER_BYTES: usize = 1024;
+/// Largest encoded body in its full state.
+pub const BODY_BYTES: usize = 1 << 20;
+/// Largest encoded body in any state; a partial body carries a salt or digest per field.
+pub const BODY_STATE_BYTES: usize = BODY_BYTES + 96 * BODY_FIELDS;
+/// Most fields in one body.
+pub const BODY_FIELDS: usize = 4096;
+/// Longest field name.
+pub const FIELD_NAME_BYTES: usize = 128;
+/// Deepest nesting of arrays and maps in any CBOR item.
+pub const NESTING: usize = 16;
+/// Largest frame on a sync stream, without its four-byte length.
+pub const FRAME_BYTES: usize = (1 << 20) + (64 << 10);
+/// Largest gossip message.
+pub const GOSSIP_BYTES: usize = 32 << 10;
+/// Most entries carried by one gossip message.
+pub const GOSSIP_ENTRIES: usize = 16;
+/// Largest signed note (checkpoint, card, invitation).
+pub const NOTE_BYTES: usize = 128 << 10;
+/// Most signature lines in a signed note; C2SP asks for at least 16.
+pub const NOTE_SIGNATURES: usize = 32;
+/// Longest key name in a note.
+pub const KEY_NAME_BYTES: usize = 256;
+/// Most hashes in an inclusion or consistency proof: two per level of a 64-level tree.
+pub const PROOF_HASHES: usize = 128;
+/// Largest proof file.
+pub const PROOF_BYTES: usize = 4 << 20;
+/// Entries under one subtree hash, the unit of transfer and of resumption.
+pub const SUBTREE_ENTRIES: u64 = 256;
+/// Level of the node above [`SUBTREE_ENTRIES`] leaves.
+pub const SUBTREE_LEVEL: u32 = 8;
+/// Largest log a node follows, in entries; bounds the outline held while catching up (32 MiB).
+pub const LOG_ENTRIES: u64 = 1 << 28;
+/// Largest identity event with its signatures.
+pub const IDENTITY_EVENT_BYTES: usize = 64 << 10;
+/// Most events in one identity chain.
+pub const IDENTITY_EVENTS: usize = 256;
+/// Most controllers, node keys, organisation identifiers or alternative names in an event.
+pub const IDENTITY_LIST: usize = 16;
+/// Most witnesses named by an authority (design section 1).
+pub const WITNESSES: usize = 14;
+/// Longest authority name, domain or identifier, in bytes.
+pub const NAME_BYTES: usize = 256;
+/// Longest network name.
+pub const NETWORK_NAME_BYTES: usize = 32;
+/// Most authorities a node follows.
+pub const AUTHORITIES: usize = 20_000;
+/// Most peers with a session at one time.
+pub const PEERS: usize = 512;
+/// Subtrees requested and not yet stored, over all peers of one log.
+pub const SUBTREES_IN_FLIGHT: usize = 24;
+/// Bytes of entries verified or waiting and not yet stored, over all logs.
+pub const STAGED_BYTES: usize = 32 << 20;
+/// Heads or identity events in one frame of news.
+pub const NEWS_ITEMS: usize = 1024;
+/// Subtree hashes in one outline page.
+pub const OUTLINE_HASHES: usize = 16 << 10;
+/// Requests of one peer that may wait for the disk at one time.
+pub const LOADS_PER_PEER: usize = 32;
+/// Entries in one authoring command.
+pub const AUTHOR_ENTRIES: usize = 4096;
+/// Longest opaque cursor handed to a peer.
+pub const CURSOR_BYTES: usize = 64;
