@@ -1,4 +1,5 @@
 //! Formats, proofs and the replication state machine of Tallystick.
+pub mod body;
 pub mod cbor;
 pub mod id;
 pub mod limits;
