@@ -3,4 +3,5 @@ pub mod body;
 pub mod cbor;
 pub mod id;
 pub mod limits;
+pub mod record;
 pub mod time;

@@ -1,0 +1,375 @@
+//! What a record kind says about itself, so that index, lists, command line
+//! and default pages need no code of their own for it.
+//!
+//! Paths name fields: `buyer.name`, with `*` for a list position:
+//! `suppliers.*.name`. A description reads any body, partial ones too: what is
+//! withheld or malformed is simply not found. Deliberately absent: the typed
+//! documents; everything here works on [`Fields`].
+
+use std::collections::BTreeMap;
+
+use super::date::{Date, Day};
+use super::money::{Currency, decimal};
+use super::part::source_key;
+use super::{Finding, Kind, Problem};
+use crate::body::Fields;
+use crate::cbor::Reader;
+use crate::limits;
+
+/// Who a record of a kind is offered to when its author names nobody (design section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody: what a public notice or statutory register shows already.
+    Public,
+    /// A group: prices, opinions, unpublished plans.
+    Group,
+}
+
+/// How a column is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Texts, joined by a comma if the path matches several.
+    Text,
+    /// The day of a date.
+    Day,
+    /// `amount` and `currency` under the path.
+    Money,
+}
+
+/// One column of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its heading.
+    pub heading: &'static str,
+    /// Where its content stands.
+    pub path: &'static str,
+    /// How it is written.
+    pub form: Form,
+}
+
+impl Column {
+    /// What the column shows for a body; empty if the body does not say.
+    #[must_use]
+    pub fn cell(&self, fields: &Fields) -> String {
+        match self.form {
+            Form::Text => texts(fields, self.path).collect::<Vec<_>>().join(", "),
+            Form::Day => day(fields, self.path).map(|day| day.to_string()).unwrap_or_default(),
+            Form::Money => amount(fields, self.path)
+                .map(|(amount, currency)| {
+                    format!("{} {currency}", decimal(amount, currency.exponent()))
+                })
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// Where a kind keeps what every index wants to know; an empty path means nowhere.
+#[derive(Clone, Copy, Debug)]
+pub struct FacetPaths {
+    /// Its title.
+    pub title: &'static str,
+    /// Further searchable text.
+    pub text: &'static [&'static str],
+    /// CPV codes, the main one first.
+    pub cpv: &'static [&'static str],
+    /// Organisations that buy: `name` and `identifiers` stand under the path.
+    pub buyers: &'static [&'static str],
+    /// Organisations that supply.
+    pub suppliers: &'static [&'static str],
+    /// First day.
+    pub starts: &'static str,
+    /// Last day.
+    pub ends: &'static str,
+    /// Last day with all extensions.
+    pub max_extent: &'static str,
+    /// `amount` and `currency` stand under the path.
+    pub value: &'static str,
+    /// Product names.
+    pub products: &'static [&'static str],
+    /// Status or stage.
+    pub status: &'static str,
+    /// A [`Source`](super::part::Source) stands under the path.
+    pub source: &'static str,
+}
+
+/// Everything generic code needs to know about a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct KindDescription {
+    /// Its number.
+    pub kind: Kind,
+    /// Its name in commands and addresses: `contract`.
+    pub name: &'static str,
+    /// What a screen calls one record.
+    pub title: &'static str,
+    /// What a screen calls several.
+    pub plural: &'static str,
+    /// Who it is offered to.
+    pub default_audience: Audience,
+    /// Columns of its default list.
+    pub columns: &'static [Column],
+    /// Where its facets stand.
+    pub facets: FacetPaths,
+    /// Paths of all dates.
+    pub dates: &'static [&'static str],
+    /// What must be there; `a|b` asks for one of both.
+    pub mandatory: &'static [&'static str],
+    /// Paths whose value must be one of the codes.
+    pub closed: &'static [(&'static str, &'static [&'static str])],
+    /// Paths whose value should be one of the codes.
+    pub open: &'static [(&'static str, &'static [&'static str])],
+    /// Pairs of dates of which the first should not be later.
+    pub ranges: &'static [(&'static str, &'static str)],
+}
+
+/// An organisation as an index sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// Name as the body gives it; empty if withheld.
+    pub name: String,
+    /// Identifiers as `SCHEME-ID`.
+    pub ids: Vec<String>,
+}
+
+/// What an index wants to know about one body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facets {
+    /// Title; without one the name of a supplier or buyer; empty if nothing is shown.
+    pub title: String,
+    /// Further searchable text.
+    pub text: Vec<String>,
+    /// CPV codes, eight digits each, without check digit or repetition, the main one first.
+    pub cpv: Vec<String>,
+    /// Who buys.
+    pub buyers: Vec<Party>,
+    /// Who supplies.
+    pub suppliers: Vec<Party>,
+    /// First day.
+    pub starts: Option<Day>,
+    /// Last day.
+    pub ends: Option<Day>,
+    /// Last day with all extensions.
+    pub max_extent: Option<Day>,
+    /// Value in minor units.
+    pub amount: Option<(i64, Currency)>,
+    /// Product names.
+    pub products: Vec<String>,
+    /// Status or stage.
+    pub status: Option<String>,
+    /// Equal keys mean the same real-world document: see [`Source::key`](super::part::Source::key).
+    pub source_key: Option<String>,
+    /// Where people can read the original.
+    pub url: Option<String>,
+}
+
+impl KindDescription {
+    /// The facets of a body of this kind.
+    #[must_use]
+    pub fn facets(&self, fields: &Fields) -> Facets {
+        let paths = &self.facets;
+        let all = |patterns: &[&str]| -> Vec<String> {
+            patterns.iter().flat_map(|path| texts(fields, path)).map(str::to_owned).collect()
+        };
+        let under = |name: &str| text(fields, &format!("{}.{name}", paths.source));
+        let buyers = parties(fields, paths.buyers);
+        let suppliers = parties(fields, paths.suppliers);
+        let title = text(fields, paths.title)
+            .or_else(|| suppliers.iter().chain(&buyers).map(|party| party.name.as_str()).next())
+            .unwrap_or_default()
+            .to_owned();
+        Facets {
+            title,
+            text: all(paths.text),
+            cpv: cpv_codes(all(paths.cpv)),
+            buyers,
+            suppliers,
+            starts: day(fields, paths.starts),
+            ends: day(fields, paths.ends),
+            max_extent: day(fields, paths.max_extent),
+            amount: amount(fields, paths.value),
+            products: all(paths.products),
+            status: text(fields, paths.status).map(str::to_owned),
+            source_key: source_key(
+                under("system").unwrap_or_default(),
+                under("noticeId").unwrap_or_default(),
+                under("part").unwrap_or_default(),
+            ),
+            url: under("url").map(str::to_owned),
+        }
+    }
+
+    /// Everything wrong with a body of this kind, in the order of its rules.
+    /// The flag says whether a finding is a fault (true) or a warning.
+    #[must_use]
+    pub fn findings(&self, fields: &Fields) -> Vec<(bool, Finding)> {
+        let mut found = Found(Vec::new());
+        for path in self.mandatory {
+            if !path.split('|').any(|path| texts(fields, path).next().is_some()) {
+                found.fault(path, Problem::Missing);
+            }
+        }
+        for (name, value) in fields.iter() {
+            let name = name.as_str();
+            let text = Reader::new(value).text(limits::BODY_BYTES).unwrap_or_default();
+            let listed = |paths: &[&str]| paths.iter().any(|path| matches(path, name));
+            if listed(self.dates) {
+                if let Err(error) = Date::new(text).check() {
+                    found.fault(name, Problem::Date(error));
+                }
+            } else if listed(self.facets.cpv) && !is_cpv(text) {
+                found.fault(name, Problem::Cpv);
+            } else if name.rsplit('.').next() == Some("currency")
+                && !Currency::new(text).is_well_formed()
+            {
+                found.fault(name, Problem::Currency);
+            }
+            let code = |(path, codes): &(&str, &'static [&'static str])| {
+                (matches(path, name) && !codes.contains(&text)).then_some(Problem::Code(codes))
+            };
+            self.closed.iter().filter_map(code).for_each(|problem| found.fault(name, problem));
+            self.open.iter().filter_map(code).for_each(|problem| found.warn(name, problem));
+        }
+        for (first, second) in self.ranges {
+            if let (Some(a), Some(b)) = (day(fields, first), day(fields, second))
+                && a > b
+            {
+                found.warn(second, Problem::Order { first });
+            }
+        }
+        found.0
+    }
+}
+
+struct Found(Vec<(bool, Finding)>);
+
+impl Found {
+    fn fault(&mut self, path: &str, problem: Problem) {
+        self.0.push((true, Finding { path: path.to_owned(), problem }));
+    }
+
+    fn warn(&mut self, path: &str, problem: Problem) {
+        self.0.push((false, Finding { path: path.to_owned(), problem }));
+    }
+}
+
+/// Whether a text is a CPV code: eight digits, perhaps a check digit.
+#[must_use]
+pub fn is_cpv(text: &str) -> bool {
+    let digits =
+        |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
+    match text.split_once('-') {
+        Some((code, check)) => digits(code, 8) && digits(check, 1),
+        None => digits(text, 8),
+    }
+}
+
+/// The text at `path`, which has no `*`.
+#[must_use]
+pub fn text<'a>(fields: &'a Fields, path: &str) -> Option<&'a str> {
+    let bytes = fields.get(path)?;
+    Reader::new(bytes).text(limits::BODY_BYTES).ok().filter(|text| !text.is_empty())
+}
+
+/// All texts that `pattern` matches, in the order of their list positions.
+pub fn texts<'a>(fields: &'a Fields, pattern: &str) -> impl Iterator<Item = &'a str> {
+    let single = (!pattern.contains('*')).then(|| text(fields, pattern)).flatten();
+    let several = pattern.contains('*').then(|| {
+        let pattern = pattern.to_owned();
+        fields.iter().filter_map(move |(name, value)| {
+            if !matches(&pattern, name.as_str()) {
+                return None;
+            }
+            Reader::new(value).text(limits::BODY_BYTES).ok().filter(|text| !text.is_empty())
+        })
+    });
+    single.into_iter().chain(several.into_iter().flatten())
+}
+
+/// Whether the field `name` is one that `pattern` means.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    prefix(pattern, name).is_some_and(|(_, rest)| rest.is_none())
+}
+
+/// Splits `name` behind the segments that `pattern` matches; the rest is
+/// `None` if it matches all of them.
+fn prefix<'a>(pattern: &str, name: &'a str) -> Option<(&'a str, Option<&'a str>)> {
+    let mut rest = Some(name);
+    for wanted in pattern.split('.') {
+        let text = rest?;
+        let (segment, tail) = match text.split_once('.') {
+            Some((segment, tail)) => (segment, Some(tail)),
+            None => (text, None),
+        };
+        let position = wanted == "*" && !segment.is_empty();
+        if !(segment == wanted || position && segment.bytes().all(|b| b.is_ascii_digit())) {
+            return None;
+        }
+        rest = tail;
+    }
+    let len = name.len() - rest.map_or(0, |tail| tail.len() + 1);
+    name.get(..len).map(|head| (head, rest))
+}
+
+fn day(fields: &Fields, path: &str) -> Option<Day> {
+    Date::new(text(fields, path)?).day()
+}
+
+fn amount(fields: &Fields, path: &str) -> Option<(i64, Currency)> {
+    let amount = fields.value(&format!("{path}.amount"))?.into_integer().ok()?;
+    let currency = text(fields, &format!("{path}.currency"))?;
+    Some((i64::try_from(amount).ok()?, Currency::new(currency)))
+}
+
+fn cpv_codes(texts: Vec<String>) -> Vec<String> {
+    let mut codes: Vec<String> = Vec::new();
+    for mut code in texts.into_iter().filter(|text| is_cpv(text)) {
+        code.truncate(8);
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes
+}
+
+/// What one organisation's fields say; identifiers by list position.
+#[derive(Default)]
+struct PartyFields<'a> {
+    name: &'a str,
+    identifiers: BTreeMap<(usize, &'a str), (Option<&'a str>, Option<&'a str>)>,
+}
+
+fn parties(fields: &Fields, patterns: &[&str]) -> Vec<Party> {
+    let mut found: BTreeMap<(usize, &str), PartyFields<'_>> = BTreeMap::new();
+    for (name, value) in fields.iter() {
+        let name = name.as_str();
+        let Ok(text) = Reader::new(value).text(limits::BODY_BYTES) else { continue };
+        let parts = patterns.iter().find_map(|pattern| prefix(pattern, name));
+        let Some((head, Some(rest))) = parts else { continue };
+        let party = found.entry((head.len(), head)).or_default();
+        if rest == "name" {
+            party.name = text;
+        } else if let Some(("identifiers", (at, part))) =
+            rest.split_once('.').and_then(|(list, rest)| Some((list, rest.split_once('.')?)))
+        {
+            let identifier = party.identifiers.entry((at.len(), at)).or_default();
+            match part {
+                "scheme" => identifier.0 = Some(text),
+                "id" => identifier.1 = Some(text),
+                _ => {}
+            }
+        }
+    }
+    let party = |fields: PartyFields<'_>| Party {
+        name: fields.name.to_owned(),
+        ids: fields
+            .identifiers
+            .into_values()
+            .filter_map(|(scheme, id)| Some(format!("{}-{}", scheme?, id?)))
+            .collect(),
+    };
+    found
+        .into_values()
+        .map(party)
+        .filter(|party| !party.name.is_empty() || !party.ids.is_empty())
+        .collect()
+}
