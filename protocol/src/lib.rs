@@ -4,4 +4,5 @@ pub mod cbor;
 pub mod id;
 pub mod limits;
 pub mod record;
+pub mod log;
 pub mod time;
