@@ -159,7 +159,7 @@ macro_rules! kinds {
                     $(Kind::$constant => value
                         .deserialized()
                         .map(|document| Self::$name(Box::new(document)))
-                        .map_err(|error| RecordError::Document(error.to_string())),)*
+                        .map_err(RecordError::from),)*
                     _ => Err(RecordError::UnknownKind(kind)),
                 }
             }
@@ -226,6 +226,13 @@ pub enum RecordError {
     Invalid(Finding),
 }
 
+impl From<ciborium::value::Error> for RecordError {
+    fn from(error: ciborium::value::Error) -> Self {
+        let ciborium::value::Error::Custom(text) = error;
+        Self::Document(text)
+    }
+}
+
 /// One thing wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -283,8 +290,7 @@ impl Record {
     /// # Errors
     /// [`RecordError::Field`] beyond the limits of a body.
     pub fn to_fields(&self) -> Result<Fields, RecordError> {
-        let value =
-            Value::serialized(self).map_err(|error| RecordError::Document(error.to_string()))?;
+        let value = Value::serialized(self)?;
         match flatten::prune(value, 0)? {
             Some(value) => flatten::flatten(&value),
             None => Ok(Fields::new()),
@@ -316,9 +322,10 @@ impl Record {
 
     fn authored(kind: Kind, value: Value) -> Result<Self, RecordError> {
         let value = flatten::prune(value, 0)?.unwrap_or_else(|| Value::Map(Vec::new()));
+        // First, because its errors say where they are.
+        let given = flatten::flatten(&value)?;
         let record = Self::from_value(kind, &value)?;
         let known = record.to_fields()?;
-        let given = flatten::flatten(&value)?;
         match given.iter().find(|(name, _)| known.get(name.as_str()).is_none()) {
             Some((name, _)) => Err(RecordError::UnknownField { kind, path: name.to_string() }),
             None => Ok(record),
@@ -344,5 +351,279 @@ impl Record {
         let fields = self.to_fields().unwrap_or_default();
         let findings = self.description().findings(&fields);
         findings.into_iter().filter(|(fault, _)| !fault).map(|(_, finding)| finding).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::limits;
+
+    /// One document of each kind in which every part is there.
+    fn samples() -> Vec<(Kind, serde_json::Value)> {
+        let organisation = json!({
+            "name": "Ambleford Borough Council", "scale": "large", "vcse": false,
+            "withheld": "no", "identifiers": [{"scheme": "GB-LAE", "id": "AMB"}, {"scheme": "X", "id": "007"}]
+        });
+        let value = json!({"amount": 1, "amountGross": 2, "currency": "GBP", "vat": "excluded", "kind": "ceiling"});
+        let money = json!({"amount": -5, "currency": "JPY"});
+        let period = json!({
+            "startDate": "2020-01-01", "endDate": "2020-01-01", "maxExtentDate": "2020-01-01",
+            "durationInDays": 3, "endComputed": true, "noticePeriod": "P3M"
+        });
+        let source = json!({
+            "system": "s", "noticeId": "n", "part": "p", "releaseId": "r", "published": "2020-01-01",
+            "url": "u", "digest": "d"
+        });
+        let contract = json!({
+            "ocid": "o", "title": "t", "description": "d", "reference": "r", "buyer": organisation,
+            "suppliers": [organisation, {"name": "Supplier"}], "cpv": "48000000", "additionalCpv": ["72000000-5", "48000001"],
+            "mainProcurementCategory": "goods", "procurementMethod": "direct",
+            "procurementMethodDetails": "x", "value": value, "irrecoverableVat": money, "period": period,
+            "items": [{"description": "d", "quantity": "0.5", "unit": "u", "unitPrice": money,
+                "priceBasis": "per year", "product": "p", "version": "1", "cpv": "48000000"}],
+            "lots": [{"id": "1", "title": "t", "description": "d", "value": value, "period": period}],
+            "dateSigned": "2020-01-01", "status": "active", "indexation": "CPI",
+            "framework": {"isFramework": true, "title": "t", "reference": "r", "owner": "o", "endDate": "2020-01-01"},
+            "relatedProcesses": [{"relationship": "parent", "scheme": "ocid", "identifier": "i", "title": "t"}],
+            "sharing": {"permitted": true, "eligibleBuyers": ["a", "b"], "clause": "c", "fee": "f"},
+            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": "e", "source": source
+        });
+        let performance = json!({
+            "contract": "c", "title": "t", "buyer": organisation, "supplier": organisation, "period": period,
+            "kpis": [{"id": "1", "title": "t", "target": "t", "observation": "o", "rating": "approachingTarget"}],
+            "facts": "f", "opinion": "o",
+            "performanceFailures": [{"id": "1", "description": "d", "period": period, "category": "c"}],
+            "remedies": [{"description": "d", "date": "2020-01-01", "value": money}],
+            "sentToSupplier": "2020-01-01", "replyWindow": "P30D", "supplierReply": "r",
+            "reviewDate": "2020-01-01", "source": source
+        });
+        let pipeline = json!({
+            "ocid": "o", "title": "t", "description": "d", "reference": "r", "buyer": organisation,
+            "cpv": "48000000", "additionalCpv": ["72000000"], "mainProcurementCategory": "services",
+            "procurementMethodDetails": "p", "value": value, "noticeDate": "2020-01-01",
+            "tenderEndDate": "2020-01-01", "awardDate": "2020-01-01", "period": period, "stage": "planned",
+            "status": "s", "replaces": "r", "collaboration": {"wanted": true, "kinds": ["joint procurement"]},
+            "lastConfirmed": "2020-01-01", "department": "d", "source": source
+        });
+        vec![
+            (Kind::CONTRACT, contract),
+            (Kind::PERFORMANCE, performance),
+            (Kind::PIPELINE, pipeline),
+        ]
+    }
+
+    fn sample(kind: Kind) -> Record {
+        let (_, json) = samples().into_iter().find(|(known, _)| *known == kind).unwrap();
+        Record::from_json(kind, json).unwrap()
+    }
+
+    #[test]
+    fn documents_of_every_kind_round_trip_through_fields_and_json() {
+        for (kind, json) in samples() {
+            let record = Record::from_json(kind, json.clone()).unwrap();
+            assert_eq!(record.kind(), kind);
+            record.validate().unwrap();
+            assert_eq!(record.warnings(), []);
+            let fields = record.to_fields().unwrap();
+            assert_eq!(Record::from_fields(kind, &fields).unwrap(), record);
+            assert_eq!(serde_json::to_value(&record).unwrap(), json);
+            assert_eq!(record.source_key().as_deref(), Some("s|n|p"));
+            assert_eq!(kind.description().unwrap().facets(&fields).source_key, record.source_key());
+        }
+    }
+
+    #[test]
+    fn every_date_of_every_kind_is_known_to_its_description() {
+        for (kind, _) in samples() {
+            let description = kind.description().unwrap();
+            let fields = sample(kind).to_fields().unwrap();
+            let mut seen = 0;
+            for (name, _) in fields.iter() {
+                let is_date = fields.text(name.as_str()).as_deref() == Some("2020-01-01");
+                let known =
+                    description.dates.iter().any(|path| description::matches(path, name.as_str()));
+                assert_eq!(known, is_date, "{kind}: {name}");
+                seen += usize::from(known);
+            }
+            assert_eq!(seen, description.dates.len(), "{kind} lists a date it does not have");
+        }
+    }
+
+    #[test]
+    fn every_path_of_every_description_exists() {
+        for (kind, _) in samples() {
+            let description = kind.description().unwrap();
+            let fields = sample(kind).to_fields().unwrap();
+            let exists = |path: &str| {
+                path.is_empty()
+                    || fields.iter().any(|(name, _)| {
+                        description::matches(path, name.as_str())
+                            || description::matches(&format!("{path}.amount"), name.as_str())
+                            || description::matches(&format!("{path}.name"), name.as_str())
+                            || description::matches(&format!("{path}.system"), name.as_str())
+                    })
+            };
+            let paths = &description.facets;
+            let lists = [paths.text, paths.cpv, paths.buyers, paths.suppliers, paths.products];
+            let single = [
+                paths.title,
+                paths.starts,
+                paths.ends,
+                paths.max_extent,
+                paths.value,
+                paths.status,
+                paths.source,
+            ];
+            let columns = description.columns.iter().map(|column| column.path);
+            let coded = description.closed.iter().chain(description.open).map(|(path, _)| *path);
+            let ordered = description.ranges.iter().flat_map(|(a, b)| [*a, *b]);
+            let mandatory = description.mandatory.iter().flat_map(|path| path.split('|'));
+            let all = lists.into_iter().flatten().copied().chain(single).chain(columns);
+            for path in all.chain(coded).chain(ordered).chain(mandatory) {
+                assert!(exists(path), "{kind}: {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_registry_has_each_number_and_name_once() {
+        let kinds: Vec<Kind> = registry().iter().map(|description| description.kind).collect();
+        assert!(kinds.is_sorted_by(|a, b| a < b));
+        for description in registry() {
+            assert!(description.kind.is_record());
+            assert_eq!(Kind::from_name(description.name), Some(description.kind));
+        }
+        assert_eq!(Kind::from_name("identity"), None);
+        assert_eq!(Kind::new(63).description().map(|known| known.name), None);
+        assert!(!Kind::IDENTITY.is_record() && !Kind::FIRST_CONTROL.is_record());
+    }
+
+    #[test]
+    fn authors_are_told_what_is_wrong() {
+        let cases = [
+            (json!({}), "title: missing"),
+            (json!({"title": ""}), "title: missing"),
+            (json!({"title": "t", "titel": "x"}), "titel: a contract has no such field"),
+            (
+                json!({"title": "t", "lots": [{"prize": 1}]}),
+                "lots.0.prize: a contract has no such field",
+            ),
+            (json!({"title": "t", "dateSigned": "31/03/2017"}), "dateSigned: not a date like"),
+            (json!({"title": "t", "period": {"endDate": "2105-01-01"}}), "period.endDate: a year"),
+            (
+                json!({"title": "t", "value": {"amount": 1, "currency": "pounds"}}),
+                "value.currency: not",
+            ),
+            (json!({"title": "t", "cpv": "4800"}), "cpv: not a CPV code"),
+            (json!({"title": 5}), "invalid type: integer `5`, expected str"),
+            (json!({"title": "t", "value": {"amount": 1.5}}), "value.amount: not a text, a whole"),
+        ];
+        for (json, want) in cases {
+            let result = Record::from_json(Kind::CONTRACT, json.clone())
+                .map_err(|error| error.to_string())
+                .and_then(|record| record.validate().map_err(|error| error.to_string()));
+            let error = result.unwrap_err();
+            assert!(error.contains(want), "{json}: {error}");
+        }
+        let rated = json!({"supplier": {"name": "s"}, "kpis": [{"rating": "splendid"}]});
+        let record = Record::from_json(Kind::PERFORMANCE, rated).unwrap();
+        assert!(
+            record.validate().unwrap_err().to_string().contains("kpis.0.rating: not one of good")
+        );
+        let nobody = Record::from(Performance::default()).validate().unwrap_err();
+        assert_eq!(nobody.to_string(), "contract or supplier.name: missing");
+        assert_eq!(
+            Record::from_json(Kind::new(9), json!({})).unwrap_err().to_string(),
+            "kind 9 is not known to this version"
+        );
+    }
+
+    #[test]
+    fn dates_in_the_wrong_order_are_a_warning_only() {
+        let json = json!({
+            "title": "t", "procurementMethod": "raffle",
+            "period": {"startDate": "2026-04-01T00:00:00+01:00", "endDate": "2026-03-31"}
+        });
+        let record = Record::from_json(Kind::CONTRACT, json).unwrap();
+        record.validate().unwrap();
+        let warnings: Vec<String> = record.warnings().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            [
+                "procurementMethod: not one of open, selective, limited, direct",
+                "period.endDate: earlier than period.startDate"
+            ]
+        );
+    }
+
+    #[test]
+    fn fields_of_a_later_version_do_not_hide_the_rest() {
+        let mut fields = sample(Kind::CONTRACT).to_fields().unwrap();
+        fields.insert("carbon.tonnes", &Value::from(7)).unwrap();
+        assert_eq!(Record::from_fields(Kind::CONTRACT, &fields).unwrap(), sample(Kind::CONTRACT));
+        fields.insert("title.short", &Value::from("x")).unwrap();
+        assert_eq!(Record::from_fields(Kind::CONTRACT, &fields), Err(RecordError::Shape));
+    }
+
+    #[test]
+    fn a_far_list_position_costs_no_memory() {
+        let mut fields = Fields::new();
+        fields.insert("suppliers.4294967295.name", &Value::from("last")).unwrap();
+        fields.insert("suppliers.7.name", &Value::from("first")).unwrap();
+        let Record::Contract(contract) = Record::from_fields(Kind::CONTRACT, &fields).unwrap()
+        else {
+            panic!("another kind");
+        };
+        let names: Vec<&str> = contract.suppliers.iter().map(|party| party.name.as_str()).collect();
+        assert_eq!(names, ["first", "last"]);
+    }
+
+    #[test]
+    fn a_document_with_too_many_parts_is_refused() {
+        let contract = Contract {
+            title: "t".into(),
+            additional_cpv: vec!["48000000".into(); limits::BODY_FIELDS],
+            ..Contract::default()
+        };
+        let result = Record::from(contract).to_fields();
+        assert_eq!(result, Err(RecordError::Field(FieldError::TooMany)));
+        let deep = (0..100).fold(json!("x"), |inner, _| json!([inner]));
+        assert!(Record::from_json(Kind::CONTRACT, json!({"title": deep})).is_err());
+    }
+
+    proptest! {
+        /// Any choice of parts with any content: one flat form, read back as it was.
+        #[test]
+        fn arbitrary_documents_have_one_flat_form(
+            which in 0..3usize,
+            picks in prop::collection::vec((any::<prop::sample::Index>(), ".{0,12}", any::<i64>()), 0..40),
+            shift in 0..3u32,
+        ) {
+            let (kind, _) = samples()[which].clone();
+            let full = sample(kind).to_fields().unwrap();
+            let names: Vec<String> = full.iter().map(|(name, _)| name.to_string()).collect();
+            let mut fields = Fields::new();
+            for (index, text, number) in picks {
+                let name = &names[index.index(names.len())];
+                let value = match full.value(name).unwrap() {
+                    Value::Text(_) => Value::from(text),
+                    Value::Bool(_) => Value::from(number % 2 == 0),
+                    _ => Value::from(number),
+                };
+                let moved = name.replace(".0.", &format!(".{shift}."));
+                fields.insert(&moved, &value).unwrap();
+            }
+            let record = Record::from_fields(kind, &fields).unwrap();
+            let flat = record.to_fields().unwrap();
+            let again = Record::from_fields(kind, &flat).unwrap();
+            prop_assert_eq!(again.to_fields().unwrap(), flat.clone());
+            for (name, value) in flat.iter() {
+                prop_assert!(fields.iter().any(|(_, given)| given == value), "{} is new", name);
+            }
+        }
     }
 }

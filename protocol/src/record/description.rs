@@ -335,7 +335,13 @@ fn cpv_codes(texts: Vec<String>) -> Vec<String> {
 #[derive(Default)]
 struct PartyFields<'a> {
     name: &'a str,
-    identifiers: BTreeMap<(usize, &'a str), (Option<&'a str>, Option<&'a str>)>,
+    identifiers: BTreeMap<(usize, &'a str), IdentifierFields<'a>>,
+}
+
+#[derive(Default)]
+struct IdentifierFields<'a> {
+    scheme: Option<&'a str>,
+    id: Option<&'a str>,
 }
 
 fn parties(fields: &Fields, patterns: &[&str]) -> Vec<Party> {
@@ -353,8 +359,8 @@ fn parties(fields: &Fields, patterns: &[&str]) -> Vec<Party> {
         {
             let identifier = party.identifiers.entry((at.len(), at)).or_default();
             match part {
-                "scheme" => identifier.0 = Some(text),
-                "id" => identifier.1 = Some(text),
+                "scheme" => identifier.scheme = Some(text),
+                "id" => identifier.id = Some(text),
                 _ => {}
             }
         }
@@ -364,7 +370,7 @@ fn parties(fields: &Fields, patterns: &[&str]) -> Vec<Party> {
         ids: fields
             .identifiers
             .into_values()
-            .filter_map(|(scheme, id)| Some(format!("{}-{}", scheme?, id?)))
+            .filter_map(|part| Some(format!("{}-{}", part.scheme?, part.id?)))
             .collect(),
     };
     found
@@ -372,4 +378,101 @@ fn parties(fields: &Fields, patterns: &[&str]) -> Vec<Party> {
         .map(party)
         .filter(|party| !party.name.is_empty() || !party.ids.is_empty())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ciborium::Value;
+
+    use super::super::{Record, contract, part};
+    use super::*;
+
+    fn sample() -> Fields {
+        let contract = contract::Contract {
+            title: "Housing management system".into(),
+            buyer: Some(
+                part::Organisation::named("Ambleford Borough Council")
+                    .with_identifier("GB-LAE", "AMB"),
+            ),
+            suppliers: (0..12)
+                .map(|n| part::Organisation::named(format!("Supplier {n}")))
+                .collect(),
+            cpv: Some("48000000-8".into()),
+            additional_cpv: vec!["48000000".into(), "72000000".into(), "broken".into()],
+            value: Some(super::super::money::Value::new(123_450, "GBP")),
+            period: Some(part::Period {
+                start_date: Some(Date::new("2026-04-01")),
+                end_date: Some(Date::new("2027-03-31T23:59:59+01:00")),
+                ..part::Period::default()
+            }),
+            source: Some(part::Source {
+                system: Some("contracts-finder".into()),
+                notice_id: Some("n".into()),
+                ..part::Source::default()
+            }),
+            ..contract::Contract::default()
+        };
+        Record::from(contract).to_fields().unwrap()
+    }
+
+    #[test]
+    fn facets_are_found_by_path() {
+        let facets = contract::DESCRIPTION.facets(&sample());
+        assert_eq!(facets.title, "Housing management system");
+        assert_eq!(facets.cpv, ["48000000", "72000000"]);
+        assert_eq!(facets.buyers[0].ids, ["GB-LAE-AMB"]);
+        assert_eq!(facets.suppliers.len(), 12);
+        assert_eq!(facets.suppliers[11].name, "Supplier 11", "ten comes after nine");
+        assert_eq!(facets.ends.map(|day| day.to_string()).as_deref(), Some("2027-03-31"));
+        assert_eq!(facets.amount, Some((123_450, Currency::gbp())));
+        assert_eq!(facets.source_key.as_deref(), Some("contracts-finder|n|"));
+    }
+
+    #[test]
+    fn a_partial_body_has_the_facets_it_shows() {
+        let full = sample();
+        let mut shown = Fields::new();
+        for (name, _) in full.iter().filter(|(name, _)| {
+            !["title", "value.amount", "suppliers.3.name"].contains(&name.as_str())
+        }) {
+            shown.insert(name.as_str(), &full.value(name.as_str()).unwrap()).unwrap();
+        }
+        let facets = contract::DESCRIPTION.facets(&shown);
+        assert_eq!(facets.amount, None);
+        assert_eq!(facets.suppliers.len(), 11);
+        assert_eq!(facets.title, "Supplier 0");
+        assert_eq!(contract::DESCRIPTION.facets(&Fields::new()), Facets::default());
+    }
+
+    #[test]
+    fn columns_are_written_by_their_form() {
+        let fields = sample();
+        let cell = |heading: &str| {
+            let columns = contract::DESCRIPTION.columns;
+            columns.iter().find(|column| column.heading == heading).unwrap().cell(&fields)
+        };
+        assert_eq!(cell("Value"), "1234.50 GBP");
+        assert_eq!(cell("Ends"), "2027-03-31");
+        assert!(cell("Suppliers").starts_with("Supplier 0, Supplier 1, "));
+        assert_eq!(cell("Status"), "");
+    }
+
+    #[test]
+    fn values_of_another_type_are_not_found() {
+        let mut fields = Fields::new();
+        fields.insert("title", &Value::from(5)).unwrap();
+        fields.insert("period.endDate", &Value::from("31/03/2017")).unwrap();
+        fields.insert("suppliers.x.name", &Value::from("no list position")).unwrap();
+        assert_eq!(contract::DESCRIPTION.facets(&fields), Facets::default());
+    }
+
+    #[test]
+    fn patterns_match_whole_segments() {
+        assert!(matches("items.*.cpv", "items.10.cpv"));
+        assert!(!matches("items.*.cpv", "items.x.cpv"));
+        assert!(!matches("items.*.cpv", "items.1.cpv.2"));
+        assert!(!matches("items.*.cpv", "items..cpv"));
+        assert!(!matches("title", "titles"));
+        assert!(!matches("", "title"));
+    }
 }
