@@ -1,8 +1,11 @@
 //! Formats, proofs and the replication state machine of Tallystick.
 pub mod body;
 pub mod cbor;
+pub mod checkpoint;
 pub mod id;
+pub mod key;
 pub mod limits;
-pub mod record;
 pub mod log;
+pub mod note;
+pub mod record;
 pub mod time;
