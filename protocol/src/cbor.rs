@@ -223,6 +223,18 @@ impl<'a> Reader<'a> {
         bounded(len, limit)
     }
 
+    /// Reads a truth value.
+    ///
+    /// # Errors
+    /// [`CborError::Unexpected`] for another type.
+    pub fn bool(&mut self) -> Result<bool, CborError> {
+        match self.head()? {
+            (Major::Simple, FALSE) => Ok(false),
+            (Major::Simple, TRUE) => Ok(true),
+            _ => Err(CborError::Unexpected),
+        }
+    }
+
     /// Reads null if it comes next and says whether it did.
     ///
     /// # Errors

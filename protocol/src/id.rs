@@ -114,6 +114,9 @@ id_type!(
     /// A private sharing group; random.
     GroupId, 32, "group id");
 id_type!(
+    /// A node of the network: the Ed25519 key of its libp2p identity.
+    NodeId, 32, "node id");
+id_type!(
     /// A node of an RFC 6962 tree: SHA-256 of a leaf or of two children.
     Hash, 32, "hash");
 id_type!(

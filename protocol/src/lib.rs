@@ -2,10 +2,13 @@
 pub mod body;
 pub mod cbor;
 pub mod checkpoint;
+pub mod entry;
 pub mod id;
+pub mod identity;
 pub mod key;
 pub mod limits;
 pub mod log;
 pub mod note;
 pub mod record;
+pub mod sync;
 pub mod time;

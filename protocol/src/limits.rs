@@ -34,6 +34,8 @@ pub const PROOF_HASHES: usize = 128;
 pub const PROOF_BYTES: usize = 4 << 20;
 /// Entries under one subtree hash, the unit of transfer and of resumption.
 pub const SUBTREE_ENTRIES: u64 = 256;
+/// Most entries in one frame: those of one subtree.
+pub const FRAME_ENTRIES: usize = 256;
 /// Level of the node above [`SUBTREE_ENTRIES`] leaves.
 pub const SUBTREE_LEVEL: u32 = 8;
 /// Largest log a node follows, in entries; bounds the outline held while catching up (32 MiB).

@@ -1,0 +1,593 @@
+//! Replication as a state machine: no I/O, no clock, no randomness.
+//!
+//! ```text
+//!            Input                                   Output
+//! Connected ──┐                                ┌── Send, Disconnect
+//! Received  ──┤   session   who, since when    ├── Append, Load, Store…
+//! Heard     ──┼─► gossip    live announcements ├─► Broadcast, Verdict
+//! Author    ──┤   exchange  catch-up           ├── Authored, AuthorRefused
+//! Appended… ──┘   authoring our own log        └── Notify
+//!                     └──── ledger ────┘
+//! ```
+//!
+//! Drive it so: [`Machine::handle`] one input, then [`Machine::poll`] until
+//! `None`, and send [`Input::Tick`] when [`Machine::deadline`] has passed.
+//! Before taking a frame off a stream ask [`Machine::accepts`]; while it says
+//! no, leave the frame where it is, and the transport slows the peer down.
+//!
+//! **Invariants:** `handle` cannot fail or block; the same inputs give the same
+//! outputs; nothing is acknowledged, announced or served before storage has
+//! confirmed it; every queue is bounded by [`crate::limits`]. Deliberately
+//! absent: groups, witnesses and evidence files, which come with their own parts.
+
+mod authoring;
+mod effect;
+mod exchange;
+mod gossip;
+mod ledger;
+mod session;
+pub mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use self::authoring::Authoring;
+pub use self::effect::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
+use self::exchange::Exchanges;
+use self::ledger::Ledger;
+use self::session::Sessions;
+use self::wire::Message;
+use crate::checkpoint::VerifiedCheckpoint;
+use crate::entry::Entry;
+use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
+use crate::identity::Identity;
+use crate::key::SecretKey;
+use crate::time::Timestamp;
+
+/// Names one effect; its completion names it again.
+pub type Ticket = u64;
+
+/// Who runs the machine and by what rules.
+#[derive(Debug)]
+pub struct Config {
+    /// The network; nothing of another is accepted.
+    pub network: NetworkName,
+    /// Our authority.
+    pub authority: AuthorityId,
+    /// The key that signs our checkpoints.
+    pub log_key: SecretKey,
+    /// Generation of our log that is open.
+    pub generation: u32,
+    /// Random number of this run.
+    pub run: [u8; 16],
+    /// Partners that must have said what they know of our log before we sign.
+    pub own_head_answers: usize,
+}
+
+/// Everything that can happen.
+#[derive(Debug)]
+pub enum Input {
+    /// A stream with an authenticated peer is open, in both directions.
+    Connected(NodeId),
+    /// The stream is gone.
+    Disconnected(NodeId),
+    /// A frame came from a peer.
+    Received(NodeId, Vec<u8>),
+    /// A gossip message came; `peer` passed it on, `handle` names it in the verdict.
+    Heard {
+        /// The driver's name for the message.
+        handle: u64,
+        /// Who passed it on.
+        peer: NodeId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// The user wants entries in our public log.
+    Author {
+        /// The driver's name for the command.
+        command: u64,
+        /// Entries, consistent in themselves.
+        entries: Vec<Entry>,
+    },
+    /// An identity chain from outside the network (a partner's card).
+    Introduce(Vec<Vec<u8>>),
+    /// An append is durable.
+    Appended(Ticket),
+    /// An append failed; nothing of it may be relied upon.
+    StoreFailed(Ticket),
+    /// A load has finished.
+    Loaded(Ticket, Loaded),
+    /// The deadline has passed.
+    Tick,
+}
+
+/// Everything the driver must do.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a frame.
+    Send(NodeId, Vec<u8>),
+    /// End the connection.
+    Disconnect {
+        /// With whom.
+        peer: NodeId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Make durable, in the order of the outputs, then say `Appended`.
+    Append(Ticket, Append),
+    /// Keep an identity chain; before any later append is durable.
+    StoreIdentity(StoredIdentity),
+    /// Keep how far an authority's news were read.
+    StoreCursor {
+        /// Whose news.
+        authority: AuthorityId,
+        /// Opaque; replaces the one before.
+        cursor: Vec<u8>,
+    },
+    /// Read, then say `Loaded`.
+    Load(Ticket, Load),
+    /// Gossip to everybody.
+    Broadcast(Vec<u8>),
+    /// What to do with a gossip message.
+    Verdict {
+        /// The driver's name for the message.
+        handle: u64,
+        /// Pass on, blame, or neither.
+        verdict: Verdict,
+    },
+    /// Entries of an `Author` command are durable.
+    Authored {
+        /// The driver's name for the command.
+        command: u64,
+        /// The log.
+        log: LogId,
+        /// Index of the first.
+        start: u64,
+        /// How many.
+        count: usize,
+        /// Whether a checkpoint covers them yet.
+        signed: bool,
+    },
+    /// An `Author` command changed nothing.
+    AuthorRefused {
+        /// The driver's name for the command.
+        command: u64,
+        /// Why.
+        refusal: AuthorRefusal,
+    },
+    /// Something to log, count or show.
+    Notify(Notice),
+}
+
+/// Gossipsub's three answers to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Valid and new: pass it on.
+    Accept,
+    /// Whoever sent it is wrong: do not pass it on, and count it against them.
+    Reject,
+    /// Not of use here: do not pass it on.
+    Ignore,
+}
+
+/// Why something that came in was not taken. Counted, and shown by status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Bytes that are not a message.
+    MalformedFrame,
+    /// Messages in an order that cannot be.
+    Protocol,
+    /// No answer in time.
+    Silent,
+    /// More peers than the limit.
+    TooManyPeers,
+    /// Of another network.
+    WrongNetwork,
+    /// The peer's node key is not one of the authority it named.
+    WrongIdentity,
+    /// An identity chain that does not verify.
+    BadIdentity,
+    /// A head that is no checkpoint of a public log.
+    MalformedHead,
+    /// A head by a key that is not the author's.
+    WrongKey,
+    /// A head whose signature is wrong.
+    BadSignature,
+    /// A head by an author whose identity is not known.
+    UnknownAuthor,
+    /// A log over the limit.
+    TooLarge,
+    /// An outline that does not lead to the signed root.
+    BadOutline,
+    /// A log that is not shown to continue ours: a fork, or a bad proof.
+    Inconsistent,
+    /// Two signed heads of one size: the author equivocated.
+    Fork,
+    /// Entries that are not those signed, or bodies that are not those committed to.
+    BadEntries,
+    /// A body its holder would not give.
+    AbsentBody,
+}
+
+impl Refusal {
+    /// A stable name for metrics and JSON.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::MalformedFrame => "malformed-frame",
+            Self::Protocol => "protocol",
+            Self::Silent => "silent",
+            Self::TooManyPeers => "too-many-peers",
+            Self::WrongNetwork => "wrong-network",
+            Self::WrongIdentity => "wrong-identity",
+            Self::BadIdentity => "bad-identity",
+            Self::MalformedHead => "malformed-head",
+            Self::WrongKey => "wrong-key",
+            Self::BadSignature => "bad-signature",
+            Self::UnknownAuthor => "unknown-author",
+            Self::TooLarge => "too-large",
+            Self::BadOutline => "bad-outline",
+            Self::Inconsistent => "inconsistent",
+            Self::Fork => "fork",
+            Self::BadEntries => "bad-entries",
+            Self::AbsentBody => "absent-body",
+        }
+    }
+
+    /// Whether the peer that sent it broke the protocol, rather than passed on
+    /// what somebody else did wrong.
+    #[must_use]
+    pub const fn is_peers_fault(self) -> bool {
+        !matches!(self, Self::UnknownAuthor | Self::Inconsistent | Self::Fork | Self::AbsentBody)
+    }
+}
+
+/// Why entries were not authored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorRefusal {
+    /// No entries, or more than one command may have.
+    #[error("a batch needs between 1 and {} entries", crate::limits::AUTHOR_ENTRIES)]
+    BatchSize,
+    /// The log is as long as logs may be.
+    #[error("the log is full")]
+    LogFull,
+    /// A partner holds later entries of our own, which come first.
+    #[error(
+        "a partner holds later entries of this authority, up to {size}; they are being fetched"
+    )]
+    FetchingOwn {
+        /// Size of our log as the partner knows it.
+        size: u64,
+    },
+    /// Two histories of our log exist.
+    #[error("two histories of this authority's log exist; nothing more can be signed")]
+    TwoHistories,
+    /// The disk failed.
+    #[error("the entries could not be stored")]
+    Storage,
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A log has more durable entries than before, or a newer head.
+    LogAdvanced {
+        /// The log.
+        log: LogId,
+        /// Entries before.
+        from: u64,
+        /// Entries now.
+        to: u64,
+    },
+    /// A new authority is known.
+    IdentityAccepted {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// Something was not taken.
+    Refused {
+        /// Who sent it.
+        peer: Option<NodeId>,
+        /// Which log it concerned.
+        log: Option<LogId>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A peer did not answer a request in time.
+    Stalled {
+        /// Which.
+        peer: NodeId,
+        /// The log it concerned.
+        log: LogId,
+    },
+    /// Storage could not read what a peer asked for.
+    ReadFailed {
+        /// Who asked.
+        peer: NodeId,
+    },
+    /// A partner holds later entries of our own log; they are fetched first.
+    OwnLogBehind {
+        /// The size to reach.
+        size: u64,
+    },
+    /// Our own later entries are back.
+    OwnLogRecovered {
+        /// The size reached.
+        size: u64,
+    },
+    /// Two histories of our own log exist: nothing is signed any more.
+    OwnLogForked,
+}
+
+/// Outputs that wait to be polled.
+#[derive(Debug, Default)]
+struct Outbox {
+    outputs: VecDeque<Output>,
+    last_ticket: Ticket,
+}
+
+impl Outbox {
+    fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        self.last_ticket
+    }
+
+    fn send(&mut self, peer: NodeId, message: &Message) {
+        self.push(Output::Send(peer, message.encode()));
+    }
+
+    fn refused(&mut self, peer: Option<NodeId>, log: Option<LogId>, refusal: Refusal) {
+        self.push(Output::Notify(Notice::Refused { peer, log, refusal }));
+    }
+
+    fn refuse_peer(&mut self, peer: NodeId, refusal: Refusal) {
+        self.refused(Some(peer), None, refusal);
+        self.push(Output::Disconnect { peer, refusal });
+    }
+}
+
+/// What a step of any part may use.
+struct Context<'a> {
+    now: Timestamp,
+    ledger: &'a mut Ledger,
+    out: &'a mut Outbox,
+}
+
+/// State of one log, for showing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The log.
+    pub log: LogId,
+    /// Durable entries.
+    pub size: u64,
+    /// Entries under the newest signed head.
+    pub signed: u64,
+    /// Root of that head.
+    pub root: Option<Hash>,
+    /// Whether its author signed two histories.
+    pub disputed: bool,
+    /// The size some partner has, if it is more.
+    pub behind: Option<u64>,
+}
+
+/// State of one session, for showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// The node.
+    pub node: NodeId,
+    /// The authority it works for, if known.
+    pub authority: Option<AuthorityId>,
+    /// Whether it has greeted us.
+    pub greeted: bool,
+}
+
+/// The machine. See the module's description.
+#[derive(Debug)]
+pub struct Machine {
+    authority: AuthorityId,
+    run: [u8; 16],
+    ledger: Ledger,
+    sessions: Sessions,
+    exchanges: Exchanges,
+    authoring: Authoring,
+    out: Outbox,
+}
+
+impl Machine {
+    /// A machine over what storage has. Logs that do not verify are left out and
+    /// returned; they can be fetched again.
+    #[must_use]
+    pub fn new(config: Config, stored: Stored) -> (Self, Vec<LogId>) {
+        let (ledger, damaged) = Ledger::open(config.network, &stored);
+        let log = LogId::public(config.authority, config.generation);
+        let machine = Self {
+            authority: config.authority,
+            run: config.run,
+            ledger,
+            sessions: Sessions::new(stored.cursors),
+            exchanges: Exchanges::default(),
+            authoring: Authoring::new(log, config.log_key, config.own_head_answers),
+            out: Outbox::default(),
+        };
+        (machine, damaged)
+    }
+
+    /// Takes one input. Drain [`Machine::poll`] before the next.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let mut cx = Context { now, ledger, out };
+        match input {
+            Input::Connected(peer) => {
+                sessions.connected(&mut cx, peer, self.authority, self.run);
+            }
+            Input::Disconnected(peer) => {
+                sessions.disconnected(&peer);
+                exchanges.disconnected(&mut cx, peer);
+            }
+            Input::Received(peer, frame) => self.received(now, peer, &frame),
+            Input::Heard { handle, peer, bytes } => {
+                let own = authoring.log();
+                let (verdict, next) = gossip::heard(&mut cx, exchanges, &own, peer, &bytes);
+                if next == gossip::Next::AskNews {
+                    sessions.ask_news(&mut cx, peer);
+                }
+                cx.out.push(Output::Verdict { handle, verdict });
+            }
+            Input::Author { command, entries } => authoring.author(&mut cx, command, entries),
+            Input::Introduce(events) => {
+                if cx.ledger.accept_identity(events, cx.out).is_err() {
+                    cx.out.refused(None, None, Refusal::BadIdentity);
+                }
+            }
+            Input::Appended(ticket) => {
+                if let Some(done) = cx.ledger.appended(ticket, cx.out) {
+                    authoring.appended(&mut cx, ticket, done.head.as_ref());
+                    exchanges.appended(&mut cx, ticket);
+                    exchanges.settle(done.log, cx.ledger);
+                    authoring.resume(&mut cx);
+                }
+            }
+            Input::StoreFailed(ticket) => {
+                if let Some(log) = cx.ledger.store_failed(ticket) {
+                    exchanges.store_failed(&log);
+                    if log == authoring.log() {
+                        authoring.store_failed(&mut cx);
+                    }
+                }
+            }
+            Input::Loaded(ticket, loaded) => sessions.loaded(&mut cx, ticket, loaded),
+            Input::Tick => {
+                exchanges.tick(&mut cx);
+                sessions.tick(&mut cx, exchanges);
+            }
+        }
+    }
+
+    /// The next thing to do; `None` when there is nothing more.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.outputs.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let deadlines = [self.sessions.deadline(), self.exchanges.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Whether a frame of `peer` may be taken off its stream now.
+    #[must_use]
+    pub fn accepts(&self, peer: &NodeId) -> bool {
+        self.exchanges.accepts(peer, &self.ledger)
+    }
+
+    fn received(&mut self, now: Timestamp, peer: NodeId, frame: &[u8]) {
+        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let mut cx = Context { now, ledger, out };
+        if !sessions.is_open(&peer) {
+            return;
+        }
+        let message = match Message::decode(frame) {
+            Ok(Some(message)) => message,
+            Ok(None) => return,
+            Err(_) => return cx.out.refuse_peer(peer, Refusal::MalformedFrame),
+        };
+        match message {
+            Message::Hello(hello) => sessions.hello(&mut cx, peer, &hello),
+            Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
+            Message::News(news) => {
+                let (heads, own) = sessions.news(&mut cx, peer, news);
+                let own = Sessions::verify_heads(&mut cx, peer, &own);
+                authoring.claimed(&mut cx, exchanges, peer, own);
+                for (log, head) in Sessions::verify_heads(&mut cx, peer, &heads) {
+                    self.head_seen(now, peer, log, head);
+                }
+            }
+            Message::WantOutline { id, log, from, size } => {
+                sessions.want_outline(&mut cx, peer, id, (log, from, size));
+            }
+            Message::OutlinePage(page) => exchanges.outline_page(&mut cx, peer, &page),
+            Message::WantEntries { id, log, start, end } => {
+                sessions.want_entries(&mut cx, peer, id, (log, start, end));
+            }
+            Message::Entries { id, headers, bodies } => {
+                exchanges.entries(&mut cx, peer, id, headers, bodies);
+            }
+            Message::Refused { id } => exchanges.refused(&mut cx, peer, id),
+        }
+    }
+
+    /// A verified head of somebody's log: pursue it, unless its author equivocated.
+    fn head_seen(&mut self, now: Timestamp, peer: NodeId, log: LogId, head: VerifiedCheckpoint) {
+        let Self { ledger, exchanges, authoring, out, .. } = self;
+        let mut cx = Context { now, ledger, out };
+        if log == authoring.log() {
+            return;
+        }
+        if cx.ledger.contradicts(&log, head.checkpoint()) {
+            cx.out.refused(Some(peer), Some(log), Refusal::Fork);
+        }
+        if !cx.ledger.log(&log).is_some_and(|slot| slot.disputed) {
+            exchanges.announced(&mut cx, peer, log, head);
+        }
+    }
+
+    /// Our own log.
+    #[must_use]
+    pub const fn own_log(&self) -> LogId {
+        self.authoring.log()
+    }
+
+    /// Why nothing can be signed now, if so.
+    #[must_use]
+    pub fn author_obstacle(&self) -> Option<AuthorRefusal> {
+        self.authoring.obstacle()
+    }
+
+    /// All logs.
+    #[must_use]
+    pub fn logs(&self) -> Vec<LogStatus> {
+        let behind: BTreeMap<_, _> = self.exchanges.behind().collect();
+        let status = self.ledger.logs().map(|(log, slot)| LogStatus {
+            log: *log,
+            size: slot.stored.size(),
+            signed: slot.head_size(),
+            root: slot.head.as_ref().map(|head| head.checkpoint().root()),
+            disputed: slot.disputed,
+            behind: behind.get(log).copied(),
+        });
+        status.collect()
+    }
+
+    /// The newest durable signed head of a log.
+    #[must_use]
+    pub fn head(&self, log: &LogId) -> Option<&VerifiedCheckpoint> {
+        self.ledger.log(log).and_then(|slot| slot.head.as_ref())
+    }
+
+    /// The identity of an authority, if its chain is known.
+    #[must_use]
+    pub fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
+        self.ledger.identity(authority)
+    }
+
+    /// All authorities whose chains are known.
+    pub fn authorities(&self) -> impl Iterator<Item = &Identity> {
+        self.ledger.identities()
+    }
+
+    /// All sessions.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let peers = self.sessions.peers();
+        peers
+            .map(|(node, authority, greeted)| PeerStatus { node: *node, authority, greeted })
+            .collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! Our own log: one history, whatever happens to this node.
+//!
+//! Entries are journalled and signed only while nobody has shown us a head of
+//! our own that is newer than what we hold. Partners tell us what they know of
+//! our log with every news; a claim counts only with our own signature on it,
+//! so a liar can at most stay silent.
+//!
+//! | partners show | we |
+//! |---|---|
+//! | nothing newer | author and sign, once enough have answered |
+//! | a later head | fetch it back before anything new is signed |
+//! | another root at the size of our head | stop; only a recovery by the controllers helps |
+//!
+//! A later head that is not shown to continue what we hold keeps signing
+//! suspended but stops nothing for good: the proof may be bad, and another
+//! partner may bring the right one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ledger::Slot;
+use super::{AuthorRefusal, Context, Exchanges, Notice, Output, Refusal, Ticket, gossip};
+use crate::checkpoint::{self, VerifiedCheckpoint};
+use crate::entry::Entry;
+use crate::id::{LogId, NodeId};
+use crate::key::SecretKey;
+use crate::limits;
+
+/// Header and body bytes of entries to be announced once they are stored.
+type Announced = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+#[derive(Debug)]
+pub(super) struct Authoring {
+    log: LogId,
+    key: SecretKey,
+    /// Partners that must have answered before anything is signed.
+    required: usize,
+    answered: BTreeSet<NodeId>,
+    /// A later head of ours that a partner showed.
+    later: Option<u64>,
+    /// Two histories exist: nothing is signed any more.
+    stopped: bool,
+    appends: BTreeMap<Ticket, Appending>,
+}
+
+/// Own entries on their way to storage.
+#[derive(Debug)]
+struct Appending {
+    /// The driver's name for the command, if entries came by one.
+    command: Option<(u64, u64, usize)>,
+    announced: Announced,
+}
+
+impl Authoring {
+    pub(super) const fn new(log: LogId, key: SecretKey, required: usize) -> Self {
+        Self {
+            log,
+            key,
+            required,
+            answered: BTreeSet::new(),
+            later: None,
+            stopped: false,
+            appends: BTreeMap::new(),
+        }
+    }
+
+    pub(super) const fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// Why nothing can be signed now, if so.
+    pub(super) fn obstacle(&self) -> Option<AuthorRefusal> {
+        match (self.stopped, self.later) {
+            (true, _) => Some(AuthorRefusal::TwoHistories),
+            (false, Some(size)) => Some(AuthorRefusal::FetchingOwn { size }),
+            (false, None) => None,
+        }
+    }
+
+    fn may_sign(&self) -> bool {
+        self.obstacle().is_none() && self.answered.len() >= self.required
+    }
+
+    /// Entries by the user: appended, and signed if that is allowed now.
+    pub(super) fn author(&mut self, cx: &mut Context<'_>, command: u64, entries: Vec<Entry>) {
+        let refusal = match self.obstacle() {
+            None if entries.is_empty() || entries.len() > limits::AUTHOR_ENTRIES => {
+                Some(AuthorRefusal::BatchSize)
+            }
+            None if cx.ledger.staged_size(&self.log) + entries.len() as u64
+                > limits::LOG_ENTRIES =>
+            {
+                Some(AuthorRefusal::LogFull)
+            }
+            obstacle => obstacle,
+        };
+        if let Some(refusal) = refusal {
+            cx.out.push(Output::AuthorRefused { command, refusal });
+            return;
+        }
+        let start = cx.ledger.staged_size(&self.log);
+        let few = entries.len() <= limits::GOSSIP_ENTRIES;
+        let small = entries.iter().map(Entry::size).sum::<usize>() <= limits::GOSSIP_BYTES;
+        let announced = if few && small {
+            entries.iter().map(|entry| entry.clone().into_bytes()).collect()
+        } else {
+            Vec::new()
+        };
+        let count = entries.len();
+        self.append(cx, entries, Appending { command: Some((command, start, count)), announced });
+    }
+
+    fn append(&mut self, cx: &mut Context<'_>, entries: Vec<Entry>, appending: Appending) {
+        let mut tree = cx.ledger.staged(&self.log);
+        entries.iter().for_each(|entry| tree.push(entry.leaf()));
+        let head = cx.ledger.checkpoint(&self.log, &tree).filter(|_| self.may_sign());
+        let head = head.and_then(|head| checkpoint::sign(&head, &self.key).ok());
+        let ticket = cx.ledger.append(self.log, entries, head, cx.out);
+        self.appends.insert(ticket, appending);
+    }
+
+    /// Storage confirmed: now, and only now, it is acknowledged and announced.
+    pub(super) fn appended(
+        &mut self,
+        cx: &mut Context<'_>,
+        ticket: Ticket,
+        head: Option<&VerifiedCheckpoint>,
+    ) {
+        let Some(done) = self.appends.remove(&ticket) else { return };
+        if let Some((command, start, count)) = done.command {
+            let signed = head.is_some();
+            cx.out.push(Output::Authored { command, log: self.log, start, count, signed });
+        }
+        if let Some(head) = head {
+            gossip::announce(cx, head, done.announced);
+        }
+    }
+
+    pub(super) fn store_failed(&mut self, cx: &mut Context<'_>) {
+        for appending in core::mem::take(&mut self.appends).into_values() {
+            if let Some((command, ..)) = appending.command {
+                let refusal = AuthorRefusal::Storage;
+                cx.out.push(Output::AuthorRefused { command, refusal });
+            }
+        }
+    }
+
+    /// A partner said what it knows of our logs; an empty list is an answer too.
+    pub(super) fn claimed(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchanges: &mut Exchanges,
+        peer: NodeId,
+        heads: Vec<(LogId, VerifiedCheckpoint)>,
+    ) {
+        let own = self.log;
+        for (log, head) in heads.into_iter().filter(|(log, _)| *log == own) {
+            let size = head.checkpoint().size();
+            if cx.ledger.contradicts(&log, head.checkpoint()) {
+                self.stop(cx, peer);
+            } else if size > cx.ledger.log(&log).map_or(0, Slot::head_size) && !self.stopped {
+                if self.later.is_none() {
+                    cx.out.push(Output::Notify(Notice::OwnLogBehind { size }));
+                }
+                self.later = Some(self.later.map_or(size, |later| later.max(size)));
+                exchanges.announced(cx, peer, log, head);
+            }
+        }
+        self.answered.insert(peer);
+        self.resume(cx);
+    }
+
+    fn stop(&mut self, cx: &mut Context<'_>, peer: NodeId) {
+        cx.out.refused(Some(peer), Some(self.log), Refusal::Fork);
+        if !self.stopped {
+            self.stopped = true;
+            cx.out.push(Output::Notify(Notice::OwnLogForked));
+        }
+    }
+
+    /// Goes on once our own later entries have come back, and signs what waits for it.
+    pub(super) fn resume(&mut self, cx: &mut Context<'_>) {
+        let slot = cx.ledger.log(&self.log);
+        let (head, staged) = slot.map_or((0, 0), |slot| (slot.head_size(), slot.staged.size()));
+        if self.later.is_some_and(|later| head >= later) {
+            self.later = None;
+            cx.out.push(Output::Notify(Notice::OwnLogRecovered { size: head }));
+        }
+        let unsigned = staged > head && self.appends.is_empty();
+        if unsigned && self.may_sign() {
+            self.append(cx, Vec::new(), Appending { command: None, announced: Vec::new() });
+        }
+    }
+}

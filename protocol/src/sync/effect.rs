@@ -1,0 +1,121 @@
+//! What the machine asks of storage, and what storage gives back.
+//!
+//! Storage is an effect like sending: the machine emits an [`Append`] and goes
+//! on; nothing is acknowledged, announced or served before `Appended` comes
+//! back. So a slow, failing or crashing disk can be simulated.
+
+use crate::checkpoint::VerifiedCheckpoint;
+use crate::entry::Entry;
+use crate::id::{AuthorityId, LogId};
+use crate::log::{Frontier, Outline};
+
+/// Entries that belong to a log, to be stored behind the ones it has.
+///
+/// **Invariant:** the entries were checked against a signed root, or are our
+/// own; `frontier` is the tree over everything up to and including them.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The log.
+    pub log: LogId,
+    /// Index of the first entry.
+    pub start: u64,
+    /// The entries; may be none when only the head changes.
+    pub entries: Vec<Entry>,
+    /// The tree after the entries.
+    pub frontier: Frontier,
+    /// The newest signed head that the tree covers; `None` leaves it as it is.
+    pub head: Option<VerifiedCheckpoint>,
+    /// Change counter of this change.
+    pub changed: u64,
+}
+
+/// A log as storage knows it at start.
+#[derive(Clone, Debug)]
+pub struct StoredLog {
+    /// The log.
+    pub log: LogId,
+    /// The tree over all stored entries.
+    pub frontier: Frontier,
+    /// The newest signed head, as the bytes of its note.
+    pub head: Option<Vec<u8>>,
+    /// Change counter of its newest change.
+    pub changed: u64,
+    /// Entries whose body is absent.
+    pub absent: u64,
+}
+
+/// An identity chain as storage knows it at start.
+#[derive(Clone, Debug)]
+pub struct StoredIdentity {
+    /// Whose it is.
+    pub authority: AuthorityId,
+    /// Its signed events.
+    pub events: Vec<Vec<u8>>,
+    /// Change counter of its newest change.
+    pub changed: u64,
+}
+
+/// Everything storage knows at start.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// Random name of this store, 16 bytes; a new one when it is made anew.
+    pub incarnation: [u8; 16],
+    /// All logs.
+    pub logs: Vec<StoredLog>,
+    /// All identity chains.
+    pub identities: Vec<StoredIdentity>,
+    /// Where reading of each partner's news stopped.
+    pub cursors: Vec<(AuthorityId, Vec<u8>)>,
+}
+
+/// Something to be read from storage for a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// What lets a peer that has `from` entries check the rest, up to `size`.
+    Outline {
+        /// The log.
+        log: LogId,
+        /// Entries the peer has.
+        from: u64,
+        /// Size of the checkpoint it checks against.
+        size: u64,
+    },
+    /// All headers in `start..end`, and bodies from `start` on while they fit into `bytes`.
+    Entries {
+        /// The log.
+        log: LogId,
+        /// First entry.
+        start: u64,
+        /// One past the last entry.
+        end: u64,
+        /// Room for bodies.
+        bytes: usize,
+    },
+    /// Bodies from `start` on, at least one, while they fit into `bytes`.
+    Bodies {
+        /// The log.
+        log: LogId,
+        /// First entry.
+        start: u64,
+        /// One past the last entry.
+        end: u64,
+        /// Room for bodies.
+        bytes: usize,
+    },
+}
+
+/// The answer to a [`Load`].
+#[derive(Clone, Debug)]
+pub enum Loaded {
+    /// To [`Load::Outline`].
+    Outline(Outline),
+    /// To [`Load::Entries`] (`headers` complete) and [`Load::Bodies`] (`headers` empty).
+    Entries {
+        /// Headers as stored.
+        headers: Vec<Vec<u8>>,
+        /// Bodies as stored; `None` where the body is absent.
+        bodies: Vec<Option<Vec<u8>>>,
+    },
+    /// Storage does not have it, or failed to read it.
+    Unavailable,
+}

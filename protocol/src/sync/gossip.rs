@@ -1,0 +1,115 @@
+//! Live announcements: a signed head and, if they are few, the newest entries.
+//!
+//! Gossip is at-most-once by nature, and correctness never rests on it: what it
+//! loses, the next news brings. The driver's gossipsub only carries bytes; this
+//! module says what to make of them. The verdict decides whether others get the
+//! message too: accept what checks out and is new, reject what proves that its
+//! sender is wrong, ignore the rest.
+
+use super::ledger::{HeadError, Slot};
+use super::wire::Announcement;
+use super::{Context, Exchanges, Output, Refusal, Verdict};
+use crate::checkpoint::VerifiedCheckpoint;
+use crate::entry::{Entry, UnverifiedEntry};
+use crate::id::{LogId, NodeId};
+use crate::log::Frontier;
+
+/// What to do about an announcement besides the verdict.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Nothing.
+    Done,
+    /// The author is not known: ask whoever passed it on for news.
+    AskNews,
+}
+
+/// Judges an announcement passed on by `peer`.
+pub(super) fn heard(
+    cx: &mut Context<'_>,
+    exchanges: &mut Exchanges,
+    own: &LogId,
+    peer: NodeId,
+    bytes: &[u8],
+) -> (Verdict, Next) {
+    let Ok(announcement) = Announcement::decode(bytes) else {
+        cx.out.refused(Some(peer), None, Refusal::MalformedFrame);
+        return (Verdict::Reject, Next::Done);
+    };
+    let (log, head) = match cx.ledger.verify_head(&announcement.head) {
+        Ok(verified) => verified,
+        Err(HeadError::Unknown) => return (Verdict::Ignore, Next::AskNews),
+        Err(HeadError::Refused(refusal)) => {
+            cx.out.refused(Some(peer), None, refusal);
+            return (Verdict::Reject, Next::Done);
+        }
+    };
+    if log == *own {
+        // Our own words come back to us; claims of later heads are for the session to compare.
+        return (Verdict::Ignore, Next::Done);
+    }
+    if cx.ledger.contradicts(&log, head.checkpoint()) {
+        cx.out.refused(Some(peer), Some(log), Refusal::Fork);
+        return (Verdict::Ignore, Next::Done);
+    }
+    let disputed = cx.ledger.log(&log).is_some_and(|slot| slot.disputed);
+    let covered = cx.ledger.log(&log).map_or(0, Slot::head_size);
+    if disputed || head.checkpoint().size() <= covered {
+        return (Verdict::Ignore, Next::Done);
+    }
+    let staged = cx.ledger.staged(&log);
+    if exchanges.pursues(&log) || !continues(&announcement, &head, &staged) {
+        exchanges.announced(cx, peer, log, head);
+        // Others who are further along may still want to hear that the head moved.
+        let verdict =
+            if announcement.entries.is_empty() { Verdict::Accept } else { Verdict::Ignore };
+        return (verdict, Next::Done);
+    }
+    match check(announcement, &head, staged) {
+        Ok(entries) => {
+            cx.ledger.append(log, entries, Some(head), cx.out);
+            (Verdict::Accept, Next::Done)
+        }
+        Err(refusal) => {
+            cx.out.refused(Some(peer), Some(log), refusal);
+            (Verdict::Reject, Next::Done)
+        }
+    }
+}
+
+/// Whether the entries reach from what is staged up to the head.
+fn continues(announcement: &Announcement, head: &VerifiedCheckpoint, staged: &Frontier) -> bool {
+    let count = announcement.entries.len() as u64;
+    count > 0
+        && announcement.start <= staged.size()
+        && announcement.start.checked_add(count) == Some(head.checkpoint().size())
+        && staged.size() < head.checkpoint().size()
+}
+
+/// Checks the entries behind `staged` against the signed root.
+fn check(
+    announcement: Announcement,
+    head: &VerifiedCheckpoint,
+    mut staged: Frontier,
+) -> Result<Vec<Entry>, Refusal> {
+    let known = usize::try_from(staged.size() - announcement.start).unwrap_or(usize::MAX);
+    let mut entries = Vec::new();
+    for (header, body) in announcement.entries.into_iter().skip(known) {
+        let body = body.ok_or(Refusal::AbsentBody)?;
+        let entry = UnverifiedEntry::new(header, Some(body)).check();
+        let entry = entry.map_err(|_| Refusal::BadEntries)?;
+        staged.push(entry.leaf());
+        entries.push(entry);
+    }
+    if staged.root() == head.checkpoint().root() { Ok(entries) } else { Err(Refusal::Inconsistent) }
+}
+
+/// Announces a new head of our own; `entries` are those it added.
+pub(super) fn announce(
+    cx: &mut Context<'_>,
+    head: &VerifiedCheckpoint,
+    entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+) {
+    let start = head.checkpoint().size() - entries.len() as u64;
+    let announcement = Announcement { head: head.to_bytes(), start, entries };
+    cx.out.push(Output::Broadcast(announcement.encode()));
+}

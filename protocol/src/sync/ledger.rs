@@ -1,0 +1,360 @@
+//! What the node knows: identities, logs and the order in which they changed.
+//!
+//! Two frontiers per log: `staged` covers what was handed to storage, `stored`
+//! what storage has confirmed. Peers are served and told from `stored` only;
+//! work continues on `staged`.
+//!
+//! **Invariants:** every head was verified under the log key of an accepted
+//! identity; `head.size <= stored.size <= staged.size`; each log and identity
+//! has exactly one place in the order of changes, which only moves forward.
+
+use std::collections::BTreeMap;
+
+use super::effect::{Append, Stored, StoredIdentity, StoredLog};
+use super::{Notice, Outbox, Output, Refusal, Ticket};
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
+};
+use crate::entry::Entry;
+use crate::id::{AuthorityId, LogId, NetworkName, NodeId};
+use crate::identity::{Identity, IdentityError, UnverifiedChain};
+use crate::limits;
+use crate::log::Frontier;
+
+/// One log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slot {
+    pub(super) staged: Frontier,
+    pub(super) stored: Frontier,
+    pub(super) head: Option<VerifiedCheckpoint>,
+    /// A second signed head of equal size and another root: the author equivocated.
+    pub(super) disputed: bool,
+    changed: u64,
+}
+
+impl Slot {
+    pub(super) fn head_size(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.checkpoint().size())
+    }
+}
+
+/// An append that storage has not confirmed.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) log: LogId,
+    frontier: Frontier,
+    pub(super) head: Option<VerifiedCheckpoint>,
+    changed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Log(LogId),
+    Identity(AuthorityId),
+}
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    network: NetworkName,
+    incarnation: [u8; 16],
+    logs: BTreeMap<LogId, Slot>,
+    identities: BTreeMap<AuthorityId, (Identity, u64)>,
+    nodes: BTreeMap<NodeId, AuthorityId>,
+    changes: BTreeMap<u64, Change>,
+    next_change: u64,
+    appends: BTreeMap<Ticket, Staged>,
+}
+
+/// Why a signed head was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadError {
+    /// Its author is not known here (yet): nobody's fault.
+    Unknown,
+    /// It breaks a rule; whoever made or sent it is wrong.
+    Refused(Refusal),
+}
+
+/// Where reading of our news stopped, as handed to peers: incarnation and change counter.
+pub(super) fn write_cursor(incarnation: &[u8; 16], counter: u64) -> Vec<u8> {
+    [incarnation.as_slice(), &counter.to_be_bytes()].concat()
+}
+
+impl Ledger {
+    /// Takes over what storage has, verifying chains and heads once more.
+    ///
+    /// What does not verify is left out and named in the second result; it can
+    /// be fetched again.
+    pub(super) fn open(network: NetworkName, stored: &Stored) -> (Self, Vec<LogId>) {
+        let mut ledger = Self {
+            network,
+            incarnation: stored.incarnation,
+            logs: BTreeMap::new(),
+            identities: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            next_change: 1,
+            appends: BTreeMap::new(),
+        };
+        for known in &stored.identities {
+            let chain = UnverifiedChain::new(known.events.clone());
+            if let Ok(identity) = chain.verify(&ledger.network) {
+                ledger.insert_identity(identity, known.changed);
+            }
+        }
+        let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
+        let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
+        (ledger, damaged)
+    }
+
+    fn open_log(&mut self, stored: &StoredLog) -> bool {
+        let head = match &stored.head {
+            None => None,
+            Some(note) => match self.verify_head(note) {
+                Ok((log, head)) if log == stored.log => Some(head),
+                _ => return false,
+            },
+        };
+        let covered = head.as_ref().map_or(0, |head| head.checkpoint().size());
+        let agrees = |head: &Checkpoint| {
+            head.size() != stored.frontier.size() || head.root() == stored.frontier.root()
+        };
+        if covered > stored.frontier.size()
+            || !head.as_ref().is_none_or(|head| agrees(head.checkpoint()))
+        {
+            return false;
+        }
+        let slot = Slot {
+            staged: stored.frontier.clone(),
+            stored: stored.frontier.clone(),
+            head,
+            disputed: false,
+            changed: stored.changed,
+        };
+        self.logs.insert(stored.log, slot);
+        self.record_change(stored.changed, Change::Log(stored.log));
+        true
+    }
+
+    pub(super) const fn network(&self) -> &NetworkName {
+        &self.network
+    }
+
+    pub(super) fn logs(&self) -> impl Iterator<Item = (&LogId, &Slot)> {
+        self.logs.iter()
+    }
+
+    pub(super) fn log(&self, log: &LogId) -> Option<&Slot> {
+        self.logs.get(log)
+    }
+
+    pub(super) fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
+        self.identities.get(authority).map(|(identity, _)| identity)
+    }
+
+    pub(super) fn authority_of(&self, node: &NodeId) -> Option<AuthorityId> {
+        self.nodes.get(node).copied()
+    }
+
+    pub(super) fn staged(&self, log: &LogId) -> Frontier {
+        self.logs.get(log).map(|slot| slot.staged.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn staged_size(&self, log: &LogId) -> u64 {
+        self.logs.get(log).map_or(0, |slot| slot.staged.size())
+    }
+
+    /// Verifies a chain and keeps it; the same chain again changes nothing.
+    pub(super) fn accept_identity(
+        &mut self,
+        events: Vec<Vec<u8>>,
+        out: &mut Outbox,
+    ) -> Result<AuthorityId, IdentityError> {
+        let identity = UnverifiedChain::new(events).verify(&self.network)?;
+        let authority = identity.authority();
+        if self.identities.contains_key(&authority) {
+            return Ok(authority);
+        }
+        if self.identities.len() >= limits::AUTHORITIES {
+            return Err(IdentityError::Size);
+        }
+        let changed = self.take_change();
+        let events = identity.events().to_vec();
+        out.push(Output::StoreIdentity(StoredIdentity { authority, events, changed }));
+        out.push(Output::Notify(Notice::IdentityAccepted { authority }));
+        self.insert_identity(identity, changed);
+        Ok(authority)
+    }
+
+    fn insert_identity(&mut self, identity: Identity, changed: u64) {
+        let authority = identity.authority();
+        for key in identity.node_keys() {
+            if let Ok(node) = NodeId::try_from(key.as_bytes()) {
+                self.nodes.entry(node).or_insert(authority);
+            }
+        }
+        self.identities.insert(authority, (identity, changed));
+        self.record_change(changed, Change::Identity(authority));
+    }
+
+    /// Verifies a signed head under the log key of its author.
+    pub(super) fn verify_head(
+        &self,
+        note: &[u8],
+    ) -> Result<(LogId, VerifiedCheckpoint), HeadError> {
+        let refused = |refusal| Err(HeadError::Refused(refusal));
+        let Ok(head) = UnverifiedCheckpoint::parse(note) else {
+            return refused(Refusal::MalformedHead);
+        };
+        let Some((network, authority, generation)) = head.claimed_origin().public_log() else {
+            return refused(Refusal::MalformedHead);
+        };
+        let log = LogId::public(authority, generation);
+        if network != self.network {
+            return refused(Refusal::WrongNetwork);
+        }
+        let Some(identity) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
+        if log.generation != identity.generation() {
+            return Err(HeadError::Unknown);
+        }
+        if head.claimed_size() > limits::LOG_ENTRIES {
+            return refused(Refusal::TooLarge);
+        }
+        match head.verify(identity.log_key()) {
+            Ok(head) => Ok((log, head)),
+            Err(CheckpointError::NotSigned) => refused(Refusal::WrongKey),
+            Err(_) => refused(Refusal::BadSignature),
+        }
+    }
+
+    /// Compares a verified head with ours. `true` if it is the other half of a
+    /// fork: equal size, different root. The log is disputed from then on.
+    pub(super) fn contradicts(&mut self, log: &LogId, head: &Checkpoint) -> bool {
+        let Some(slot) = self.logs.get_mut(log) else { return false };
+        let ours = slot.head.as_ref().map(VerifiedCheckpoint::checkpoint);
+        let fork =
+            ours.is_some_and(|ours| ours.size() == head.size() && ours.root() != head.root());
+        slot.disputed |= fork;
+        fork
+    }
+
+    /// What a checkpoint of `tree` by the author of the public log says.
+    pub(super) fn checkpoint(&self, log: &LogId, tree: &Frontier) -> Option<Checkpoint> {
+        let origin = Origin::public(&self.network, &log.authority, log.generation);
+        Checkpoint::new(origin, tree.size(), tree.root()).ok()
+    }
+
+    /// Hands verified entries to storage. `entries` must follow the staged ones.
+    pub(super) fn append(
+        &mut self,
+        log: LogId,
+        entries: Vec<Entry>,
+        head: Option<VerifiedCheckpoint>,
+        out: &mut Outbox,
+    ) -> Ticket {
+        let changed = self.take_change();
+        let slot = self.logs.entry(log).or_default();
+        let start = slot.staged.size();
+        entries.iter().for_each(|entry| slot.staged.push(entry.leaf()));
+        let frontier = slot.staged.clone();
+        let ticket = out.ticket();
+        // Entries go to storage once; only what is needed when it returns is kept here.
+        let staged = Staged { log, frontier: frontier.clone(), head: head.clone(), changed };
+        self.appends.insert(ticket, staged);
+        out.push(Output::Append(ticket, Append { log, start, entries, frontier, head, changed }));
+        ticket
+    }
+
+    /// Storage confirmed an append: it can be served and told now.
+    pub(super) fn appended(&mut self, ticket: Ticket, out: &mut Outbox) -> Option<Staged> {
+        let append = self.appends.remove(&ticket)?;
+        let slot = self.logs.entry(append.log).or_default();
+        let from = slot.stored.size();
+        slot.stored = append.frontier.clone();
+        if let Some(head) = &append.head {
+            slot.head = Some(head.clone());
+        }
+        let old = core::mem::replace(&mut slot.changed, append.changed);
+        self.changes.remove(&old);
+        self.record_change(append.changed, Change::Log(append.log));
+        let to = append.frontier.size();
+        out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
+        Some(append)
+    }
+
+    /// Storage failed: forget what was staged behind the stored part of the log.
+    pub(super) fn store_failed(&mut self, ticket: Ticket) -> Option<LogId> {
+        let log = self.appends.remove(&ticket)?.log;
+        self.appends.retain(|_, append| append.log != log);
+        if let Some(slot) = self.logs.get_mut(&log) {
+            slot.staged = slot.stored.clone();
+        }
+        Some(log)
+    }
+
+    /// Change counter up to which `cursor` has read; zero if it is of another incarnation.
+    pub(super) fn read_cursor(&self, cursor: Option<&[u8]>) -> u64 {
+        cursor
+            .and_then(|cursor| cursor.split_first_chunk::<16>())
+            .filter(|(incarnation, _)| **incarnation == self.incarnation)
+            .and_then(|(_, counter)| counter.try_into().ok())
+            .map_or(0, u64::from_be_bytes)
+    }
+
+    /// Changes after `since`, oldest first, as many as fit into a frame:
+    /// identity chains, heads, the cursor behind them, and whether there is more.
+    pub(super) fn news(&self, since: u64, asker: Option<AuthorityId>) -> super::wire::News {
+        const ROOM: usize = limits::FRAME_BYTES / 2;
+        let mut news = super::wire::News::default();
+        let (mut read, mut bytes, mut items) = (since, 0, 0);
+        for (counter, change) in self.changes.range(since.saturating_add(1)..) {
+            if bytes > ROOM || items >= limits::NEWS_ITEMS {
+                news.more = true;
+                break;
+            }
+            items += 1;
+            read = *counter;
+            match change {
+                Change::Identity(authority) => {
+                    if let Some(identity) = self.identity(authority) {
+                        bytes += identity.events().iter().map(Vec::len).sum::<usize>();
+                        news.identities.push(identity.events().to_vec());
+                    }
+                }
+                Change::Log(log) if Some(log.authority) == asker => {}
+                Change::Log(log) => {
+                    if let Some(head) = self.logs.get(log).and_then(|slot| slot.head.as_ref()) {
+                        let note = head.to_bytes();
+                        bytes += note.len();
+                        news.heads.push(note);
+                    }
+                }
+            }
+        }
+        news.cursor = write_cursor(&self.incarnation, read);
+        news.own = asker.map(|asker| self.heads_of(&asker)).unwrap_or_default();
+        news
+    }
+
+    fn heads_of(&self, authority: &AuthorityId) -> Vec<Vec<u8>> {
+        let first = LogId::public(*authority, 0);
+        let logs = self.logs.range(first..).take_while(|(log, _)| log.authority == *authority);
+        let heads = logs.filter_map(|(_, slot)| slot.head.as_ref());
+        heads.map(VerifiedCheckpoint::to_bytes).take(limits::NEWS_ITEMS).collect()
+    }
+
+    fn take_change(&mut self) -> u64 {
+        let change = self.next_change;
+        self.next_change += 1;
+        change
+    }
+
+    fn record_change(&mut self, counter: u64, change: Change) {
+        self.next_change = self.next_change.max(counter.saturating_add(1));
+        self.changes.insert(counter, change);
+    }
+
+    /// All authorities whose chains are known.
+    pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.identities.values().map(|(identity, _)| identity)
+    }
+}

@@ -1,0 +1,332 @@
+//! Sessions: who is connected, who they say they are, and how far each side
+//! has read the other's news.
+//!
+//! Each side greets with the cursor at which it stopped reading, and answers
+//! the other's greeting with what changed since: nothing new costs one round
+//! trip. A cursor is remembered across restarts only once everything it covers
+//! has been fetched, so an interruption never hides a change.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use super::effect::{Load, Loaded};
+use super::ledger::HeadError;
+use super::wire::{Hello, Message, News, OutlinePage, RequestId};
+use super::{Context, Exchanges, Notice, Output, Refusal, Ticket};
+use crate::id::{AuthorityId, Hash, LogId, NodeId};
+use crate::limits;
+use crate::time::Timestamp;
+
+/// How often a connected partner is asked for news, in case gossip lost some.
+const POLL: Duration = Duration::from_secs(15);
+/// How long an answer to such a question may take.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// Room for bodies in a frame beside the headers of a whole subtree.
+const BODY_ROOM: usize =
+    limits::FRAME_BYTES - limits::FRAME_ENTRIES * (limits::HEADER_BYTES + 16) - 1024;
+
+/// One connected peer.
+#[derive(Debug)]
+struct Session {
+    /// Known from its node key, or from its greeting until then.
+    authority: Option<AuthorityId>,
+    greeted: bool,
+    run: [u8; 16],
+    /// Where reading its news stopped.
+    seen: Option<Vec<u8>>,
+    /// The last cursor before which everything has been fetched.
+    safe: Option<Vec<u8>>,
+    awaiting: bool,
+    next_step: Timestamp,
+    loads: usize,
+}
+
+/// What a load from storage is for.
+#[derive(Debug)]
+struct Serving {
+    peer: NodeId,
+    request: RequestId,
+    /// For entries: the log and the range whose bodies are not sent yet.
+    rest: Option<(LogId, u64, u64)>,
+}
+
+/// All connected peers.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    open: BTreeMap<NodeId, Session>,
+    serving: BTreeMap<Ticket, Serving>,
+    /// Persisted cursors by authority.
+    cursors: BTreeMap<AuthorityId, Vec<u8>>,
+}
+
+impl Sessions {
+    pub(super) fn new(cursors: Vec<(AuthorityId, Vec<u8>)>) -> Self {
+        Self { cursors: cursors.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Connected peers with the authority they work for, if it is known.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (&NodeId, Option<AuthorityId>, bool)> {
+        self.open.iter().map(|(node, session)| (node, session.authority, session.greeted))
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: NodeId,
+        own: AuthorityId,
+        run: [u8; 16],
+    ) {
+        if self.open.len() >= limits::PEERS {
+            cx.out.refuse_peer(peer, Refusal::TooManyPeers);
+            return;
+        }
+        let authority = cx.ledger.authority_of(&peer);
+        let safe = authority.and_then(|authority| self.cursors.get(&authority)).cloned();
+        let hello = Hello {
+            network: cx.ledger.network().clone(),
+            authority: own,
+            run,
+            cursor: safe.clone(),
+        };
+        let session = Session {
+            authority,
+            greeted: false,
+            run: [0; 16],
+            seen: safe.clone(),
+            safe,
+            awaiting: true,
+            next_step: cx.now.after(PATIENCE),
+            loads: 0,
+        };
+        self.open.insert(peer, session);
+        cx.out.send(peer, &Message::Hello(hello));
+    }
+
+    pub(super) fn disconnected(&mut self, peer: &NodeId) {
+        self.open.remove(peer);
+        self.serving.retain(|_, serving| serving.peer != *peer);
+    }
+
+    pub(super) fn is_open(&self, peer: &NodeId) -> bool {
+        self.open.contains_key(peer)
+    }
+
+    /// A greeting: answered with the news since the cursor it names.
+    pub(super) fn hello(&mut self, cx: &mut Context<'_>, peer: NodeId, hello: &Hello) {
+        let Some(session) = self.open.get_mut(&peer) else { return };
+        if hello.network != *cx.ledger.network() {
+            return cx.out.refuse_peer(peer, Refusal::WrongNetwork);
+        }
+        let known = cx.ledger.authority_of(&peer);
+        if session.greeted || known.is_some_and(|known| known != hello.authority) {
+            return cx.out.refuse_peer(peer, Refusal::WrongIdentity);
+        }
+        session.greeted = true;
+        session.run = hello.run;
+        session.authority = Some(hello.authority);
+        let since = cx.ledger.read_cursor(hello.cursor.as_deref());
+        let news = cx.ledger.news(since, Some(hello.authority));
+        cx.out.send(peer, &Message::News(news));
+    }
+
+    pub(super) fn since(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
+        let Some(session) = self.open.get(&peer).filter(|session| session.greeted) else {
+            return cx.out.refuse_peer(peer, Refusal::Protocol);
+        };
+        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), session.authority);
+        cx.out.send(peer, &Message::News(news));
+    }
+
+    /// News: chains are verified and kept, heads verified and returned for
+    /// pursuit. The second list holds heads of the receiver's own logs.
+    pub(super) fn news(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: NodeId,
+        news: News,
+    ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let nothing = (Vec::new(), Vec::new());
+        let Some(session) = self.open.get_mut(&peer) else { return nothing };
+        if !session.awaiting {
+            cx.out.refuse_peer(peer, Refusal::Protocol);
+            return nothing;
+        }
+        for events in news.identities {
+            use crate::identity::IdentityError::{Size, Unsupported};
+            match cx.ledger.accept_identity(events, cx.out) {
+                Ok(_) | Err(Unsupported | Size) => {}
+                Err(_) => {
+                    cx.out.refuse_peer(peer, Refusal::BadIdentity);
+                    return nothing;
+                }
+            }
+        }
+        let known = cx.ledger.authority_of(&peer);
+        if session.greeted && known.is_some() && known != session.authority {
+            cx.out.refuse_peer(peer, Refusal::WrongIdentity);
+            return nothing;
+        }
+        session.seen = Some(news.cursor);
+        session.awaiting = news.more;
+        session.next_step = cx.now.after(if news.more { PATIENCE } else { POLL });
+        if news.more {
+            cx.out.send(peer, &Message::Since { cursor: session.seen.clone() });
+        }
+        (news.heads, news.own)
+    }
+
+    /// Asks for news at once, because a head by an unknown author was heard.
+    pub(super) fn ask_news(&mut self, cx: &mut Context<'_>, peer: NodeId) {
+        let Some(session) = self.open.get_mut(&peer) else { return };
+        if session.greeted && !session.awaiting {
+            session.awaiting = true;
+            session.next_step = cx.now.after(PATIENCE);
+            cx.out.send(peer, &Message::Since { cursor: session.seen.clone() });
+        }
+    }
+
+    /// Polls whose time has come, and disconnects peers that do not answer.
+    pub(super) fn tick(&mut self, cx: &mut Context<'_>, exchanges: &mut Exchanges) {
+        let due: Vec<_> = self
+            .open
+            .iter()
+            .filter(|(_, s)| s.next_step <= cx.now)
+            .map(|(peer, _)| *peer)
+            .collect();
+        for peer in due {
+            let Some(session) = self.open.get_mut(&peer) else { continue };
+            if session.awaiting {
+                session.next_step = cx.now.after(PATIENCE);
+                cx.out.refuse_peer(peer, Refusal::Silent);
+                continue;
+            }
+            if exchanges.take_abandoned(&peer) {
+                // Something it told us was not fetched: hear it all again.
+                session.seen = session.safe.clone();
+            } else if !exchanges.depends_on(&peer) && session.safe != session.seen {
+                session.safe.clone_from(&session.seen);
+                if let (Some(authority), Some(cursor)) = (session.authority, &session.safe) {
+                    self.cursors.insert(authority, cursor.clone());
+                    cx.out.push(Output::StoreCursor { authority, cursor: cursor.clone() });
+                }
+            }
+            self.ask_news(cx, peer);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.open.values().map(|session| session.next_step).min()
+    }
+
+    pub(super) fn want_outline(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: NodeId,
+        id: RequestId,
+        (log, from, size): (LogId, u64, u64),
+    ) {
+        let stored = cx.ledger.log(&log).map_or(0, |slot| slot.stored.size());
+        if from <= size && size <= stored {
+            self.load(
+                cx,
+                Serving { peer, request: id, rest: None },
+                Load::Outline { log, from, size },
+            );
+        } else {
+            cx.out.send(peer, &Message::Refused { id });
+        }
+    }
+
+    pub(super) fn want_entries(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: NodeId,
+        id: RequestId,
+        (log, start, end): (LogId, u64, u64),
+    ) {
+        let stored = cx.ledger.log(&log).map_or(0, |slot| slot.stored.size());
+        let last = end.saturating_sub(1) / limits::SUBTREE_ENTRIES;
+        if start < end && end <= stored && start / limits::SUBTREE_ENTRIES == last {
+            let serving = Serving { peer, request: id, rest: Some((log, start, end)) };
+            self.load(cx, serving, Load::Entries { log, start, end, bytes: BODY_ROOM });
+        } else {
+            cx.out.send(peer, &Message::Refused { id });
+        }
+    }
+
+    fn load(&mut self, cx: &mut Context<'_>, serving: Serving, load: Load) {
+        let Some(session) = self.open.get_mut(&serving.peer) else { return };
+        if !session.greeted || session.loads >= limits::LOADS_PER_PEER {
+            cx.out.send(serving.peer, &Message::Refused { id: serving.request });
+            return;
+        }
+        session.loads += 1;
+        let ticket = cx.out.ticket();
+        self.serving.insert(ticket, serving);
+        cx.out.push(Output::Load(ticket, load));
+    }
+
+    /// Storage answered: the peer gets its outline or entries.
+    pub(super) fn loaded(&mut self, cx: &mut Context<'_>, ticket: Ticket, loaded: Loaded) {
+        let Some(serving) = self.serving.remove(&ticket) else { return };
+        let (peer, id) = (serving.peer, serving.request);
+        if let Some(session) = self.open.get_mut(&peer) {
+            session.loads = session.loads.saturating_sub(1);
+        }
+        match (loaded, serving.rest) {
+            (Loaded::Outline(outline), None) => {
+                let mut pages: VecDeque<&[Hash]> =
+                    outline.subtrees.chunks(limits::OUTLINE_HASHES).collect();
+                let mut proof = Some(outline.proof);
+                loop {
+                    let subtrees = pages.pop_front().unwrap_or_default().to_vec();
+                    let last = pages.is_empty();
+                    let tail = outline.tail.filter(|_| last);
+                    let page = OutlinePage { id, proof: proof.take(), subtrees, last, tail };
+                    cx.out.send(peer, &Message::OutlinePage(page));
+                    if last {
+                        break;
+                    }
+                }
+            }
+            (Loaded::Entries { headers, bodies }, Some((log, start, end))) => {
+                let next = start + bodies.len() as u64;
+                let sent = !bodies.is_empty();
+                if sent {
+                    cx.out.send(peer, &Message::Entries { id, headers, bodies });
+                }
+                if next < end && sent {
+                    let rest = Serving { peer, request: id, rest: Some((log, next, end)) };
+                    self.load(cx, rest, Load::Bodies { log, start: next, end, bytes: BODY_ROOM });
+                } else if !sent {
+                    cx.out.send(peer, &Message::Refused { id });
+                }
+            }
+            _ => {
+                cx.out.push(Output::Notify(Notice::ReadFailed { peer }));
+                cx.out.send(peer, &Message::Refused { id });
+            }
+        }
+    }
+
+    /// Heads that came as news, verified; the others are reported.
+    pub(super) fn verify_heads(
+        cx: &mut Context<'_>,
+        peer: NodeId,
+        notes: &[Vec<u8>],
+    ) -> Vec<(LogId, crate::checkpoint::VerifiedCheckpoint)> {
+        let mut heads = Vec::with_capacity(notes.len());
+        for note in notes {
+            match cx.ledger.verify_head(note) {
+                Ok(head) => heads.push(head),
+                Err(HeadError::Unknown) => cx.out.refused(Some(peer), None, Refusal::UnknownAuthor),
+                Err(HeadError::Refused(refusal)) => {
+                    cx.out.refused(Some(peer), None, refusal);
+                    cx.out.push(Output::Disconnect { peer, refusal });
+                    break;
+                }
+            }
+        }
+        heads
+    }
+}
