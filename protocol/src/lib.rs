@@ -9,6 +9,7 @@ pub mod key;
 pub mod limits;
 pub mod log;
 pub mod note;
+pub mod proof;
 pub mod record;
 pub mod sync;
 pub mod time;
