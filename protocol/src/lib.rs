@@ -1,5 +1,6 @@
 //! Formats, proofs and the replication state machine of Tallystick.
 pub mod body;
+pub mod card;
 pub mod cbor;
 pub mod checkpoint;
 pub mod entry;

@@ -70,3 +70,9 @@ pub const LOADS_PER_PEER: usize = 32;
 pub const AUTHOR_ENTRIES: usize = 4096;
 /// Longest opaque cursor handed to a peer.
 pub const CURSOR_BYTES: usize = 64;
+/// Largest text in which a partner card is looked for: a mail, quoted and wrapped.
+pub const CARD_TEXT_BYTES: usize = 1 << 20;
+/// Most addresses on a partner card.
+pub const CARD_ADDRESSES: usize = 16;
+/// Longest network address, as multiaddr text.
+pub const ADDRESS_BYTES: usize = 256;
