@@ -1,1 +1,2 @@
-//! x
+//! The Tallystick node: storage, network, import, search and the `tally` command.
+pub mod network;

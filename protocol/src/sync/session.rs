@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 const POLL: Duration = Duration::from_secs(15);
 /// How long an answer to such a question may take.
 const PATIENCE: Duration = Duration::from_secs(45);
+/// Room for bodies in a frame without headers.
+const FRAME_ROOM: usize = limits::FRAME_BYTES - 16 * limits::FRAME_ENTRIES;
 /// Room for bodies in a frame beside the headers of a whole subtree.
 const BODY_ROOM: usize =
     limits::FRAME_BYTES - limits::FRAME_ENTRIES * (limits::HEADER_BYTES + 16) - 1024;
@@ -291,15 +293,14 @@ impl Sessions {
             }
             (Loaded::Entries { headers, bodies }, Some((log, start, end))) => {
                 let next = start + bodies.len() as u64;
-                let sent = !bodies.is_empty();
-                if sent {
-                    cx.out.send(peer, &Message::Entries { id, headers, bodies });
-                }
-                if next < end && sent {
-                    let rest = Serving { peer, request: id, rest: Some((log, next, end)) };
-                    self.load(cx, rest, Load::Bodies { log, start: next, end, bytes: BODY_ROOM });
-                } else if !sent {
+                if headers.is_empty() && bodies.is_empty() {
                     cx.out.send(peer, &Message::Refused { id });
+                    return;
+                }
+                cx.out.send(peer, &Message::Entries { id, headers, bodies });
+                if next < end {
+                    let rest = Serving { peer, request: id, rest: Some((log, next, end)) };
+                    self.load(cx, rest, Load::Bodies { log, start: next, end, bytes: FRAME_ROOM });
                 }
             }
             _ => {

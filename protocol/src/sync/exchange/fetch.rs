@@ -95,13 +95,14 @@ impl Fetch {
         if arriving.began != headers.is_empty() {
             return Err(Refusal::BadEntries);
         }
-        if !arriving.began {
+        let first = !arriving.began;
+        if first {
             let leaves: Vec<Hash> = headers.iter().map(|header| log::leaf_hash(header)).collect();
             self.outline.check(subtree, staged, &leaves).map_err(|_| Refusal::BadEntries)?;
             arriving.headers = leaves.into_iter().zip(headers).collect();
             arriving.began = true;
         }
-        if bodies.is_empty() || bodies.len() > arriving.headers.len() {
+        if (bodies.is_empty() && !first) || bodies.len() > arriving.headers.len() {
             return Err(Refusal::BadEntries);
         }
         let mut bytes = 0;

@@ -1,0 +1,246 @@
+//! Sync streams: frames with a four-byte big-endian length, read only while
+//! there is credit, written in order.
+//!
+//! **Invariants:** a length over the limit ends the stream before anything is
+//! allocated; a peer has at most [`CREDITS`] frames with the driver; a peer that
+//! lets more than [`UNSENT_BYTES`] pile up is disconnected.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use libp2p::{PeerId, Stream, StreamProtocol};
+use tallystick_protocol::id::NodeId;
+use tallystick_protocol::limits;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use super::Event;
+
+/// Catch-up and news.
+pub(super) const SYNC: StreamProtocol = StreamProtocol::new("/tallystick/sync/1");
+/// One card, from a node that wants to become a partner.
+pub(super) const CARD: StreamProtocol = StreamProtocol::new("/tallystick/card/1");
+/// Frames of one peer that the driver may hold.
+const CREDITS: usize = 4;
+/// Bytes that may wait to be sent to one peer.
+const UNSENT_BYTES: usize = 64 << 20;
+/// How long a card may take.
+const CARD_TIME: Duration = Duration::from_secs(10);
+/// Pause before a stream that ended is opened again.
+const REOPEN: Duration = Duration::from_millis(500);
+
+/// Tells the streams that one node has had apart.
+pub type SessionId = u64;
+
+/// The right to have one more frame with the driver; dropping it lets the next be read.
+#[derive(Debug)]
+pub struct Credit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+/// One open stream.
+struct Session {
+    id: SessionId,
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    unsent: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+/// Both ends of a channel from the streams' tasks to their owner.
+struct Queue<T> {
+    sender: mpsc::Sender<T>,
+    receiver: mpsc::Receiver<T>,
+}
+
+impl<T> Queue<T> {
+    fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(64);
+        Self { sender, receiver }
+    }
+}
+
+/// All open streams, at most one per node.
+pub(super) struct Streams {
+    open: BTreeMap<NodeId, Session>,
+    events: mpsc::Sender<Event>,
+    last: SessionId,
+    opened: Queue<(NodeId, Option<Stream>)>,
+    ended: Queue<(NodeId, SessionId)>,
+    opening: BTreeMap<NodeId, JoinHandle<()>>,
+}
+
+impl Streams {
+    pub(super) fn new(events: mpsc::Sender<Event>) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            events,
+            last: 0,
+            opened: Queue::new(),
+            ended: Queue::new(),
+            opening: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn is_open(&self, node: &NodeId) -> bool {
+        self.open.contains_key(node) || self.opening.contains_key(node)
+    }
+
+    /// Opens a stream to a connected node in the background.
+    pub(super) fn open(&mut self, mut control: libp2p_stream::Control, node: NodeId, peer: PeerId) {
+        let opened = self.opened.sender.clone();
+        let task = tokio::spawn(async move {
+            let stream = control.open_stream(peer, SYNC).await;
+            if stream.is_err() {
+                tokio::time::sleep(REOPEN).await;
+            }
+            // The network task is gone only when the node stops.
+            let _stopping = opened.send((node, stream.ok())).await;
+        });
+        self.opening.insert(node, task);
+    }
+
+    /// Takes a stream into use, in the place of the one before.
+    pub(super) fn start(&mut self, node: NodeId, stream: Stream) {
+        self.close(&node);
+        self.last += 1;
+        let id = self.last;
+        let (frames, queue) = mpsc::unbounded_channel();
+        let unsent = Arc::new(AtomicUsize::new(0));
+        let (events, ended) = (self.events.clone(), self.ended.sender.clone());
+        let counter = Arc::clone(&unsent);
+        let task = tokio::spawn(async move {
+            if events.send(Event::Up(node, id)).await.is_ok() {
+                let (reader, writer) = stream.split();
+                let result = tokio::select! {
+                    result = read(reader, node, id, &events) => result,
+                    result = write(writer, queue, &counter) => result,
+                };
+                tracing::debug!(peer = %node, ?result, "sync stream ended");
+            }
+            let _stopping = ended.send((node, id)).await;
+        });
+        self.open.insert(node, Session { id, frames, unsent, task });
+    }
+
+    /// Queues a frame. `false` if too much waits already.
+    pub(super) fn send(&self, node: &NodeId, frame: Vec<u8>) -> bool {
+        let Some(session) = self.open.get(node) else { return true };
+        let size = frame.len();
+        if session.unsent.fetch_add(size, Ordering::Relaxed) + size > UNSENT_BYTES {
+            return false;
+        }
+        // A closed queue is a stream that has ended; its end is on the way to us.
+        let _ended = session.frames.send(frame);
+        true
+    }
+
+    pub(super) fn close(&mut self, node: &NodeId) {
+        if let Some(task) = self.opening.remove(node) {
+            task.abort();
+        }
+        if let Some(session) = self.open.remove(node) {
+            session.task.abort();
+            let (events, node) = (self.events.clone(), *node);
+            tokio::spawn(async move { events.send(Event::Down(node, session.id)).await });
+        }
+    }
+
+    /// Waits until a stream ended, or could not be opened, and says whose.
+    /// Streams that were opened meanwhile are taken into use.
+    pub(super) async fn ended(&mut self) -> NodeId {
+        loop {
+            tokio::select! {
+                Some((node, stream)) = self.opened.receiver.recv() => {
+                    if self.opening.remove(&node).is_none() {
+                        continue;
+                    }
+                    match stream {
+                        Some(stream) => self.start(node, stream),
+                        None => return node,
+                    }
+                }
+                Some((node, id)) = self.ended.receiver.recv() => {
+                    if self.open.get(&node).is_some_and(|session| session.id == id) {
+                        self.close(&node);
+                        return node;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads frames while there is credit.
+async fn read(
+    mut stream: futures::io::ReadHalf<Stream>,
+    node: NodeId,
+    id: SessionId,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<()> {
+    let credits = Arc::new(Semaphore::new(CREDITS));
+    loop {
+        let credit = Arc::clone(&credits).acquire_owned().await.map_err(io::Error::other)?;
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).await?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > limits::FRAME_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "frame over the limit"));
+        }
+        let mut frame = vec![0; length];
+        stream.read_exact(&mut frame).await?;
+        let event = Event::Frame(node, id, frame, Credit(credit));
+        if events.send(event).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes queued frames, flushing when none waits.
+async fn write(
+    mut stream: futures::io::WriteHalf<Stream>,
+    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
+    unsent: &AtomicUsize,
+) -> io::Result<()> {
+    while let Some(frame) = queue.recv().await {
+        let mut next = Some(frame);
+        while let Some(frame) = next {
+            let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+            stream.write_all(&length.to_be_bytes()).await?;
+            stream.write_all(&frame).await?;
+            unsent.fetch_sub(frame.len(), Ordering::Relaxed);
+            next = queue.try_recv().ok();
+        }
+        stream.flush().await?;
+    }
+    stream.close().await
+}
+
+/// Hands our card to a node that may not know us yet.
+pub(super) fn send_card(mut control: libp2p_stream::Control, peer: PeerId, card: String) {
+    tokio::spawn(async move {
+        let handed = tokio::time::timeout(CARD_TIME, async {
+            let mut stream = control.open_stream(peer, CARD).await.map_err(io::Error::other)?;
+            stream.write_all(card.as_bytes()).await?;
+            stream.close().await
+        });
+        if !matches!(handed.await, Ok(Ok(()))) {
+            tracing::debug!(%peer, "card not taken");
+        }
+    });
+}
+
+/// Reads the card of a node that is not allowed.
+pub(super) fn read_card(node: NodeId, mut stream: Stream, events: mpsc::Sender<Event>) {
+    tokio::spawn(async move {
+        let mut card = Vec::new();
+        let limit = limits::NOTE_BYTES as u64;
+        let reading = (&mut stream).take(limit).read_to_end(&mut card).await;
+        if reading.is_ok()
+            && let Ok(card) = String::from_utf8(card)
+        {
+            let _stopping = events.send(Event::Card(node, card)).await;
+        }
+    });
+}
