@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
-use crate::cbor::{self, CborError};
+use crate::cbor::{self, CborError, Reader};
 use crate::id::{AuthorityId, Generation, Hash, NetworkName};
 use crate::key::{PublicKey, SecretKey};
 use crate::limits;
@@ -309,8 +309,30 @@ fn signed_message(event: &[u8]) -> Vec<u8> {
 }
 
 /// Event bytes and `[controller index, signature]` pairs, as stored and sent.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct SignedEvent(ByteBuf, Vec<(u32, ByteBuf)>);
+
+impl SignedEvent {
+    /// Reads the one spelling. No signature covers this envelope, so a decoder
+    /// that reads past what it does not expect would give one event many.
+    fn read(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut reader = Reader::new(bytes);
+        pair(&mut reader)?;
+        let event = ByteBuf::from(reader.bytes(limits::IDENTITY_EVENT_BYTES)?);
+        let mut signatures = Vec::new();
+        for _ in 0..reader.array(limits::IDENTITY_LIST)? {
+            pair(&mut reader)?;
+            let index = u32::try_from(reader.unsigned()?).map_err(|_| CborError::Unexpected)?;
+            signatures.push((index, ByteBuf::from(reader.bytes(limits::IDENTITY_EVENT_BYTES)?)));
+        }
+        reader.end()?;
+        Ok(Self(event, signatures))
+    }
+}
+
+fn pair(reader: &mut Reader<'_>) -> Result<(), CborError> {
+    if reader.array(2)? == 2 { Ok(()) } else { Err(CborError::Unexpected) }
+}
 
 /// A chain as it came in. Nothing can be read from it but its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -335,7 +357,7 @@ impl UnverifiedChain {
             return Err(IdentityError::Size);
         }
         let first = self.events.first().ok_or(IdentityError::Size)?;
-        let signed: SignedEvent = cbor::decode(first)?;
+        let signed = SignedEvent::read(first)?;
         let event: Event = cbor::decode(&signed.0)?;
         if event.version != EVENT_VERSION {
             return Err(IdentityError::Unsupported);
@@ -490,6 +512,38 @@ pub(crate) mod tests {
             let mut changed = signed.clone();
             changed[at / 8] ^= 1 << (at % 8);
             assert!(verify(changed).is_err(), "bit {at}");
+        }
+    }
+
+    #[test]
+    fn the_envelope_that_no_signature_covers_has_one_spelling() {
+        use crate::cbor::Writer;
+        let signed = event(10).sign(&[(0, &secret(10))]).unwrap();
+        let SignedEvent(event, signatures) = SignedEvent::read(&signed).unwrap();
+        let signature = &signatures[0].1;
+        let envelope = |outer: usize, inner: usize, as_list: bool| {
+            let mut w = Writer::default();
+            w.array(outer);
+            if as_list {
+                w.array(event.len());
+                event.iter().for_each(|byte| {
+                    w.unsigned(u64::from(*byte));
+                });
+            } else {
+                w.bytes(&event);
+            }
+            w.array(1).array(inner).unsigned(0).bytes(signature);
+            (4..outer + inner).for_each(|_| {
+                w.null();
+            });
+            w.finish()
+        };
+        assert_eq!(envelope(2, 2, false), signed);
+        for (outer, inner, as_list) in [(3, 2, false), (2, 3, false), (2, 2, true)] {
+            let other = envelope(outer, inner, as_list);
+            assert!(cbor::check(&other).is_ok());
+            let unexpected = Err(IdentityError::Encoding(CborError::Unexpected));
+            assert_eq!(verify(other), unexpected, "{outer} {inner} {as_list}");
         }
     }
 
