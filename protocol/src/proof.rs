@@ -15,7 +15,10 @@
 //! **Invariant:** every accepted proof has one spelling. The extra data is
 //! opaque here and nothing vouches for it: whoever gives it a meaning must tie
 //! it to the leaf. Deliberately absent: what a leaf is (that is the caller's to
-//! compute from the record), which log key counts, and the reading of files.
+//! compute from the record, see [`record`]), which log key counts, and the
+//! reading of files.
+
+pub mod record;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,0 +1,403 @@
+//! Record proofs: one file from which anybody can verify a record offline.
+//!
+//! A record proof is a proof of [`crate::proof`] whose extra data holds all
+//! that is needed to judge it, as a deterministic CBOR map:
+//!
+//! | key | value |
+//! |---|---|
+//! | 0 | format version, 1 |
+//! | 1 | identity chain of the author: its signed events, in order |
+//! | 2 | header, the leaf of the log |
+//! | 3 | body in whatever state the sender shows it; absent if not shown |
+//!
+//! Nothing vouches for the extra data as such; every part of it is tied to the
+//! author's signatures: the chain by its controllers and by the authority id in
+//! the origin, the checkpoint by the chain's log key, the header by its leaf
+//! hash under the checkpoint's root, the body by the header's commitment.
+//!
+//! **Invariant:** (9 of the design) whatever is changed in a file, it is
+//! refused, or [`RecordFacts`], which is all that is reported, reports nothing
+//! that was not signed. A holder may show less of a body, leave a witness's
+//! line out or put lines in another order; nobody can make a file say more or
+//! anything else. Deliberately absent: whether the record is still the newest
+//! version and the identity the one the reader thinks of (a proof cannot know),
+//! logs of groups, and policies on witnesses: their times are reported, the
+//! caller decides.
+
+use std::collections::BTreeMap;
+
+use super::{ProofFormatError, ProofVerifyError, ProofWriteError, UnverifiedProof};
+use super::{VerifiedInclusion, format};
+use crate::body::{Body, FieldName, Fields};
+use crate::cbor::{CborError, Reader, Writer};
+use crate::checkpoint::{
+    Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint, log_key,
+};
+use crate::entry::{Entry, EntryError, Header, UnverifiedEntry};
+use crate::id::{AuthorityId, Generation, Hash, NetworkName, RecordRef, Version};
+use crate::identity::{Identity, IdentityError, Profile, UnverifiedChain};
+use crate::limits;
+use crate::note::{Algorithm, SignatureLine, VerifierKey};
+use crate::time::UnixTime;
+
+/// Version of the extra data written and read here.
+const FORMAT_VERSION: u64 = 1;
+/// Most keys looked at before the version is known.
+const MAP_KEYS: usize = 64;
+
+/// Why a file is no proof of a record.
+///
+/// All of it is the fault of whoever made or changed the file, except
+/// [`RecordProofError::Unsupported`], which is nobody's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordProofError {
+    /// Not a proof file at all, or damaged.
+    #[error(transparent)]
+    File(#[from] ProofFormatError),
+    /// A proof of a leaf only.
+    #[error("the file is a proof, but carries no record")]
+    NoRecord,
+    /// The extra data is not deterministic CBOR of the expected shape.
+    #[error("the record inside the proof is malformed: {0}")]
+    Contents(#[from] CborError),
+    /// Written by a newer version of this software.
+    #[error("the proof needs a newer version of this software")]
+    Unsupported,
+    /// The file has another spelling than the only one.
+    #[error("the proof is not written in its one standard form")]
+    Spelling,
+    /// The log is a group's, or somebody else's who does not use our names.
+    #[error("the proof is not of a public log")]
+    Origin,
+    /// The identity chain does not hold.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A sound chain, but of somebody else, or of another generation of the log.
+    #[error("the checkpoint is not of the log of the authority in the file")]
+    Author,
+    /// Header or body are not what they have to be.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// The checkpoint is not signed as it must be, or does not contain the header.
+    #[error(transparent)]
+    Proof(#[from] ProofVerifyError),
+    /// One key signed on two lines, of which one says nothing.
+    #[error("a signature stands in the file twice")]
+    Repeated,
+}
+
+/// Why a record proof cannot be written: the caller's fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordProofWriteError {
+    /// The checkpoint is of another authority's log, network or generation.
+    #[error("the checkpoint is not of this authority's public log")]
+    Author,
+    /// The authority's log key did not sign the checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The header is not in the log at this index, or the file would be too large.
+    #[error(transparent)]
+    Proof(#[from] ProofWriteError),
+}
+
+/// Writes the proof that `identity` said `entry` at `index` of the log under `checkpoint`.
+///
+/// `hashes` is the inclusion proof for the checkpoint's size. The body is put
+/// into the file in the state it has; an entry without one gives a proof of the
+/// header alone. Lines of the checkpoint that neither the log nor a witness it
+/// was verified with accounts for, and all but the first of each key, are left
+/// out, since the reader would refuse them.
+///
+/// # Errors
+/// A [`RecordProofWriteError`]; no file leaves a node that its reader would refuse.
+pub fn assemble(
+    identity: &Identity,
+    entry: &Entry,
+    index: u64,
+    hashes: &[Hash],
+    checkpoint: &VerifiedCheckpoint,
+) -> Result<Vec<u8>, RecordProofWriteError> {
+    let origin = checkpoint.checkpoint().origin();
+    let own = Origin::public(identity.network(), &identity.authority(), identity.generation());
+    if *origin != own {
+        return Err(RecordProofWriteError::Author);
+    }
+    let checkpoint = single_lines(checkpoint, identity)?;
+    Ok(format(&entry.leaf(), index, hashes, &checkpoint, &write_extra(identity, entry))?)
+}
+
+/// The checkpoint with one line of the log and one of each witness.
+fn single_lines(
+    checkpoint: &VerifiedCheckpoint,
+    identity: &Identity,
+) -> Result<VerifiedCheckpoint, CheckpointError> {
+    let note = checkpoint.note();
+    let log = log_key(checkpoint.checkpoint().origin(), *identity.log_key());
+    let witnesses: Vec<_> = checkpoint.cosignatures().map(|signer| signer.key.clone()).collect();
+    let mut text = format!("{}\n", note.text());
+    for key in core::iter::once(&log).chain(&witnesses) {
+        let by_key =
+            |line: &&SignatureLine| line.name() == key.name() && line.key_id() == key.key_id();
+        let line = note.lines().iter().find(by_key).ok_or(CheckpointError::NotSigned)?;
+        text.push_str(&format!("{line}\n"));
+    }
+    let parsed = UnverifiedCheckpoint::parse(text.as_bytes())?;
+    parsed.verify_attributed(identity.log_key(), &witnesses)
+}
+
+fn write_extra(identity: &Identity, entry: &Entry) -> Vec<u8> {
+    let events = identity.events();
+    let chain: usize = events.iter().map(Vec::len).sum();
+    let mut writer = Writer::with_capacity(entry.size() + chain + 64);
+    writer.map(3 + usize::from(entry.body().is_some()));
+    writer.unsigned(0).unsigned(FORMAT_VERSION);
+    writer.unsigned(1).array(events.len());
+    for event in events {
+        writer.bytes(event);
+    }
+    writer.unsigned(2).bytes(entry.header_bytes());
+    if let Some(body) = entry.body() {
+        writer.unsigned(3).bytes(body.as_bytes());
+    }
+    writer.finish()
+}
+
+fn read_extra(extra: &[u8]) -> Result<(UnverifiedChain, UnverifiedEntry), RecordProofError> {
+    if extra.is_empty() {
+        return Err(RecordProofError::NoRecord);
+    }
+    let mut reader = Reader::new(extra);
+    let keys = reader.map(MAP_KEYS)?;
+    expect_key(&mut reader, 0)?;
+    if reader.unsigned()? != FORMAT_VERSION {
+        return Err(RecordProofError::Unsupported);
+    }
+    expect_key(&mut reader, 1)?;
+    let mut events = Vec::new();
+    for _ in 0..reader.array(limits::IDENTITY_EVENTS)? {
+        events.push(reader.bytes(limits::IDENTITY_EVENT_BYTES)?.to_vec());
+    }
+    expect_key(&mut reader, 2)?;
+    let header = reader.bytes(limits::HEADER_BYTES)?.to_vec();
+    let body = match keys {
+        3 => None,
+        4 => {
+            expect_key(&mut reader, 3)?;
+            Some(reader.bytes(limits::BODY_STATE_BYTES)?.to_vec())
+        }
+        _ => return Err(CborError::Unexpected.into()),
+    };
+    reader.end()?;
+    Ok((UnverifiedChain::new(events), UnverifiedEntry::new(header, body)))
+}
+
+fn expect_key(reader: &mut Reader<'_>, key: u64) -> Result<(), CborError> {
+    if reader.unsigned()? == key { Ok(()) } else { Err(CborError::Unexpected) }
+}
+
+/// A well-formed record proof of which nothing is known to be true.
+#[derive(Clone, Debug)]
+pub struct UnverifiedRecordProof {
+    proof: UnverifiedProof,
+    chain: UnverifiedChain,
+    entry: UnverifiedEntry,
+    network: NetworkName,
+    authority: AuthorityId,
+    generation: Generation,
+}
+
+impl UnverifiedRecordProof {
+    /// Takes a file apart.
+    ///
+    /// # Errors
+    /// [`RecordProofError::File`], [`RecordProofError::Spelling`],
+    /// [`RecordProofError::NoRecord`], [`RecordProofError::Contents`],
+    /// [`RecordProofError::Unsupported`] or [`RecordProofError::Origin`].
+    pub fn parse(file: &[u8]) -> Result<Self, RecordProofError> {
+        let mut proof = UnverifiedProof::parse(file)?;
+        // Every accepted proof has one spelling; checked over the whole file all
+        // the same, so that nothing in it can go unaccounted for.
+        if proof.to_bytes() != file {
+            return Err(RecordProofError::Spelling);
+        }
+        let (chain, entry) = read_extra(&core::mem::take(&mut proof.extra))?;
+        let log = proof.claimed_origin().public_log().ok_or(RecordProofError::Origin)?;
+        let (network, authority, generation) = log;
+        Ok(Self { proof, chain, entry, network, authority, generation })
+    }
+
+    /// The network it claims to belong to.
+    #[must_use]
+    pub const fn claimed_network(&self) -> &NetworkName {
+        &self.network
+    }
+
+    /// The authority it claims to be by, for finding what is known about it.
+    #[must_use]
+    pub const fn claimed_authority(&self) -> AuthorityId {
+        self.authority
+    }
+
+    /// Verifies everything that the file says.
+    ///
+    /// `witnesses` are the keys whose cosignatures are known; a line that
+    /// neither the log nor one of them accounts for refuses the file. Keys of
+    /// another type than `cosignature/v1` are no witnesses and count as unknown.
+    ///
+    /// # Errors
+    /// The first [`RecordProofError`] found.
+    pub fn verify(
+        self,
+        witnesses: &[VerifierKey],
+    ) -> Result<VerifiedRecordProof, RecordProofError> {
+        let identity = self.chain.verify(&self.network)?;
+        if identity.authority() != self.authority || identity.generation() != self.generation {
+            return Err(RecordProofError::Author);
+        }
+        let entry = self.entry.check()?;
+        let cosigns = |key: &&VerifierKey| key.algorithm() == Algorithm::CosignatureV1;
+        let witnesses: Vec<_> = witnesses.iter().filter(cosigns).cloned().collect();
+        let inclusion =
+            self.proof.verify_leaf_attributed(&entry.leaf(), identity.log_key(), &witnesses)?;
+        let note = inclusion.checkpoint().note();
+        if note.lines().len() != note.signers().len() {
+            return Err(RecordProofError::Repeated);
+        }
+        Ok(VerifiedRecordProof { identity, entry, inclusion, generation: self.generation })
+    }
+}
+
+/// A record that its author's log contains, under a checkpoint the author signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedRecordProof {
+    identity: Identity,
+    entry: Entry,
+    inclusion: VerifiedInclusion,
+    generation: Generation,
+}
+
+impl VerifiedRecordProof {
+    /// The author's identity as its own chain states it: self-asserted, until
+    /// the reader compares the authority id with one known from elsewhere.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Whose record it is.
+    #[must_use]
+    pub const fn authority(&self) -> AuthorityId {
+        self.identity.authority()
+    }
+
+    /// Header and, if shown, body.
+    #[must_use]
+    pub const fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Where the entry stands in the author's log.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        Version { generation: self.generation, index: self.inclusion.index() }
+    }
+
+    /// The full reference to this version of the record.
+    #[must_use]
+    pub const fn reference(&self) -> RecordRef {
+        RecordRef {
+            authority: self.authority(),
+            record: self.entry.header().record,
+            version: Some(self.version()),
+        }
+    }
+
+    /// The signed log head.
+    #[must_use]
+    pub const fn checkpoint(&self) -> &VerifiedCheckpoint {
+        self.inclusion.checkpoint()
+    }
+
+    /// The witnesses asked for that cosigned, each with the time it states.
+    #[must_use]
+    pub fn cosignatures(&self) -> BTreeMap<VerifierKey, UnixTime> {
+        let signers = self.checkpoint().cosignatures();
+        signers.filter_map(|signer| Some((signer.key.clone(), signer.time?))).collect()
+    }
+
+    /// Everything the proof says.
+    #[must_use]
+    pub fn facts(&self) -> RecordFacts {
+        let body = self.entry.body();
+        RecordFacts {
+            network: self.identity.network().clone(),
+            profile: self.identity.profile().clone(),
+            reference: self.reference(),
+            leaf: self.entry.leaf(),
+            header: self.entry.header().clone(),
+            disclosure: Disclosure::of(body),
+            fields: body.map(Body::fields).unwrap_or_default(),
+            withheld: body.map(Body::withheld).unwrap_or_default(),
+            checkpoint: self.checkpoint().checkpoint().clone(),
+            cosignatures: self.cosignatures(),
+        }
+    }
+}
+
+/// How much of a body is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Disclosure {
+    /// Every field.
+    Full,
+    /// Some fields; the names of the others.
+    Partial,
+    /// Names only.
+    Erased,
+    /// Nothing but the header.
+    Absent,
+}
+
+impl Disclosure {
+    /// How much of `body` is shown; `None` if there is none at hand.
+    #[must_use]
+    pub const fn of(body: Option<&Body>) -> Self {
+        match body {
+            Some(Body::Full(_)) => Self::Full,
+            Some(Body::Partial(_)) => Self::Partial,
+            Some(Body::Erased(_)) => Self::Erased,
+            None => Self::Absent,
+        }
+    }
+}
+
+/// The reported facts: all that a reader learns from a record proof.
+///
+/// Two proofs that compare equal here say the same. What is not in here (the
+/// order of lines, which of several sufficient controllers signed) is nothing
+/// a reader may rest on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFacts {
+    /// Network of the author's identity.
+    pub network: NetworkName,
+    /// How the author describes itself.
+    pub profile: Profile,
+    /// Author, record and version.
+    pub reference: RecordRef,
+    /// Leaf hash of the header.
+    pub leaf: Hash,
+    /// What the author said about the record.
+    pub header: Header,
+    /// How much of the body is shown.
+    pub disclosure: Disclosure,
+    /// The fields that are shown.
+    pub fields: Fields,
+    /// Names of those that are not; unknown if the body is absent.
+    pub withheld: Vec<FieldName>,
+    /// The signed log head: origin, size and root.
+    pub checkpoint: Checkpoint,
+    /// The witnesses asked for that cosigned, and when.
+    pub cosignatures: BTreeMap<VerifierKey, UnixTime>,
+}
