@@ -1,0 +1,307 @@
+//! Where everything is kept: the replica, and the journal that comes before it.
+//!
+//! - [`Replica`]: all logs, own and others'; [`sled`] on disk, [`memory`] as its twin;
+//! - [`journal`] and [`body_file`]: what only this node has, fsynced first;
+//! - [`durable`]: [`Store`], the two together, and how they are brought back into
+//!   agreement when they are opened;
+//! - [`data_dir`]: lock, format number and layout of the data directory;
+//! - [`audit`]: checks a whole log by its hashes; [`disk`]: durable file operations.
+//!
+//! **Invariant:** what an authority says itself is in journal and body files
+//! before it is in the replica, and in the replica before anybody hears of it.
+//! So the replica can always be made anew, and an own log never goes back.
+//! **Invariant:** nothing is stored that does not continue its log (`growth`).
+//!
+//! Everything here blocks; the driver gives it a thread of its own. Deliberately
+//! absent: verification of signatures, which happened before, and projections,
+//! which only find a corner of the replica to live in.
+
+pub mod audit;
+pub mod body_file;
+pub mod data_dir;
+pub mod disk;
+pub mod durable;
+mod error;
+mod frame;
+mod growth;
+pub mod journal;
+mod layout;
+pub mod memory;
+mod page;
+pub mod sled;
+
+use std::ops::Range;
+
+use tallystick_protocol::checkpoint::VerifiedCheckpoint;
+use tallystick_protocol::entry::UnverifiedEntry;
+use tallystick_protocol::id::{AuthorityId, Hash, LogId};
+use tallystick_protocol::limits;
+use tallystick_protocol::log::{Nodes, outline};
+use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
+
+pub use durable::{OpenReport, Store, StoreOptions};
+pub use error::{Refusal, StoreError};
+pub use growth::Extension;
+
+/// Longest key of a projection, in bytes.
+pub const KEY_BYTES: usize = 512;
+/// Longest value of a projection, in bytes.
+pub const VALUE_BYTES: usize = 8 << 20;
+
+/// A signed log head as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHead {
+    /// Entries under it.
+    pub size: u64,
+    /// RFC 6962 root over them.
+    pub root: Hash,
+    /// The signed note (C2SP `tlog-checkpoint`), as received.
+    pub note: Vec<u8>,
+}
+
+impl From<&VerifiedCheckpoint> for SignedHead {
+    fn from(head: &VerifiedCheckpoint) -> Self {
+        let checkpoint = head.checkpoint();
+        Self { size: checkpoint.size(), root: checkpoint.root(), note: head.to_bytes() }
+    }
+}
+
+/// An entry as it is stored: bytes that were verified before they got here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// The header: the leaf of the log.
+    pub header: Vec<u8>,
+    /// The body; `None` if it is absent.
+    pub body: Option<Vec<u8>>,
+}
+
+impl StoredEntry {
+    /// For reading what it says, which checks it once more.
+    #[must_use]
+    pub fn into_unverified(self) -> UnverifiedEntry {
+        UnverifiedEntry::new(self.header, self.body)
+    }
+}
+
+/// A projection's key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// A projection's change: the new value of a key, or `None` to remove it.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
+/// The local copy of all logs, and a corner for projections.
+///
+/// Methods block. Any number of threads may read while one writes. What is
+/// written is visible at once and durable after [`Replica::flush`]; a crash
+/// before that loses whole calls, the newest first, never parts of one.
+pub trait Replica: Send + Sync {
+    /// Random name of this replica: a new one when it is made anew.
+    fn incarnation(&self) -> [u8; 16];
+
+    /// All logs, in order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] or [`StoreError::Fatal`] if the database fails; so for all methods.
+    fn logs(&self) -> Result<Vec<StoredLog>, StoreError>;
+
+    /// One log's newest signed head.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn head(&self, log: &LogId) -> Result<Option<SignedHead>, StoreError>;
+
+    /// All identity chains, in order of their authorities.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn identities(&self) -> Result<Vec<StoredIdentity>, StoreError>;
+
+    /// Puts an identity chain in the place of the stored one.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond the protocol's limits.
+    fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError>;
+
+    /// Where reading of each partner's news stopped.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError>;
+
+    /// Puts a cursor in the place of the stored one.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond the protocol's limit.
+    fn put_cursor(&self, authority: &AuthorityId, cursor: &[u8]) -> Result<(), StoreError>;
+
+    /// Adds to logs: all of it or, on an error, nothing.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::Refused`] for what does not continue its log.
+    fn extend(&self, extensions: &[Extension<'_>]) -> Result<(), StoreError>;
+
+    /// [`Replica::extend`] with what the machine emits.
+    ///
+    /// # Errors
+    /// See [`Replica::extend`].
+    fn append(&self, appends: &[Append]) -> Result<(), StoreError> {
+        let extensions: Vec<_> = appends.iter().map(Extension::from).collect();
+        self.extend(&extensions)
+    }
+
+    /// Makes everything durable that was written before.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`].
+    fn flush(&self) -> Result<(), StoreError>;
+
+    /// Headers of the entries in `range`, as far as the log reaches.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn headers(&self, log: &LogId, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// Bodies of the entries from the start of `range` on, while they fit into `max_bytes`.
+    ///
+    /// An absent body takes no room.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn bodies(
+        &self,
+        log: &LogId,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+
+    /// Entries from the start of `range` on: as many as fit into `max_bytes`,
+    /// at least one if the log reaches that far.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn entries(
+        &self,
+        log: &LogId,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// The stored rows of a log's tree, as of now; without rows for an unknown log.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]. Rows that cannot be read later are answered as missing.
+    fn nodes(&self, log: &LogId) -> Result<Box<dyn Nodes + '_>, StoreError>;
+
+    /// Puts a body in the place of an entry's, or removes it with `None`.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::Refused`] if there is no such entry.
+    fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError>;
+
+    /// A projection's value.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Changes values of projections: all of them or, on an error, none. The
+    /// last change of a key counts.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond [`KEY_BYTES`] or [`VALUE_BYTES`].
+    fn put(&self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// At most `limit` keys that start with `prefix` and are not below `from`,
+    /// ascending, with their values.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError>;
+
+    /// Everything the machine needs at start.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn stored(&self) -> Result<Stored, StoreError> {
+        Ok(Stored {
+            incarnation: self.incarnation(),
+            logs: self.logs()?,
+            identities: self.identities()?,
+            cursors: self.cursors()?,
+        })
+    }
+
+    /// Answers what the machine wants read for a peer.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; what the log does not have is [`Loaded::Unavailable`].
+    fn load(&self, load: &Load) -> Result<Loaded, StoreError> {
+        match load {
+            Load::Outline { log, from, size } => {
+                let outline = outline(&*self.nodes(log)?, *from, *size);
+                Ok(outline.map_or(Loaded::Unavailable, Loaded::Outline))
+            }
+            Load::Entries { log, start, end, bytes } => {
+                let headers = self.headers(log, *start..*end)?;
+                if headers.len() as u64 != end.saturating_sub(*start) {
+                    return Ok(Loaded::Unavailable);
+                }
+                let bodies = self.bodies(log, *start..*end, *bytes)?;
+                Ok(Loaded::Entries { headers, bodies })
+            }
+            Load::Bodies { log, start, end, bytes } => {
+                let mut bodies = self.bodies(log, *start..*end, *bytes)?;
+                if bodies.is_empty() && start < end {
+                    bodies = self.bodies(log, *start..start.saturating_add(1), usize::MAX)?;
+                }
+                let nothing = bodies.is_empty() && start < end;
+                let loaded = Loaded::Entries { headers: Vec::new(), bodies };
+                Ok(if nothing { Loaded::Unavailable } else { loaded })
+            }
+        }
+    }
+}
+
+/// Refuses what no projection may store.
+fn check_changes(changes: &[Change]) -> Result<(), StoreError> {
+    for (key, value) in changes {
+        if key.len() > KEY_BYTES {
+            return Err(StoreError::TooLarge("key"));
+        }
+        if value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES) {
+            return Err(StoreError::TooLarge("value"));
+        }
+    }
+    Ok(())
+}
+
+/// Takes `size` from `room`, or leaves no room and says that it was not enough.
+const fn take(room: &mut usize, size: usize) -> bool {
+    match room.checked_sub(size) {
+        Some(left) => {
+            *room = left;
+            true
+        }
+        None => {
+            *room = 0;
+            false
+        }
+    }
+}
+
+/// Refuses an identity chain beyond the protocol's limits.
+fn check_identity(identity: &StoredIdentity) -> Result<(), StoreError> {
+    let long = |event: &Vec<u8>| event.len() > limits::IDENTITY_EVENT_BYTES;
+    if identity.events.len() > limits::IDENTITY_EVENTS || identity.events.iter().any(long) {
+        return Err(StoreError::TooLarge("identity chain"));
+    }
+    Ok(())
+}
+
+/// Refuses a cursor beyond the protocol's limit.
+fn check_cursor(cursor: &[u8]) -> Result<(), StoreError> {
+    if cursor.len() > limits::CURSOR_BYTES {
+        return Err(StoreError::TooLarge("cursor"));
+    }
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! The replica on disk: sled 0.34.7, one tree with key prefixes.
+//!
+//! | prefix | key after it | value |
+//! |---|---|---|
+//! | 0 | name | what the replica says of itself: format, incarnation |
+//! | 1 | log number, page | up to sixteen entries, see `page` |
+//! | 2 | log number, tile | up to 256 subtree roots, 32 bytes each |
+//! | 3 | log id | log number, tree, signed head, counters |
+//! | 4 | authority, event | one identity event |
+//! | 5 | authority | number of events, change counter |
+//! | 6 | authority | cursor |
+//! | 7 | any | a projection's value |
+//! | 8 | owner, piece | pieces of a body, head or value too long for its place |
+//!
+//! Keys are big-endian, so entries are written and read in key order. Logs have
+//! a short number here. Three things about sled 0.34.7 shape this file:
+//!
+//! - It keeps up to seventeen values in one node, and a node larger than a
+//!   quarter of a segment goes to a *blob* file, which it never syncs. So
+//!   segments are large, every value stays below `PIECE_BYTES` or a page's
+//!   bound, and anything longer is cut into pieces.
+//! - On Linux its `flush` writes with `sync_file_range`, which does not reach
+//!   through the disk's own cache. So [`Replica::flush`] syncs the file after it.
+//! - It may panic on a damaged file, and a lock it has just released may look
+//!   taken for a moment. [`SledReplica::open`] turns the first into
+//!   [`StoreError::Damaged`] and waits for the second.
+//!
+//! **Invariant:** a call that writes is one batch, and sled keeps batches whole
+//! over a crash. Deliberately absent: `len()`, timers, background flushing.
+
+mod key;
+mod open;
+mod piece;
+mod rows;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use ::sled::{Batch, Db};
+use tallystick_protocol::id::{AuthorityId, LogId};
+use tallystick_protocol::log::{Nodes, root_at};
+use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+
+use super::growth::{LogState, Roots};
+use super::layout::Fields;
+use super::page::{self, PageEntry, Place};
+use super::{
+    Change, Extension, Pair, Refusal, Replica, SignedHead, StoreError, StoredEntry, check_changes,
+    check_cursor, check_identity, take,
+};
+use piece::Owner;
+use rows::Rows;
+use writer::Writer;
+
+/// Longest piece of what does not fit into its place, in bytes.
+const PIECE_BYTES: usize = 64 << 10;
+/// A quarter of it must hold seventeen of the largest values: see the module's description.
+const SEGMENT_BYTES: usize = 8 << 20;
+
+/// A replica in a directory of its own.
+pub struct SledReplica {
+    db: Db,
+    dir: PathBuf,
+    /// sled's file, opened once more to be synced.
+    file: File,
+    incarnation: [u8; 16],
+    /// What every log looks like, as in the database.
+    logs: RwLock<BTreeMap<LogId, Known>>,
+    /// One writer at a time.
+    writing: Mutex<()>,
+}
+
+/// A log's number and state.
+#[derive(Clone, Debug)]
+struct Known {
+    number: u32,
+    state: LogState,
+}
+
+impl SledReplica {
+    fn known(&self, log: &LogId) -> Option<Known> {
+        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(log).cloned()
+    }
+
+    /// Number of a log and its entries in `range`.
+    fn locate(&self, log: &LogId, range: Range<u64>) -> Option<(u32, Range<u64>)> {
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        let known = logs.get(log)?;
+        let end = range.end.min(known.state.frontier.size());
+        (range.start < end).then_some((known.number, range.start..end))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // What a writer that panicked left is one batch or none: there is nothing to repair.
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Option<::sled::IVec>, StoreError> {
+        self.db.get(key).map_err(|error| self.failed(error))
+    }
+
+    fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        self.db.apply_batch(batch).map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: ::sled::Error) -> StoreError {
+        if open::damage(&error) {
+            StoreError::damaged("the replica")
+        } else {
+            StoreError::fatal(&self.dir)(into_io(error))
+        }
+    }
+
+    /// Visits the entries of `range` in order until `visit` says `false`.
+    fn walk(
+        &self,
+        log: &LogId,
+        range: Range<u64>,
+        mut visit: impl FnMut(u32, u64, PageEntry<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let Some((number, range)) = self.locate(log, range) else { return Ok(()) };
+        let damaged = || StoreError::damaged(format!("a page of log {log}"));
+        for page in range.start / page::ENTRIES..=(range.end - 1) / page::ENTRIES {
+            let bytes = self.read(&key::page(number, page))?.ok_or_else(damaged)?;
+            let first = page * page::ENTRIES;
+            let mut next = first;
+            for entry in page::entries(&bytes) {
+                let entry = entry.ok_or_else(damaged)?;
+                if range.contains(&next) && !visit(number, next, entry)? {
+                    return Ok(());
+                }
+                next += 1;
+            }
+            if next < range.end.min(first + page::ENTRIES) {
+                return Err(damaged());
+            }
+        }
+        Ok(())
+    }
+
+    fn body(
+        &self,
+        number: u32,
+        index: u64,
+        place: Place<'_>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        match place {
+            Place::Absent => Ok(None),
+            Place::Here(body) => Ok(Some(body.to_vec())),
+            Place::Apart(len) => self.join(&Owner::Body(number, index), len).map(Some),
+        }
+    }
+}
+
+impl Replica for SledReplica {
+    fn incarnation(&self) -> [u8; 16] {
+        self.incarnation
+    }
+
+    fn logs(&self) -> Result<Vec<StoredLog>, StoreError> {
+        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(logs.iter().map(|(id, known)| known.state.stored(*id)).collect())
+    }
+
+    fn head(&self, log: &LogId) -> Result<Option<SignedHead>, StoreError> {
+        Ok(self.known(log).and_then(|known| known.state.head))
+    }
+
+    fn identities(&self) -> Result<Vec<StoredIdentity>, StoreError> {
+        let mut identities = Vec::new();
+        for item in self.db.scan_prefix([key::IDENTITY]) {
+            let (key, value) = item.map_err(|error| self.failed(error))?;
+            let damaged = || StoreError::damaged("an identity in the replica");
+            let authority = key::authority(&key).ok_or_else(damaged)?;
+            let mut fields = Fields::new(&value);
+            let (changed, count) = (fields.u64(), fields.u16());
+            let (changed, count) = changed.zip(count).ok_or_else(damaged)?;
+            let mut events = Vec::with_capacity(usize::from(count));
+            for number in 0..count {
+                let event = self.read(&key::event(&authority, number))?.ok_or_else(damaged)?;
+                events.push(event.to_vec());
+            }
+            identities.push(StoredIdentity { authority, events, changed });
+        }
+        Ok(identities)
+    }
+
+    fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
+        check_identity(identity)?;
+        let _writing = self.lock();
+        let mut batch = Batch::default();
+        let mut count = 0u16;
+        for event in &identity.events {
+            let key = key::event(&identity.authority, count);
+            // Chains grow at the end: rewriting what stands would be most of the work.
+            if self.read(&key)?.as_deref() != Some(event) {
+                batch.insert(&key[..], event.as_slice());
+            }
+            count += 1;
+        }
+        let value = [&identity.changed.to_be_bytes()[..], &count.to_be_bytes()].concat();
+        batch.insert(&key::of_authority(key::IDENTITY, &identity.authority)[..], value);
+        self.apply(batch)
+    }
+
+    fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {
+        let mut cursors = Vec::new();
+        for item in self.db.scan_prefix([key::CURSOR]) {
+            let (key, value) = item.map_err(|error| self.failed(error))?;
+            let authority = key::authority(&key);
+            let authority = authority.ok_or_else(|| StoreError::damaged("a cursor in the replica"));
+            cursors.push((authority?, value.to_vec()));
+        }
+        Ok(cursors)
+    }
+
+    fn put_cursor(&self, authority: &AuthorityId, cursor: &[u8]) -> Result<(), StoreError> {
+        check_cursor(cursor)?;
+        let _writing = self.lock();
+        let key = key::of_authority(key::CURSOR, authority);
+        self.db.insert(key, cursor).map_err(|error| self.failed(error))?;
+        Ok(())
+    }
+
+    fn extend(&self, extensions: &[Extension<'_>]) -> Result<(), StoreError> {
+        let _writing = self.lock();
+        let mut batch = Batch::default();
+        let mut writers: BTreeMap<LogId, Writer> = BTreeMap::new();
+        let mut next = self.next_number();
+        for extension in extensions {
+            let log = extension.log;
+            let mut writer = match writers.remove(&log) {
+                Some(writer) => writer,
+                None => Writer::resume(self, &log, Roots::wanted(&log, extensions), &mut next)?,
+            };
+            let older = |size| root_at(&*self.nodes(&log).ok()?, size).ok();
+            writer.extend(extension, older, &mut batch)?;
+            writers.insert(log, writer);
+        }
+        let mut changed = Vec::with_capacity(writers.len());
+        for (log, writer) in writers {
+            changed.push((log, writer.finish(&log, &mut batch)?));
+        }
+        self.apply(batch)?;
+        self.logs.write().unwrap_or_else(PoisonError::into_inner).extend(changed);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush().map_err(|error| StoreError::fatal(&self.dir)(into_io(error)))?;
+        // If we die before this line, sled has handed everything to the disk,
+        // but the disk may still hold it in its own cache.
+        self.file.sync_data().map_err(StoreError::fatal(&self.dir))
+    }
+
+    fn headers(&self, log: &LogId, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut headers = Vec::new();
+        self.walk(log, range, |_, _, entry| {
+            headers.push(entry.header.to_vec());
+            Ok(true)
+        })?;
+        Ok(headers)
+    }
+
+    fn bodies(
+        &self,
+        log: &LogId,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let (mut bodies, mut room) = (Vec::new(), max_bytes);
+        self.walk(log, range, |number, index, entry| {
+            let fits = take(&mut room, entry.body.len());
+            if fits {
+                bodies.push(self.body(number, index, entry.body)?);
+            }
+            Ok(fits)
+        })?;
+        Ok(bodies)
+    }
+
+    fn entries(
+        &self,
+        log: &LogId,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let (mut entries, mut room) = (Vec::new(), max_bytes);
+        self.walk(log, range, |number, index, entry| {
+            let fits = take(&mut room, entry.header.len() + entry.body.len());
+            if fits || entries.is_empty() {
+                let body = self.body(number, index, entry.body)?;
+                entries.push(StoredEntry { header: entry.header.to_vec(), body });
+            }
+            Ok(fits)
+        })?;
+        Ok(entries)
+    }
+
+    fn nodes(&self, log: &LogId) -> Result<Box<dyn Nodes + '_>, StoreError> {
+        Ok(Box::new(Rows::new(self, log)))
+    }
+
+    fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
+        let _writing = self.lock();
+        let absent = || StoreError::Refused { log: *log, why: Refusal::Absent(index) };
+        let known = self.known(log).filter(|known| index < known.state.frontier.size());
+        let mut known = known.ok_or_else(absent)?;
+        let mut batch = Batch::default();
+        let was = writer::replace_body(self, log, known.number, index, body, &mut batch)?;
+        known.state.absent = match (was, body.is_some()) {
+            (true, false) => known.state.absent + 1,
+            (false, true) => known.state.absent.saturating_sub(1),
+            _ => known.state.absent,
+        };
+        let old_head = known.state.head.clone();
+        writer::put_state(log, &known, old_head.as_ref(), &mut batch)?;
+        self.apply(batch)?;
+        self.logs.write().unwrap_or_else(PoisonError::into_inner).insert(*log, known);
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.read(&key::value(key))? {
+            Some(stored) => self.value(key, &stored).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn put(&self, changes: &[Change]) -> Result<(), StoreError> {
+        check_changes(changes)?;
+        let _writing = self.lock();
+        // Only the last change of a key may leave pieces behind.
+        let last: BTreeMap<&[u8], Option<&[u8]>> =
+            changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
+        let mut batch = Batch::default();
+        for (key, value) in last {
+            self.put_value(key, value, &mut batch)?;
+        }
+        self.apply(batch)
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        let mut found = Vec::new();
+        for item in self.db.range(key::value(prefix.max(from))..).take(limit) {
+            let (key, stored) = item.map_err(|error| self.failed(error))?;
+            let Some((&key::VALUE, key)) = key.split_first() else { break };
+            if !key.starts_with(prefix) {
+                break;
+            }
+            found.push((key.to_vec(), self.value(key, &stored)?));
+        }
+        Ok(found)
+    }
+}
+
+fn into_io(error: ::sled::Error) -> io::Error {
+    match error {
+        ::sled::Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
