@@ -1,4 +1,5 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
 //! x
+pub mod ingest;
 pub mod network;
 pub mod store;
