@@ -58,6 +58,17 @@ pub enum Unreadable {
 }
 
 impl Amount {
+    const fn exact(minor: i64) -> Self {
+        Self {
+            reading: Reading::Exact(minor),
+            currency: None,
+            vat_included: None,
+            annual: false,
+            estimate: false,
+            rounded: false,
+        }
+    }
+
     /// The reading unless it is nought or one unit, which registers write for *not known*.
     #[must_use]
     pub fn known(&self, exponent: u32) -> Option<Reading> {
@@ -78,6 +89,14 @@ impl Amount {
 pub fn read(raw: &str, exponent: u32) -> Result<Option<Amount>, Unreadable> {
     if is_placeholder(raw) {
         return Ok(None);
+    }
+    let (sign, digits) = match raw.trim().strip_prefix('£') {
+        Some(digits) => (Some("GBP"), digits),
+        None => (None, raw.trim()),
+    };
+    if digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b',' | b' ')) {
+        let (minor, rounded) = number(digits, exponent)?;
+        return Ok(Some(Amount { currency: sign, rounded, ..Amount::exact(minor) }));
     }
     let mut text =
         Phrase(format!(" {} ", raw.trim().to_lowercase().replace(['\u{a0}', '\t'], " ")));

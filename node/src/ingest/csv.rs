@@ -29,17 +29,21 @@
 
 mod column;
 mod row;
+mod spelling;
 mod split;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
 
+use sha2::{Digest, Sha256};
 use tallystick_protocol::record::part::Organisation;
 
 use self::column::{Column, Heading};
 use self::split::Records;
-use super::{IngestError, Refusal, Row, buyer, contracts_finder, date, digest, remark, text};
+use super::{
+    IngestError, Refusal, Row, buyer, contracts_finder, date, digest, hexadecimal, remark, text,
+};
 
 /// Rows looked at for the headings.
 const HEADER_ROWS: usize = 40;
@@ -56,6 +60,8 @@ pub(super) struct Table {
     header_row: u64,
     header: Vec<Vec<u8>>,
     headings: Vec<Option<Heading>>,
+    /// Where each column stands; a heading may be there twice.
+    places: BTreeMap<Column, Vec<usize>>,
     register: Option<Organisation>,
 }
 
@@ -72,14 +78,21 @@ impl Table {
                 let header = record.fields.unwrap_or_default();
                 let headings: Vec<Option<Heading>> =
                     header.iter().map(|cell| column::recognise(&text::decode(cell))).collect();
-                let known: BTreeSet<Column> = headings.iter().flatten().map(|h| h.column).collect();
-                if known.len() > best.as_ref().map_or(0, |(most, _)| *most) {
+                let mut places: BTreeMap<Column, Vec<usize>> = BTreeMap::new();
+                for (at, heading) in headings.iter().enumerate() {
+                    if let Some(heading) = heading {
+                        places.entry(heading.column).or_default().push(at);
+                    }
+                }
+                let known = places.len();
+                if known > best.as_ref().map_or(0, |(most, _)| *most) {
                     let header_row = record.row;
                     let register = register.clone();
-                    let table = Self { delimiter, end, header_row, header, headings, register };
-                    best = Some((known.len(), table));
+                    let table =
+                        Self { delimiter, end, header_row, header, headings, places, register };
+                    best = Some((known, table));
                 }
-                if known.len() >= PLAIN_HEADER {
+                if known >= PLAIN_HEADER {
                     break;
                 }
             }
@@ -96,7 +109,7 @@ impl Table {
     }
 
     fn has(&self, column: Column) -> bool {
-        self.headings.iter().flatten().any(|h| h.column == column)
+        self.places.contains_key(&column)
     }
 
     fn records<R: Read>(&self, input: R) -> Records<BufReader<R>> {
@@ -159,9 +172,8 @@ impl Repeated {
 
 /// The beginning of a text's digest, enough to tell a million texts apart.
 fn short(text: &str) -> [u8; 16] {
-    let hex = digest(text.as_bytes());
     let mut out = [0; 16];
-    for (to, from) in out.iter_mut().zip(hex.bytes()) {
+    for (to, from) in out.iter_mut().zip(Sha256::digest(text.as_bytes())) {
         *to = from;
     }
     out
@@ -191,12 +203,10 @@ impl Cells<'_> {
     }
 
     fn heading_and_cell(&self, column: Column) -> Option<(&Heading, Cow<'_, str>)> {
-        let pairs = self.table.headings.iter().zip(self.fields);
-        pairs
-            .filter_map(|(heading, cell)| heading.as_ref().map(|heading| (heading, cell)))
-            .filter(|(heading, cell)| heading.column == column && !cell.trim_ascii().is_empty())
-            .map(|(heading, cell)| (heading, text::decode(cell)))
-            .next()
+        let cell = |at: &usize| self.fields.get(*at).filter(|cell| !cell.trim_ascii().is_empty());
+        let heading = |at: &usize| self.table.headings.get(*at).and_then(Option::as_ref);
+        let places = self.table.places.get(&column)?;
+        places.iter().find_map(|at| Some((heading(at)?, text::decode(cell(at)?))))
     }
 
     fn are_empty(&self) -> bool {
@@ -225,11 +235,11 @@ impl Cells<'_> {
         // One export of Contracts Finder has no start dates, so they cannot tell awards apart.
         let start = if self.is_contracts_finder() { "" } else { &start };
         let contract = digest(format!("{title}|{supplier}|{start}").as_bytes());
-        let mut row = String::new();
+        let mut row = Sha256::new();
         for (heading, cell) in self.table.headings.iter().zip(self.fields) {
             if heading.is_some() {
-                row.push_str(&text::line(&text::decode(cell)).unwrap_or_default());
-                row.push('|');
+                row.update(cell.trim_ascii());
+                row.update(b"|");
             }
         }
         let reference =
@@ -237,7 +247,7 @@ impl Cells<'_> {
         let notice = contracts_finder::notice_id(&self.get(Column::NoticeId))
             .or(reference)
             .unwrap_or_else(|| format!("row-{}", contract.get(..16).unwrap_or_default()));
-        Identity { notice, contract, row: digest(row.as_bytes()) }
+        Identity { notice, contract, row: hexadecimal(&row.finalize()) }
     }
 }
 

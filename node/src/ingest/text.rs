@@ -1,6 +1,6 @@
 //! Cleaning foreign text: what publishers wrote, without what their systems did to it.
 //!
-//! [`line`] is for titles and names, [`block`] for descriptions. Both undo, in
+//! [`line()`] is for titles and names, [`block`] for descriptions. Both undo, in
 //! this order: escaped line ends (`\r\n` as letters), HTML entities and tags
 //! (twice, since some exports escape twice), UTF-8 that was read as
 //! Windows-1252, control and invisible characters, and runs of white space. A
@@ -110,7 +110,10 @@ fn is_null(text: &str) -> bool {
 }
 
 /// Everything but white space.
-fn clean(raw: &str) -> String {
+fn clean(raw: &str) -> Cow<'_, str> {
+    if raw.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n') && !matches!(b, b'&' | b'<' | b'\\')) {
+        return Cow::Borrowed(raw);
+    }
     let mut text = unescape_line_ends(raw);
     for _ in 0..2 {
         if text.contains('&') {
@@ -128,7 +131,7 @@ fn clean(raw: &str) -> String {
             }
         }
     }
-    visible(&text)
+    Cow::Owned(visible(&text))
 }
 
 /// Line ends written as letters, `\r\n`, become line ends, or nothing before a real one.
