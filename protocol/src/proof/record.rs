@@ -252,11 +252,12 @@ impl UnverifiedRecordProof {
         self,
         witnesses: &[VerifierKey],
     ) -> Result<VerifiedRecordProof, RecordProofError> {
+        // Hashing before signatures: what is damaged is refused at little cost.
+        let entry = self.entry.check()?;
         let identity = self.chain.verify(&self.network)?;
         if identity.authority() != self.authority || identity.generation() != self.generation {
             return Err(RecordProofError::Author);
         }
-        let entry = self.entry.check()?;
         let cosigns = |key: &&VerifierKey| key.algorithm() == Algorithm::CosignatureV1;
         let witnesses: Vec<_> = witnesses.iter().filter(cosigns).cloned().collect();
         let inclusion =
