@@ -1,5 +1,4 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
-//! x
 pub mod ingest;
 pub mod network;
 pub mod store;
