@@ -1,4 +1,10 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
+
+pub mod config;
+pub mod failure;
 pub mod ingest;
+pub mod keys;
 pub mod network;
+pub mod partner;
 pub mod store;
+pub mod telemetry;

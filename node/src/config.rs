@@ -1,0 +1,282 @@
+//! Where a node lives and how it is set up.
+//!
+//! [`Place`] says which directory holds the data and which file the
+//! configuration: what `--data` or `TALLY_DATA` names; else `/var/lib/tally`
+//! with `/etc/tally/tally.toml` where the package has made both; else the
+//! platform's directory for user data. [`Config`] is that file, `tally.toml`:
+//! every key has a default, and an unknown key is refused, because it is a
+//! misspelling. Deliberately absent: secrets, and anything a command decides.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use libp2p::Multiaddr;
+use serde::Deserialize;
+use tallystick_protocol::id::NetworkName;
+
+use crate::failure::Failure;
+
+/// Name of the configuration file.
+pub const CONFIG_FILE: &str = "tally.toml";
+/// Largest configuration file that is read, in bytes.
+const CONFIG_BYTES: u64 = 1 << 20;
+const SERVICE_DATA: &str = "/var/lib/tally";
+const SERVICE_CONFIG: &str = "/etc/tally";
+
+/// Where a node's files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    data: PathBuf,
+    config: PathBuf,
+}
+
+impl Place {
+    /// The place that `--data` or `TALLY_DATA` names, or the default one.
+    ///
+    /// # Errors
+    /// A [`Failure`] if nothing is named and the platform has no place for user data.
+    pub fn find(data: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(data) = data {
+            return Ok(Self::at(data));
+        }
+        if Path::new(SERVICE_CONFIG).is_dir() && Path::new(SERVICE_DATA).is_dir() {
+            let config = Path::new(SERVICE_CONFIG).join(CONFIG_FILE);
+            return Ok(Self { data: SERVICE_DATA.into(), config });
+        }
+        let dirs = directories::ProjectDirs::from("", "", "tally").ok_or_else(|| {
+            Failure::usage(
+                "this user has no home directory to keep the node's data in",
+                "name a directory with --data DIR or TALLY_DATA",
+            )
+        })?;
+        Ok(Self::at(dirs.data_dir()))
+    }
+
+    /// A place with everything in one directory.
+    #[must_use]
+    pub fn at(data: &Path) -> Self {
+        Self { data: data.to_owned(), config: data.join(CONFIG_FILE) }
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// A file or directory in the data directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.data.join(name)
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The configuration of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The network it belongs to.
+    pub network: NetworkName,
+    /// Where it waits for other nodes.
+    pub listen: Vec<Multiaddr>,
+    /// The addresses it puts on its card; if none, those it listens on.
+    pub announce: Vec<Multiaddr>,
+    /// Where it waits for commands on this machine; port 0 lets the system choose.
+    pub http: SocketAddr,
+    /// Whether nodes that are not partners may connect.
+    pub accept_anyone: bool,
+    /// How many partners must have said what they know of our own log before
+    /// anything is signed; none if it is 0.
+    pub own_head_answers: usize,
+    /// Memory for the replica, in mebibytes.
+    pub replica_cache_mib: usize,
+    /// Memory for building the search index, in mebibytes.
+    pub search_memory_mib: usize,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, or a
+    /// filter of `tracing`; the variable `TALLY_LOG` comes first.
+    pub log_level: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let known = "the default has been checked by a test";
+        Self {
+            network: "tallystick".parse().expect(known),
+            listen: vec!["/ip4/0.0.0.0/tcp/4717".parse().expect(known)],
+            announce: Vec::new(),
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            accept_anyone: false,
+            own_head_answers: 0,
+            replica_cache_mib: 64,
+            search_memory_mib: 32,
+            log_format: LogFormat::Human,
+            log_level: "info".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// A [`Failure`] if it cannot be read or says something that cannot be.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+        if size > CONFIG_BYTES {
+            return Err(Failure::usage(
+                format!("{} is too large to be a configuration file", path.display()),
+                "put the file that `tally init` wrote back in its place",
+            ));
+        }
+        let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(0, |span| line_of(&text, span.start));
+            Failure::usage(
+                format!("{} line {line}: {}", path.display(), first_line(error.message())),
+                "correct the line; the comments in the file say what may stand there",
+            )
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks what types alone do not say.
+    ///
+    /// # Errors
+    /// A [`Failure`].
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.http.ip().is_loopback() {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            format!("the command interface cannot listen on {}", self.http),
+            "give a loopback address such as 127.0.0.1:0; it is for commands on this machine only",
+        ))
+    }
+
+    /// A configuration file with comments, for a new node.
+    #[must_use]
+    pub fn template(network: &NetworkName) -> String {
+        TEMPLATE.replace("{network}", network.as_str())
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::unavailable(
+            format!("there is no node in {}", path.parent().unwrap_or(path).display()),
+            "make one with `tally init --name NAME`, or name its directory with --data DIR",
+        ),
+        _ => Failure::usage(
+            format!("{} cannot be read ({error})", path.display()),
+            "check that you may read it; a service's files belong to the service's user",
+        ),
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+const TEMPLATE: &str = r#"# A Tallystick node. Changes count from the next start of `tally run`.
+
+# The network this node belongs to. It is part of the identity: do not change it.
+network = "{network}"
+
+# Where this node waits for other nodes. Open this port in the firewall, or
+# leave the list empty: a node that only dials out works fully as long as its
+# partners accept connections.
+listen = ["/ip4/0.0.0.0/tcp/4717"]
+# listen = ["/ip4/0.0.0.0/tcp/4717", "/ip4/0.0.0.0/udp/4717/quic-v1"]
+
+# What stands on this node's card, if others reach it by another address.
+# announce = ["/dns4/tally.example.gov.uk/tcp/4717"]
+
+# Where commands such as `tally publish` reach the node: loopback only. Port 0
+# lets the system choose; the commands find it by the file api.addr.
+http = "127.0.0.1:0"
+
+# Whether nodes that are not partners may connect and read the public records.
+accept_anyone = false
+
+# How many partners must have answered what they know of this authority's own
+# log before anything is signed. Set it to 1 or 2 once there are partners that
+# are always on: it protects against signing a second history after a restore.
+own_head_answers = 0
+
+# Memory, in mebibytes.
+replica_cache_mib = 64
+search_memory_mib = 32
+
+# "human" or "json", on standard error.
+log_format = "human"
+# error, warn, info, debug or trace; the variable TALLY_LOG comes first.
+log_level = "info"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, Failure> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG_FILE);
+        fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        let network = Config::default().network;
+        assert_eq!(load(&Config::template(&network)), Ok(Config::default()));
+        assert_eq!(load(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn mistakes_are_one_sentence_with_their_line() {
+        let cases = [
+            ("network = \"tallystick\"\nlisten = \"/ip4/0.0.0.0/tcp/1\"\n", "line 2"),
+            ("\n\nacept_anyone = true\n", "line 3: unknown field `acept_anyone`"),
+            ("listen = [\"0.0.0.0:4717\"]\n", "line 1"),
+            ("network = \"Two Words\"\n", "line 1: not a valid network name"),
+            ("http = \"0.0.0.0:80\"\n", "cannot listen on 0.0.0.0:80"),
+            ("= 3\n", "line 1"),
+        ];
+        for (text, part) in cases {
+            let failure = load(text).unwrap_err();
+            assert_eq!(failure.kind.exit_code(), 2);
+            assert!(failure.error.contains(part), "{text:?}: {}", failure.error);
+            assert!(!failure.error.contains('\n'), "{}", failure.error);
+        }
+    }
+
+    #[test]
+    fn a_directory_without_a_node_is_not_initialised() {
+        let failure = Config::load(Path::new("/nonexistent/tally.toml")).unwrap_err();
+        assert_eq!(failure.kind.exit_code(), 3);
+    }
+}

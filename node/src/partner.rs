@@ -1,0 +1,275 @@
+//! Partners: the authorities whose identity this node has accepted.
+//!
+//! Kept in `partners.json`, written whole: to a new file, fsynced, renamed. The
+//! card of each partner is kept as received and verified again when the file is
+//! read, so nothing else in the file needs to be believed. A *request* is the
+//! card of a node that would like to be one; requests live in memory only,
+//! because a node that still wants to be a partner sends its card again.
+//!
+//! **Invariant:** nobody becomes a partner except by [`PartnerBook::add`],
+//! which a person asked for. Deliberately absent: what partners may see.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+use tallystick_protocol::card::{Card, UnverifiedCard};
+use tallystick_protocol::id::{AuthorityId, NetworkName};
+
+use crate::failure::Failure;
+
+/// Most partners of one node.
+pub const PARTNERS: usize = 1024;
+/// Most requests that wait; further ones are dropped until some are answered.
+pub const REQUESTS: usize = 64;
+/// Name of the file.
+pub const PARTNERS_FILE: &str = "partners.json";
+/// Largest file that is read: every partner with the largest card.
+const FILE_BYTES: u64 = (PARTNERS as u64) * (256 << 10);
+
+/// The file as it is written.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    partners: Vec<KeptPartner>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptPartner {
+    /// For people who read the file; the card decides.
+    name: String,
+    card: String,
+}
+
+/// What adding a card changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// A new partner.
+    New,
+    /// A partner we had, with a newer card.
+    Renewed,
+    /// Nothing: this card or a newer one is known.
+    Known,
+}
+
+/// The partners and requests of one node.
+#[derive(Debug)]
+pub struct PartnerBook {
+    path: PathBuf,
+    partners: BTreeMap<AuthorityId, Card>,
+    requests: BTreeMap<AuthorityId, Card>,
+}
+
+impl PartnerBook {
+    /// Reads the file; there are no partners if there is none.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the file cannot be read or is damaged.
+    pub fn open(path: &Path, network: &NetworkName) -> Result<Self, Failure> {
+        let mut book =
+            Self { path: path.to_owned(), partners: BTreeMap::new(), requests: BTreeMap::new() };
+        let text = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(book),
+            Ok(found) if found.len() > FILE_BYTES => return Err(book.damaged("it is too large")),
+            _ => fs::read_to_string(path).map_err(|error| book.damaged(&error.to_string()))?,
+        };
+        let kept: Kept =
+            serde_json::from_str(&text).map_err(|error| book.damaged(&error.to_string()))?;
+        for KeptPartner { name, card } in kept.partners {
+            let card = UnverifiedCard::parse(&card).and_then(|card| card.verify(network));
+            let card = card.map_err(|error| book.damaged(&format!("{name}: {error}")))?;
+            book.partners.insert(card.authority(), card);
+        }
+        Ok(book)
+    }
+
+    fn damaged(&self, why: &str) -> Failure {
+        Failure::usage(
+            format!("the list of partners {} cannot be read ({why})", self.path.display()),
+            "put it back from a backup, or move it away and add the partners again",
+        )
+    }
+
+    /// All partners, in order of their ids.
+    pub fn partners(&self) -> impl Iterator<Item = &Card> {
+        self.partners.values()
+    }
+
+    /// All requests, in order of their ids.
+    pub fn requests(&self) -> impl Iterator<Item = &Card> {
+        self.requests.values()
+    }
+
+    /// Whether an authority is a partner.
+    #[must_use]
+    pub fn is_partner(&self, authority: &AuthorityId) -> bool {
+        self.partners.contains_key(authority)
+    }
+
+    /// Makes the card's authority a partner, durably.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there are [`PARTNERS`] already or the file cannot be written.
+    pub fn add(&mut self, card: Card) -> Result<Added, Failure> {
+        let authority = card.authority();
+        let before = self.partners.get(&authority);
+        let added = match before {
+            Some(known) if known.issued() >= card.issued() => Added::Known,
+            Some(_) => Added::Renewed,
+            None if self.partners.len() >= PARTNERS => {
+                return Err(Failure::usage(
+                    format!("this node has {PARTNERS} partners already"),
+                    "remove those it no longer needs with `tally partner remove`",
+                ));
+            }
+            None => Added::New,
+        };
+        if added != Added::Known {
+            let before = self.partners.insert(authority, card);
+            if let Err(failure) = self.save() {
+                // What is not durable has not happened.
+                match before {
+                    Some(card) => self.partners.insert(authority, card),
+                    None => self.partners.remove(&authority),
+                };
+                return Err(failure);
+            }
+        }
+        self.requests.remove(&authority);
+        Ok(added)
+    }
+
+    /// Ends a partnership or drops a request, durably; gives the card if there was one.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the file cannot be written.
+    pub fn remove(&mut self, authority: &AuthorityId) -> Result<Option<Card>, Failure> {
+        let request = self.requests.remove(authority);
+        let Some(card) = self.partners.remove(authority) else { return Ok(request) };
+        if let Err(failure) = self.save() {
+            self.partners.insert(*authority, card);
+            return Err(failure);
+        }
+        Ok(Some(card))
+    }
+
+    /// Notes that a node would like to be a partner; says whether that is news.
+    pub fn request(&mut self, card: Card) -> bool {
+        let authority = card.authority();
+        let room = self.requests.len() < REQUESTS || self.requests.contains_key(&authority);
+        if self.is_partner(&authority) || !room {
+            return false;
+        }
+        self.requests.insert(authority, card).is_none()
+    }
+
+    /// The request of an authority.
+    #[must_use]
+    pub fn requested(&self, authority: &AuthorityId) -> Option<&Card> {
+        self.requests.get(authority)
+    }
+
+    fn save(&self) -> Result<(), Failure> {
+        let kept = |card: &Card| KeptPartner {
+            name: card.identity().profile().name.clone(),
+            card: card.to_line(),
+        };
+        let kept = Kept { partners: self.partners.values().map(kept).collect() };
+        let text = serde_json::to_string_pretty(&kept).map_err(Failure::internal)?;
+        replace(&self.path, text.as_bytes()).map_err(|error| {
+            Failure::internal(format!("{} cannot be written ({error})", self.path.display()))
+        })
+    }
+}
+
+/// Puts `content` in the place of a file, durably and never half: mode 0600.
+///
+/// # Errors
+/// Whatever the operating system reports; the file is as it was then.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.write(true).create(true).truncate(true).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// The addresses of a card that this node's transport understands.
+#[must_use]
+pub fn dialable(card: &Card) -> Vec<Multiaddr> {
+    card.addresses().iter().filter_map(|address| address.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::tests::card;
+
+    fn network() -> NetworkName {
+        "test".parse().unwrap()
+    }
+
+    #[test]
+    fn partners_are_there_after_reopening_and_requests_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(PARTNERS_FILE);
+        let (ash, oak) = (card("Ash Council", 1), card("Oak Council", 1));
+        let mut book = PartnerBook::open(&path, &network()).unwrap();
+        assert!(book.request(oak.clone()));
+        assert!(!book.request(oak.clone()));
+        assert_eq!(book.add(ash.clone()), Ok(Added::New));
+        assert_eq!(book.add(ash.clone()), Ok(Added::Known));
+        let mut again = PartnerBook::open(&path, &network()).unwrap();
+        assert!(again.partners().eq([&ash]));
+        assert_eq!(again.requests().count(), 0);
+        assert_eq!(again.remove(&ash.authority()), Ok(Some(ash.clone())));
+        assert_eq!(PartnerBook::open(&path, &network()).unwrap().partners().count(), 0);
+        assert!(!again.path.with_extension("json.new").exists());
+        assert_eq!(book.remove(&oak.authority()), Ok(Some(oak)));
+    }
+
+    #[test]
+    fn a_partner_cannot_be_a_request_and_requests_are_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = PartnerBook::open(&dir.path().join("p"), &network()).unwrap();
+        let ash = card("Ash Council", 1);
+        assert!(book.request(ash.clone()));
+        assert_eq!(book.add(ash.clone()), Ok(Added::New));
+        assert_eq!(book.requests().count(), 0);
+        assert!(!book.request(ash));
+        let made = (0..REQUESTS + 2).filter(|n| book.request(card(&format!("Ash {n}"), 1))).count();
+        assert_eq!(made, REQUESTS);
+    }
+
+    #[test]
+    fn damaged_files_are_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(PARTNERS_FILE);
+        let mut book = PartnerBook::open(&path, &network()).unwrap();
+        book.add(card("Ash Council", 1)).unwrap();
+        let good = fs::read_to_string(&path).unwrap();
+        for bad in [
+            good.replace("tallystick-card:", "tallystick-card:AAAA"),
+            "{".to_owned(),
+            "[]".to_owned(),
+        ] {
+            fs::write(&path, &bad).unwrap();
+            let failure = PartnerBook::open(&path, &network()).unwrap_err();
+            assert_eq!(failure.kind.exit_code(), 2);
+            assert_eq!(fs::read_to_string(&path).unwrap(), bad);
+        }
+    }
+}
