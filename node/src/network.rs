@@ -316,7 +316,7 @@ impl Network {
     }
 
     /// The driver is slower than the network only for moments; waiting for it is the brake.
-    async fn tell(&self, event: Event) {
+    async fn tell(&mut self, event: Event) {
         // The driver is gone only when the node stops.
         let _stopping = self.events.send(event).await;
     }

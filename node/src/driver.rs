@@ -1,0 +1,443 @@
+//! The one event loop: feeds the protocol's machine and does what it says.
+//!
+//! ```text
+//! network ── frames, gossip ──►┌────────┐── frames, gossip, verdicts ──► network
+//! store   ── appended, loaded ►│ driver │── append, load ──────────────► store
+//! handles ── author, status ──►│(machine)│── results, notices ──────────► handles
+//! ```
+//!
+//! **Invariants:** the machine is the only one that decides; this file only
+//! translates. A frame is taken from a peer only while the machine accepts it.
+//! A failed write ends the process: what is on the disk is unknown then, and
+//! going on would mean speaking of what may not be durable.
+
+mod handle;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use libp2p::gossipsub::{MessageAcceptance, MessageId};
+use libp2p::{Multiaddr, PeerId};
+use tallystick_protocol::id::{AuthorityId, NetworkName, NodeId};
+use tallystick_protocol::identity::{IdentityError, UnverifiedChain};
+use tallystick_protocol::key::SecretKey;
+use tallystick_protocol::sync::{
+    AuthorRefusal, Config, Input, Machine, Notice, Output, Refusal, Verdict,
+};
+use tallystick_protocol::time::Timestamp;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+pub use self::handle::{AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo};
+use self::handle::{Command, Requests};
+use self::storage::{Storage, StorageEvent};
+use crate::network::{self, Credit, Network, NetworkError, SessionId};
+use crate::store::{Replica, Store, StoreError};
+
+/// Notices kept for a subscriber that lags.
+const NOTICES: usize = 4096;
+/// Commands by handles that wait.
+const COMMANDS: usize = 256;
+
+/// A node we talk to.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// Its node key.
+    pub node: NodeId,
+    /// Where to reach it; none if it reaches us.
+    pub addresses: Vec<Multiaddr>,
+}
+
+/// Everything the driver needs to know.
+pub struct NodeConfig {
+    /// The network.
+    pub network: NetworkName,
+    /// Own identity chain: signed events.
+    pub identity: Vec<Vec<u8>>,
+    /// Signs our checkpoints.
+    pub log_key: SecretKey,
+    /// Seed of the libp2p identity, 32 bytes.
+    pub node_key: zeroize::Zeroizing<[u8; 32]>,
+    /// Where to listen; a port of 0 is replaced by a free one.
+    pub listen: Vec<Multiaddr>,
+    /// Nodes to allow and keep connected.
+    pub partners: Vec<Partner>,
+    /// Own card, handed to nodes that may not know us.
+    pub card: String,
+    /// Whether nodes that are no partners may connect.
+    pub accept_anyone: bool,
+    /// Partners that must have answered before anything is signed.
+    pub own_head_answers: usize,
+}
+
+/// Why the driver does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DriverError {
+    /// Our own identity chain does not verify.
+    #[error("the identity of this node does not verify: {0}")]
+    Identity(#[from] IdentityError),
+    /// The network cannot be set up.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The store failed; what is on the disk is unknown until it is opened again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A part of the node stopped without being asked: our bug.
+    #[error("the {0} stopped unexpectedly")]
+    Stopped(&'static str),
+}
+
+/// Starts a node over `store`: network, storage thread and event loop.
+///
+/// # Errors
+/// A [`DriverError`] if something cannot be set up; later failures end the
+/// returned task.
+pub async fn start(
+    config: NodeConfig,
+    store: Store,
+) -> Result<(Handle, JoinHandle<Result<(), DriverError>>), DriverError> {
+    let identity = UnverifiedChain::new(config.identity.clone()).verify(&config.network)?;
+    let stored = store.replica().stored()?;
+    let mut run = [0; 16];
+    getrandom::fill(&mut run).map_err(|_| DriverError::Stopped("random number generator"))?;
+    let machine_config = Config {
+        network: config.network.clone(),
+        authority: identity.authority(),
+        log_key: config.log_key,
+        generation: identity.generation(),
+        run,
+        own_head_answers: config.own_head_answers,
+    };
+    let (machine, damaged) = Machine::new(machine_config, stored);
+    for log in &damaged {
+        tracing::error!(%log, "stored log does not verify and is left out; it is fetched again");
+    }
+    let expected_addresses = config.listen.len();
+    let (network, pipe) = Network::new(network::Setup {
+        network: config.network,
+        node_seed: config.node_key,
+        listen: config.listen,
+        card: config.card,
+        accept_anyone: config.accept_anyone,
+    })?;
+    let network = tokio::spawn(network.run());
+    let replica: Arc<dyn Replica> = store.replica().clone();
+    let (storage, stored) = Storage::start(store)?;
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let (notices, _) = broadcast::channel(NOTICES);
+    let requests = Requests::default();
+    let handle = Handle::new(commands, notices.clone(), requests.clone(), Arc::clone(&replica));
+    let mut driver = Driver {
+        authority: identity.authority(),
+        machine,
+        storage,
+        network: pipe.commands,
+        started: Instant::now(),
+        sessions: BTreeMap::new(),
+        owed: Vec::new(),
+        verdicts: BTreeMap::new(),
+        next: 0,
+        authoring: BTreeMap::new(),
+        refusals: BTreeMap::new(),
+        listening: Vec::new(),
+        notices,
+        requests,
+        failed: None,
+    };
+    driver.input(Input::Introduce(config.identity));
+    for partner in config.partners {
+        driver.tell(network::Command::Allow(partner.node, partner.addresses));
+    }
+    let loops = Loops { events: pipe.events, stored, commands: command_queue };
+    let (ready, listening) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        let result = driver.run(loops, (expected_addresses, ready)).await;
+        driver.storage.stop();
+        drop(driver);
+        // The network ends when the driver's end of the pipe is gone.
+        let _ended = network.await;
+        result
+    });
+    // The addresses are known when the listeners have said so; an error ends the task instead.
+    let _listening = listening.await;
+    Ok((handle, task))
+}
+
+/// What the loop waits for.
+struct Loops {
+    events: mpsc::Receiver<network::Event>,
+    stored: mpsc::UnboundedReceiver<StorageEvent>,
+    commands: mpsc::Receiver<Command>,
+}
+
+/// How a result goes back to whoever asked for entries to be authored.
+type AuthorReply = oneshot::Sender<Result<Authored, AuthorError>>;
+
+struct Driver {
+    authority: AuthorityId,
+    machine: Machine,
+    storage: Storage,
+    network: mpsc::UnboundedSender<network::Command>,
+    started: Instant,
+    /// The stream that counts for each connected node.
+    sessions: BTreeMap<NodeId, SessionId>,
+    /// Credits kept back while the machine accepts no more from a peer.
+    owed: Vec<(NodeId, Credit)>,
+    /// Gossip messages that wait for a verdict within one step.
+    verdicts: BTreeMap<u64, (MessageId, PeerId)>,
+    next: u64,
+    authoring: BTreeMap<u64, AuthorReply>,
+    refusals: BTreeMap<&'static str, u64>,
+    listening: Vec<Multiaddr>,
+    notices: broadcast::Sender<Notice>,
+    requests: Requests,
+    failed: Option<DriverError>,
+}
+
+impl Driver {
+    async fn run(
+        &mut self,
+        mut loops: Loops,
+        (addresses, ready): (usize, oneshot::Sender<()>),
+    ) -> Result<(), DriverError> {
+        let mut ready = Some(ready);
+        loop {
+            // Some listeners have several addresses; the first of each is enough to begin.
+            if self.listening.len() >= addresses
+                && let Some(ready) = ready.take()
+            {
+                // Nobody waits any more if the starting task was dropped.
+                let _dropped = ready.send(());
+            }
+            let deadline = self.machine.deadline().map(|at| self.instant(at));
+            tokio::select! {
+                biased;
+                event = loops.stored.recv() => match event {
+                    Some(event) => self.stored(event),
+                    None => return Err(DriverError::Stopped("storage thread")),
+                },
+                command = loops.commands.recv() => match command {
+                    Some(Command::Shutdown(done)) => {
+                        let _dropped = done.send(());
+                        return Ok(());
+                    }
+                    Some(command) => self.obey(command),
+                    None => return Ok(()),
+                },
+                event = loops.events.recv() => match event {
+                    Some(event) => self.network_event(event),
+                    None => return Err(DriverError::Stopped("network")),
+                },
+                () = sleep_until(deadline) => self.input(Input::Tick),
+            }
+            if let Some(failed) = self.failed.take() {
+                return Err(failed);
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(
+            u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        )
+    }
+
+    fn instant(&self, at: Timestamp) -> tokio::time::Instant {
+        (self.started + std::time::Duration::from_micros(at.as_micros())).into()
+    }
+
+    fn tell(&self, command: network::Command) {
+        // The network task is gone only when the node stops, which the loop notices.
+        let _stopping = self.network.send(command);
+    }
+
+    fn input(&mut self, input: Input) {
+        self.machine.handle(self.now(), input);
+        while let Some(output) = self.machine.poll() {
+            self.execute(output);
+        }
+    }
+
+    fn execute(&mut self, output: Output) {
+        match output {
+            Output::Send(node, frame) => self.tell(network::Command::Send(node, frame)),
+            Output::Disconnect { peer, refusal } => {
+                tracing::warn!(%peer, reason = refusal.label(), "disconnecting");
+                self.tell(network::Command::Disconnect(peer));
+            }
+            Output::Append(ticket, append) => self.storage.append(ticket, append),
+            Output::StoreIdentity(identity) => self.storage.identity(identity),
+            Output::StoreCursor { authority, cursor } => self.storage.cursor(authority, cursor),
+            Output::Load(ticket, load) => self.storage.load(ticket, load),
+            Output::Broadcast(bytes) => self.tell(network::Command::Publish(bytes)),
+            Output::Verdict { handle, verdict } => self.verdict(handle, verdict),
+            Output::Authored { command, log, start, count, signed } => {
+                self.reply(command, Ok(Authored { log, start, count, signed }));
+            }
+            Output::AuthorRefused { command, refusal } => {
+                self.reply(command, Err(AuthorError::Refused(refusal)));
+            }
+            Output::Notify(notice) => self.notify(notice),
+        }
+    }
+
+    fn verdict(&mut self, handle: u64, verdict: Verdict) {
+        let acceptance = match verdict {
+            Verdict::Accept => MessageAcceptance::Accept,
+            Verdict::Reject => MessageAcceptance::Reject,
+            Verdict::Ignore => MessageAcceptance::Ignore,
+        };
+        if let Some((id, source)) = self.verdicts.remove(&handle) {
+            self.tell(network::Command::Verdict(id, source, acceptance));
+        }
+    }
+
+    fn reply(&mut self, command: u64, result: Result<Authored, AuthorError>) {
+        if let Some(reply) = self.authoring.remove(&command) {
+            // Whoever asked may have gone; the entries stay.
+            let _gone = reply.send(result);
+        }
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        match notice {
+            Notice::Refused { peer, log, refusal } => {
+                *self.refusals.entry(refusal.label()).or_insert(0) += 1;
+                tracing::warn!(?peer, ?log, reason = refusal.label(), "refused");
+            }
+            Notice::OwnLogForked => {
+                tracing::error!("two histories of our own log exist; nothing more is signed");
+            }
+            Notice::OwnLogBehind { size } => {
+                tracing::warn!(
+                    size,
+                    "a partner holds later entries of our own; fetching them first"
+                );
+            }
+            Notice::IdentityAccepted { authority } => tracing::info!(%authority, "new authority"),
+            other => tracing::debug!(notice = ?other, "notice"),
+        }
+        // Nobody may be listening.
+        let _unheard = self.notices.send(notice);
+    }
+
+    fn stored(&mut self, event: StorageEvent) {
+        match event {
+            StorageEvent::Appended(tickets) => {
+                for ticket in tickets {
+                    self.input(Input::Appended(ticket));
+                }
+            }
+            StorageEvent::Loaded(ticket, loaded) => self.input(Input::Loaded(ticket, loaded)),
+            StorageEvent::Failed(tickets, error) => {
+                tracing::error!(%error, "cannot store; stopping");
+                for ticket in tickets {
+                    self.input(Input::StoreFailed(ticket));
+                }
+                self.failed = Some(error.into());
+            }
+        }
+        let machine = &self.machine;
+        self.owed.retain(|(node, _)| !machine.accepts(node));
+    }
+
+    fn network_event(&mut self, event: network::Event) {
+        match event {
+            network::Event::Listening(address) => self.listening.push(address),
+            network::Event::Up(node, session) => {
+                if self.sessions.insert(node, session).is_some() {
+                    self.input(Input::Disconnected(node));
+                }
+                tracing::info!(peer = %node, "connected");
+                self.input(Input::Connected(node));
+            }
+            network::Event::Down(node, session) => {
+                if self.sessions.get(&node) == Some(&session) {
+                    self.sessions.remove(&node);
+                    self.owed.retain(|(owed, _)| *owed != node);
+                    tracing::info!(peer = %node, "disconnected");
+                    self.input(Input::Disconnected(node));
+                }
+            }
+            network::Event::Frame(node, session, frame, credit) => {
+                if self.sessions.get(&node) == Some(&session) {
+                    self.input(Input::Received(node, frame));
+                    if !self.machine.accepts(&node) {
+                        self.owed.push((node, credit));
+                    }
+                }
+            }
+            network::Event::Gossip { id, source, node, bytes } => {
+                self.next += 1;
+                let handle = self.next;
+                self.verdicts.insert(handle, (id, source));
+                self.input(Input::Heard { handle, peer: node, bytes });
+            }
+            network::Event::Card(node, card) => self.requests.add(node, card),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Author(entries, reply) => {
+                self.next += 1;
+                self.authoring.insert(self.next, reply);
+                self.input(Input::Author { command: self.next, entries });
+            }
+            Command::Introduce(events) => self.input(Input::Introduce(events)),
+            Command::Allow(node, addresses) => {
+                self.requests.remove(&node);
+                self.tell(network::Command::Allow(node, addresses));
+            }
+            Command::Forbid(node) => self.tell(network::Command::Forbid(node)),
+            Command::Ask(question) => question(self),
+            // Answered by the loop before it gets here.
+            Command::Shutdown(_) => {}
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        NodeStatus {
+            authority: self.authority,
+            logs: self.machine.logs(),
+            peers: self.machine.peers().into_iter().map(PeerInfo::from).collect(),
+            refusals: self.refusals.clone(),
+            listen: self.listening.clone(),
+            obstacle: self.machine.author_obstacle(),
+        }
+    }
+}
+
+impl From<AuthorRefusal> for AuthorError {
+    fn from(refusal: AuthorRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Names a refusal for people: what it means for whoever reads `status`.
+#[must_use]
+pub const fn explain(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::WrongNetwork => "a node of another network connected",
+        Refusal::WrongIdentity => "a node claimed an authority it does not work for",
+        Refusal::BadIdentity => "an identity did not verify",
+        Refusal::WrongKey | Refusal::BadSignature => "a log head was signed by a wrong key",
+        Refusal::Fork => "an authority signed two histories",
+        Refusal::Inconsistent => "a log was not shown to continue the one held here",
+        Refusal::BadEntries => "entries or bodies were not those that were signed",
+        Refusal::AbsentBody => "a partner did not hand out a record it holds",
+        Refusal::TooLarge => "a log is over the limit",
+        Refusal::Silent => "a partner did not answer in time",
+        _ => "a partner broke the protocol",
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,234 @@
+//! What the rest of the node may ask of the running driver.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libp2p::Multiaddr;
+use tallystick_protocol::checkpoint::VerifiedCheckpoint;
+use tallystick_protocol::entry::Entry;
+use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
+use tallystick_protocol::identity::Identity;
+use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::Driver;
+use crate::store::Replica;
+
+/// Requests by unknown nodes that are kept.
+const REQUESTS: usize = 64;
+
+/// A question answered from inside the event loop.
+type Question = Box<dyn FnOnce(&Driver) + Send>;
+
+/// What a handle sends to the loop.
+pub(super) enum Command {
+    Author(Vec<Entry>, oneshot::Sender<Result<Authored, AuthorError>>),
+    Introduce(Vec<Vec<u8>>),
+    Allow(NodeId, Vec<Multiaddr>),
+    Forbid(NodeId),
+    Ask(Question),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Entries that are durable in our own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authored {
+    /// The log.
+    pub log: LogId,
+    /// Index of the first.
+    pub start: u64,
+    /// How many.
+    pub count: usize,
+    /// Whether a checkpoint covers them yet.
+    pub signed: bool,
+}
+
+/// Why entries were not authored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorError {
+    /// The machine refused.
+    #[error(transparent)]
+    Refused(AuthorRefusal),
+    /// The node is stopping; whether the entries were stored shows after a restart.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// One connected peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its node key.
+    pub node: NodeId,
+    /// The authority it works for, if known.
+    pub authority: Option<AuthorityId>,
+    /// Whether it has greeted us.
+    pub greeted: bool,
+}
+
+impl From<PeerStatus> for PeerInfo {
+    fn from(peer: PeerStatus) -> Self {
+        Self { node: peer.node, authority: peer.authority, greeted: peer.greeted }
+    }
+}
+
+/// The state of a node.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// Whose node it is.
+    pub authority: AuthorityId,
+    /// All logs.
+    pub logs: Vec<LogStatus>,
+    /// Connected peers.
+    pub peers: Vec<PeerInfo>,
+    /// What was refused since the start, by label.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// Addresses on which it can be reached.
+    pub listen: Vec<Multiaddr>,
+    /// Why nothing can be signed now, if so.
+    pub obstacle: Option<AuthorRefusal>,
+}
+
+/// A node that is not a partner handed in its card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerRequest {
+    /// The node, as authenticated by its connection.
+    pub node: NodeId,
+    /// The card, unverified.
+    pub card: String,
+}
+
+/// Cards of nodes that are not partners; the oldest give way.
+#[derive(Clone, Default)]
+pub(super) struct Requests(Arc<Mutex<Vec<PartnerRequest>>>);
+
+impl Requests {
+    pub(super) fn add(&self, node: NodeId, card: String) {
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.retain(|request| request.node != node);
+        if requests.len() >= REQUESTS {
+            requests.remove(0);
+        }
+        requests.push(PartnerRequest { node, card });
+    }
+
+    pub(super) fn remove(&self, node: &NodeId) {
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.retain(|request| request.node != *node);
+    }
+
+    fn list(&self) -> Vec<PartnerRequest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A way to talk to a running driver; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    notices: broadcast::Sender<Notice>,
+    requests: Requests,
+    replica: Arc<dyn Replica>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        notices: broadcast::Sender<Notice>,
+        requests: Requests,
+        replica: Arc<dyn Replica>,
+    ) -> Self {
+        Self { commands, notices, requests, replica }
+    }
+
+    /// Puts entries into our public log and returns once they are durable.
+    ///
+    /// # Errors
+    /// [`AuthorError::Refused`]: nothing was stored. [`AuthorError::Stopping`]: unknown.
+    pub async fn author(&self, entries: Vec<Entry>) -> Result<Authored, AuthorError> {
+        let (reply, result) = oneshot::channel();
+        let sent = self.commands.send(Command::Author(entries, reply)).await;
+        sent.map_err(|_| AuthorError::Stopping)?;
+        result.await.map_err(|_| AuthorError::Stopping)?
+    }
+
+    /// Makes an identity known, as from a partner's card.
+    pub async fn introduce(&self, events: Vec<Vec<u8>>) {
+        self.command(Command::Introduce(events)).await;
+    }
+
+    /// Allows a node, and keeps a connection to it if it has addresses.
+    pub async fn allow(&self, node: NodeId, addresses: Vec<Multiaddr>) {
+        self.command(Command::Allow(node, addresses)).await;
+    }
+
+    /// Disconnects a node and refuses it from now on.
+    pub async fn forbid(&self, node: NodeId) {
+        self.command(Command::Forbid(node)).await;
+    }
+
+    /// The state of the node; `None` if it is stopping.
+    pub async fn status(&self) -> Option<NodeStatus> {
+        self.ask(Driver::status).await
+    }
+
+    /// An authority's identity, if its chain is known.
+    pub async fn identity(&self, authority: AuthorityId) -> Option<Identity> {
+        self.ask(move |driver| driver.machine.identity(&authority).cloned()).await.flatten()
+    }
+
+    /// The identities of all authorities known.
+    pub async fn identities(&self) -> Vec<Identity> {
+        let all = self.ask(|driver| driver.machine.authorities().cloned().collect()).await;
+        all.unwrap_or_default()
+    }
+
+    /// The newest durable signed head of a log.
+    pub async fn head(&self, log: LogId) -> Option<VerifiedCheckpoint> {
+        self.ask(move |driver| driver.machine.head(&log).cloned()).await.flatten()
+    }
+
+    /// What happens from now on. A receiver that lags loses the oldest.
+    #[must_use]
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+
+    /// Cards handed in by nodes that are not partners.
+    #[must_use]
+    pub fn requests(&self) -> Vec<PartnerRequest> {
+        self.requests.list()
+    }
+
+    /// The replica, for reading and for projections.
+    #[must_use]
+    pub fn replica(&self) -> Arc<dyn Replica> {
+        Arc::clone(&self.replica)
+    }
+
+    /// Stops the node; returns when the loop has ended its work.
+    pub async fn shutdown(&self) {
+        let (done, stopped) = oneshot::channel();
+        self.command(Command::Shutdown(done)).await;
+        // An error means that it has stopped already.
+        let _stopped = stopped.await;
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Driver) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |driver| {
+            // Whoever asked may have gone.
+            let _gone = reply.send(question(driver));
+        });
+        self.command(Command::Ask(question)).await;
+        answer.await.ok()
+    }
+
+    async fn command(&self, command: Command) {
+        // An error means that the node has stopped: there is nobody to command.
+        let _stopped = self.commands.send(command).await;
+    }
+}

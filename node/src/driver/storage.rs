@@ -1,0 +1,156 @@
+//! The storage thread: commits in the machine's order, many appends at a time.
+//!
+//! Whatever has queued up while a commit was under way goes into the next one,
+//! so that one flush serves many appends when there is much to do and one
+//! append waits for nobody when there is little. Reads run beside it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use tallystick_protocol::id::AuthorityId;
+use tallystick_protocol::sync::{Append, Load, Loaded, StoredIdentity, Ticket};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::store::{Replica, Store, StoreError};
+
+/// Entries in one commit; more wait for the next.
+const COMMIT_ENTRIES: usize = 4096;
+
+/// What storage says to the driver.
+#[derive(Debug)]
+pub(super) enum StorageEvent {
+    Appended(Vec<Ticket>),
+    Loaded(Ticket, Loaded),
+    Failed(Vec<Ticket>, StoreError),
+}
+
+enum Work {
+    Append(Ticket, Box<Append>),
+    Identity(StoredIdentity),
+    Cursor(AuthorityId, Vec<u8>),
+    Stop,
+}
+
+/// The driver's end of the storage thread.
+pub(super) struct Storage {
+    work: Sender<Work>,
+    replica: Arc<dyn Replica>,
+    events: UnboundedSender<StorageEvent>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Storage {
+    pub(super) fn start(
+        store: Store,
+    ) -> Result<(Self, UnboundedReceiver<StorageEvent>), StoreError> {
+        let (work, queue) = channel();
+        let (events, receiver) = unbounded_channel();
+        let replica: Arc<dyn Replica> = store.replica().clone();
+        let sender = events.clone();
+        let thread = std::thread::Builder::new()
+            .name("storage".into())
+            .spawn(move || run(store, &queue, &sender))
+            .map_err(|source| StoreError::Fatal { path: "storage thread".into(), source })?;
+        Ok((Self { work, replica, events, thread: Some(thread) }, receiver))
+    }
+
+    pub(super) fn append(&self, ticket: Ticket, append: Append) {
+        self.push(Work::Append(ticket, Box::new(append)));
+    }
+
+    pub(super) fn identity(&self, identity: StoredIdentity) {
+        self.push(Work::Identity(identity));
+    }
+
+    pub(super) fn cursor(&self, authority: AuthorityId, cursor: Vec<u8>) {
+        self.push(Work::Cursor(authority, cursor));
+    }
+
+    fn push(&self, work: Work) {
+        // The thread has gone only after a failure, of which the driver has been told.
+        let _failed = self.work.send(work);
+    }
+
+    /// Reads beside the storage thread; bounded by the machine's loads per peer.
+    pub(super) fn load(&self, ticket: Ticket, load: Load) {
+        let (replica, events) = (Arc::clone(&self.replica), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let loaded = replica.load(&load).unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot read what a partner asked for");
+                Loaded::Unavailable
+            });
+            // The driver is gone only when the node stops.
+            let _stopping = events.send(StorageEvent::Loaded(ticket, loaded));
+        });
+    }
+
+    /// Waits until everything handed over is stored, and closes the store.
+    pub(super) fn stop(&mut self) {
+        self.push(Work::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the storage thread panicked");
+        }
+    }
+}
+
+fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<StorageEvent>) {
+    let mut waiting = None;
+    loop {
+        let Some(first) = waiting.take().or_else(|| queue.recv().ok()) else { return };
+        let (tickets, result) = match first {
+            Work::Append(ticket, append) => {
+                let (tickets, appends) = gather(ticket, *append, queue, &mut waiting);
+                let result = store.commit(&appends);
+                (tickets, result)
+            }
+            Work::Identity(identity) => (Vec::new(), store.replica().put_identity(&identity)),
+            Work::Cursor(authority, cursor) => {
+                (Vec::new(), store.replica().put_cursor(&authority, &cursor))
+            }
+            Work::Stop => {
+                if let Err(error) = store.replica().flush() {
+                    tracing::error!(%error, "cannot flush at the end");
+                }
+                return;
+            }
+        };
+        let event = match result {
+            Ok(()) if tickets.is_empty() => continue,
+            Ok(()) => StorageEvent::Appended(tickets),
+            Err(error) => StorageEvent::Failed(tickets, error),
+        };
+        let failed = matches!(event, StorageEvent::Failed(..));
+        if events.send(event).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Takes the appends that wait behind the first, up to a bound; other work stays in its place.
+fn gather(
+    ticket: Ticket,
+    append: Append,
+    queue: &Receiver<Work>,
+    waiting: &mut Option<Work>,
+) -> (Vec<Ticket>, Vec<Append>) {
+    let mut entries = append.entries.len();
+    let (mut tickets, mut appends) = (vec![ticket], vec![append]);
+    while entries < COMMIT_ENTRIES {
+        match queue.try_recv() {
+            Ok(Work::Append(ticket, append)) => {
+                entries += append.entries.len();
+                tickets.push(ticket);
+                appends.push(*append);
+            }
+            Ok(other) => {
+                *waiting = Some(other);
+                break;
+            }
+            Err(_) => break,
+        }
+    }
+    (tickets, appends)
+}

@@ -1,0 +1,146 @@
+//! Real nodes, real disks and libp2p on loopback: live gossip and catch-up.
+#![allow(missing_docs)]
+
+mod fixture;
+
+use std::time::Duration;
+
+use fixture::{Council, Node, entry};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn author(node: &Node, from: u64, count: u64) {
+    for start in (from..from + count).step_by(1000) {
+        let entries = (start..(start + 1000).min(from + count)).map(entry).collect();
+        node.handle.author(entries).await.unwrap();
+    }
+}
+
+async fn connected(nodes: &[&Node], each: usize) {
+    for node in nodes {
+        for _ in 0..1000 {
+            let status = node.handle.status().await.unwrap();
+            if status.peers.iter().filter(|peer| peer.greeted).count() >= each {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(node.handle.status().await.unwrap().peers.len() >= each);
+    }
+}
+
+fn same_entries(a: &Node, b: &Node, council: &Council, size: u64) {
+    let log = council.log();
+    for start in (0..size).step_by(500) {
+        let range = start..(start + 500).min(size);
+        let ours = a.replica().entries(&log, range.clone(), usize::MAX).unwrap();
+        assert_eq!(ours, b.replica().entries(&log, range, usize::MAX).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partner_catches_up_then_hears_live() {
+    let (a, b) = (Council::new(1), Council::new(2));
+    let (dir_a, dir_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node_a = a.start(dir_a.path(), vec![b.partner(vec![])]).await;
+    author(&node_a, 0, 3000).await;
+    let node_b = b.start(dir_b.path(), vec![a.partner(vec![node_a.address.clone()])]).await;
+    node_b.wait_for(&a.log(), 3000, PATIENCE).await;
+    same_entries(&node_a, &node_b, &a, 3000);
+    connected(&[&node_a, &node_b], 1).await;
+    author(&node_a, 3000, 1).await;
+    node_b.wait_for(&a.log(), 3001, PATIENCE).await;
+    author(&node_b, 9000, 5).await;
+    node_a.wait_for(&b.log(), 5, PATIENCE).await;
+    assert!(node_a.handle.status().await.unwrap().refusals.is_empty());
+    node_a.stop().await;
+    node_b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_only_dial_out_reach_each_other_through_one_that_listens() {
+    let councils: Vec<_> = (1..=4).map(Council::new).collect();
+    let dirs: Vec<_> = councils.iter().map(|_| tempfile::tempdir().unwrap()).collect();
+    let others = councils[1..].iter().map(|council| council.partner(vec![])).collect();
+    let hub = councils[0].start(dirs[0].path(), others).await;
+    let mut nodes = Vec::new();
+    for (council, dir) in councils.iter().zip(&dirs).skip(1) {
+        let to_hub = vec![councils[0].partner(vec![hub.address.clone()])];
+        nodes.push(council.start(dir.path(), to_hub).await);
+    }
+    for node in &nodes {
+        author(node, 0, 40).await;
+    }
+    for council in &councils[1..] {
+        for node in nodes.iter().chain([&hub]) {
+            node.wait_for(&council.log(), 40, PATIENCE).await;
+        }
+        same_entries(&hub, &nodes[0], council, 40);
+    }
+    for node in nodes {
+        node.stop().await;
+    }
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_no_partner_gets_nothing_but_may_hand_in_its_card() {
+    let (a, b) = (Council::new(1), Council::new(2));
+    let (dir_a, dir_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node_a = a.start(dir_a.path(), vec![]).await;
+    author(&node_a, 0, 10).await;
+    let store = tallystick_node::store::Store::open(
+        dir_b.path(),
+        &tallystick_node::store::StoreOptions::default(),
+        b.authority(),
+    )
+    .unwrap();
+    let mut config = b.config(vec![a.partner(vec![node_a.address.clone()])]);
+    config.card = "a made-up card".into();
+    let (handle, task) = tallystick_node::driver::start(config, store).await.unwrap();
+    for _ in 0..500 {
+        if !node_a.handle.requests().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let requests = node_a.handle.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!((requests[0].node, requests[0].card.as_str()), (b.node(), "a made-up card"));
+    let logs = handle.status().await.unwrap().logs;
+    assert!(logs.iter().all(|log| log.log != a.log()), "a stranger was served");
+    // Accepted, it is served without dialling again.
+    node_a.handle.allow(b.node(), vec![]).await;
+    for _ in 0..1500 {
+        if handle
+            .status()
+            .await
+            .unwrap()
+            .logs
+            .iter()
+            .any(|log| log.log == a.log() && log.signed == 10)
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(handle.status().await.unwrap().logs.iter().any(|log| log.log == a.log()));
+    handle.shutdown().await;
+    task.await.unwrap().unwrap();
+    node_a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_5_what_was_acknowledged_is_there_after_a_restart() {
+    let a = Council::new(1);
+    let dir = tempfile::tempdir().unwrap();
+    let node = a.start(dir.path(), vec![]).await;
+    author(&node, 0, 1500).await;
+    let head = node.handle.head(a.log()).await.unwrap();
+    node.stop().await;
+    let node = a.start(dir.path(), vec![]).await;
+    assert_eq!(node.handle.head(a.log()).await.unwrap().to_bytes(), head.to_bytes());
+    author(&node, 1500, 1).await;
+    assert_eq!(node.size(&a.log()).await, 1501);
+    node.stop().await;
+}
