@@ -1,6 +1,7 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
 
 pub mod config;
+pub mod driver;
 pub mod failure;
 pub mod ingest;
 pub mod keys;

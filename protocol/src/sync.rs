@@ -451,6 +451,7 @@ impl Machine {
                     exchanges.appended(&mut cx, ticket);
                     exchanges.settle(done.log, cx.ledger);
                     authoring.resume(&mut cx);
+                    sessions.changed(&cx);
                 }
             }
             Input::StoreFailed(ticket) => {

@@ -215,10 +215,14 @@ impl Exchanges {
         }
     }
 
-    /// The peer cannot serve a request: somebody else may.
+    /// The peer cannot serve a request: somebody else may, or itself later. Who
+    /// passes on an announcement need not have fetched the entries yet, so this
+    /// is no reason for distrust; its own news will name the head again.
     pub(super) fn refused(&mut self, cx: &mut Context<'_>, peer: NodeId, id: RequestId) {
         if let Some(request) = self.requests.progress(cx.now, &peer, id) {
-            self.distrust(cx, peer, request.log);
+            self.abandoned.insert(peer);
+            self.drop_source(peer, request.log);
+            self.advance(cx);
         }
     }
 

@@ -306,7 +306,8 @@ impl Ledger {
         const ROOM: usize = limits::FRAME_BYTES / 2;
         let mut news = super::wire::News::default();
         let (mut read, mut bytes, mut items) = (since, 0, 0);
-        for (counter, change) in self.changes.range(since.saturating_add(1)..) {
+        let first = since.saturating_add(1);
+        for (counter, change) in self.changes.range(first..self.horizon().max(first)) {
             if bytes > ROOM || items >= limits::NEWS_ITEMS {
                 news.more = true;
                 break;
@@ -333,6 +334,20 @@ impl Ledger {
         news.cursor = write_cursor(&self.incarnation, read);
         news.own = asker.map(|asker| self.heads_of(&asker)).unwrap_or_default();
         news
+    }
+
+    /// The newest change that can be told.
+    pub(super) fn newest_change(&self) -> u64 {
+        let durable = self.changes.range(..self.horizon()).next_back();
+        durable.map_or(0, |(counter, _)| *counter)
+    }
+
+    /// The change before which everything is durable. Counters are taken when
+    /// work is handed to storage, so a later change can be ready before an
+    /// earlier one; a cursor must never pass a change that is still to come.
+    fn horizon(&self) -> u64 {
+        let pending = self.appends.values().next().map_or(u64::MAX, |staged| staged.changed);
+        pending.min(self.next_change)
     }
 
     fn heads_of(&self, authority: &AuthorityId) -> Vec<Vec<u8>> {

@@ -17,8 +17,11 @@ use crate::id::{AuthorityId, Hash, LogId, NodeId};
 use crate::limits;
 use crate::time::Timestamp;
 
-/// How often a connected partner is asked for news, in case gossip lost some.
+/// How often a connected partner is asked for news, in case something was lost.
 const POLL: Duration = Duration::from_secs(15);
+/// How long changes are collected before a partner is told without asking. Gossip
+/// is faster; this is for what it did not carry, relayed catch-up above all.
+const TELL: Duration = Duration::from_secs(1);
 /// How long an answer to such a question may take.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// Room for bodies in a frame without headers.
@@ -39,8 +42,20 @@ struct Session {
     /// The last cursor before which everything has been fetched.
     safe: Option<Vec<u8>>,
     awaiting: bool,
+    /// Change counter up to which it has our news.
+    told: u64,
+    tell_at: Option<Timestamp>,
     next_step: Timestamp,
     loads: usize,
+}
+
+impl Session {
+    /// Answers with what changed since a cursor of ours.
+    fn tell(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
+        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), self.authority);
+        self.told = cx.ledger.read_cursor(Some(&news.cursor));
+        cx.out.send(peer, &Message::News(news));
+    }
 }
 
 /// What a load from storage is for.
@@ -97,6 +112,8 @@ impl Sessions {
             seen: safe.clone(),
             safe,
             awaiting: true,
+            told: 0,
+            tell_at: None,
             next_step: cx.now.after(PATIENCE),
             loads: 0,
         };
@@ -126,17 +143,40 @@ impl Sessions {
         session.greeted = true;
         session.run = hello.run;
         session.authority = Some(hello.authority);
-        let since = cx.ledger.read_cursor(hello.cursor.as_deref());
-        let news = cx.ledger.news(since, Some(hello.authority));
-        cx.out.send(peer, &Message::News(news));
+        session.tell(cx, peer, hello.cursor.as_deref());
     }
 
     pub(super) fn since(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
-        let Some(session) = self.open.get(&peer).filter(|session| session.greeted) else {
-            return cx.out.refuse_peer(peer, Refusal::Protocol);
-        };
-        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), session.authority);
-        cx.out.send(peer, &Message::News(news));
+        match self.open.get_mut(&peer).filter(|session| session.greeted) {
+            Some(session) => session.tell(cx, peer, cursor),
+            None => cx.out.refuse_peer(peer, Refusal::Protocol),
+        }
+    }
+
+    /// Something is durable that was not: partners are told soon.
+    pub(super) fn changed(&mut self, cx: &Context<'_>) {
+        let newest = cx.ledger.newest_change();
+        for session in self.open.values_mut().filter(|session| session.greeted) {
+            if session.told < newest && session.tell_at.is_none() {
+                session.tell_at = Some(cx.now.after(TELL));
+            }
+        }
+    }
+
+    fn tell_changes(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        let due = |session: &Session| session.tell_at.is_some_and(|at| at <= now);
+        for (peer, session) in self.open.iter_mut().filter(|(_, session)| due(session)) {
+            session.tell_at = None;
+            let news = cx.ledger.news(session.told, session.authority);
+            session.told = cx.ledger.read_cursor(Some(&news.cursor));
+            if news.more {
+                session.tell_at = Some(now.after(TELL));
+            }
+            if !news.heads.is_empty() || !news.identities.is_empty() {
+                cx.out.send(*peer, &Message::News(News { more: false, ..news }));
+            }
+        }
     }
 
     /// News: chains are verified and kept, heads verified and returned for
@@ -149,10 +189,6 @@ impl Sessions {
     ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         let nothing = (Vec::new(), Vec::new());
         let Some(session) = self.open.get_mut(&peer) else { return nothing };
-        if !session.awaiting {
-            cx.out.refuse_peer(peer, Refusal::Protocol);
-            return nothing;
-        }
         for events in news.identities {
             use crate::identity::IdentityError::{Size, Unsupported};
             match cx.ledger.accept_identity(events, cx.out) {
@@ -189,6 +225,7 @@ impl Sessions {
 
     /// Polls whose time has come, and disconnects peers that do not answer.
     pub(super) fn tick(&mut self, cx: &mut Context<'_>, exchanges: &mut Exchanges) {
+        self.tell_changes(cx);
         let due: Vec<_> = self
             .open
             .iter()
@@ -217,7 +254,9 @@ impl Sessions {
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.open.values().map(|session| session.next_step).min()
+        let steps = self.open.values().map(|session| session.next_step);
+        let tellings = self.open.values().filter_map(|session| session.tell_at);
+        steps.chain(tellings).min()
     }
 
     pub(super) fn want_outline(
