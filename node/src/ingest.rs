@@ -8,7 +8,7 @@
 //!
 //! [`open`] tells what a file is by its content; the [`Ingest`] it returns is an
 //! iterator with bounded memory. Which row becomes which kind of record stands
-//! in the tables of [`contracts_finder`] and [`csv`]. All cells go through
+//! in the tables of [`ocds`], [`contracts_finder`] and [`csv`]. All cells go through
 //! [`remark::Remarks`], so the same text gives the same field in every format.
 //!
 //! **Invariants:** any input gives rows or one [`IngestError`], never a panic,
@@ -27,6 +27,7 @@ pub mod contracts_finder;
 pub mod csv;
 pub mod date;
 mod json;
+pub mod ocds;
 pub mod remark;
 mod sniff;
 pub mod summary;
@@ -261,6 +262,9 @@ fn drafts(value: &Value, digest: &str) -> Result<Vec<Draft>, Refusal> {
     };
     if let Some(notice) = contracts_finder::notice(object) {
         return contracts_finder::drafts(notice, digest);
+    }
+    if ocds::is_item(object) {
+        return ocds::drafts(value, digest);
     }
     Err(Refusal::new("this is neither an OCDS release or record nor a Contracts Finder notice"))
 }
