@@ -1,0 +1,7 @@
+//! Fuzz target: see `note` in `oracle.rs`.
+#![no_main]
+
+#[path = "../oracle.rs"]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| oracle::note(data));
