@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use super::layout::{Fields, put_long};
 const TITLE: &[u8; MAGIC] = b"tallybdy";
 const BODIES: u8 = 1;
 /// Indices in one file.
-const SPAN: u64 = 4096;
+const SPAN: NonZeroU64 = NonZeroU64::MIN.saturating_add(4095);
 /// A frame is closed once it is this long.
 const FRAME_BYTES: usize = 4 << 20;
 
@@ -35,6 +36,8 @@ const FRAME_BYTES: usize = 4 << 20;
 pub struct BodyFiles {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Indices in one file.
+    span: NonZeroU64,
     /// Of each log the file used last.
     open: BTreeMap<LogId, Segment>,
     failed: bool,
@@ -54,6 +57,19 @@ impl BodyFiles {
     /// # Errors
     /// [`StoreError::Unreadable`]; [`StoreError::Fatal`] if the remains of a crash cannot be removed.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf) -> Result<Self, StoreError> {
+        Self::open_with(disk, dir, SPAN)
+    }
+
+    /// [`BodyFiles::open`] with another number of indices per file, which must
+    /// stay the same ever after.
+    ///
+    /// # Errors
+    /// See [`BodyFiles::open`].
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        span: NonZeroU64,
+    ) -> Result<Self, StoreError> {
         let list = |dir: &PathBuf| disk.list(dir).map_err(StoreError::unreadable(dir));
         for log in list(&dir)? {
             let log = dir.join(log);
@@ -63,7 +79,7 @@ impl BodyFiles {
                 disk.remove(&file).map_err(StoreError::fatal(&file))?;
             }
         }
-        Ok(Self { disk, dir, open: BTreeMap::new(), failed: false })
+        Ok(Self { disk, dir, span, open: BTreeMap::new(), failed: false })
     }
 
     /// Writes bodies down, ascending by index, and returns when they are on the disk.
@@ -77,10 +93,11 @@ impl BodyFiles {
     ) -> Result<(), StoreError> {
         let mut bodies = bodies.into_iter().peekable();
         while let Some((index, _)) = bodies.peek() {
-            let number = index / SPAN;
+            let span = self.span;
+            let number = *index / span;
             let mut payload = Payload::default();
             while let Some((index, body)) = bodies
-                .next_if(|(index, _)| index / SPAN == number && payload.bytes.len() < FRAME_BYTES)
+                .next_if(|(index, _)| *index / span == number && payload.bytes.len() < FRAME_BYTES)
             {
                 payload.push(index, body);
             }
@@ -95,7 +112,7 @@ impl BodyFiles {
     /// [`StoreError::Damaged`] with the place; [`StoreError::Unreadable`].
     pub fn get(&mut self, log: &LogId, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let disk = Arc::clone(&self.disk);
-        let segment = self.segment(log, index / SPAN)?;
+        let segment = self.segment(log, index / self.span)?;
         let Some((offset, len)) = segment.places.get(&index) else { return Ok(None) };
         segment.read(&*disk, *offset, *len).map(Some)
     }
@@ -108,7 +125,7 @@ impl BodyFiles {
     pub fn set(&mut self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
         self.check()?;
         let (disk, dir) = (Arc::clone(&self.disk), self.dir.join(name_of(log)));
-        let segment = self.segment(log, index / SPAN)?;
+        let segment = self.segment(log, index / self.span)?;
         if body.is_none() && !segment.places.contains_key(&index) {
             return Ok(());
         }

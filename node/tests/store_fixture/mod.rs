@@ -1,6 +1,9 @@
 //! Entries and logs for the store's tests: small, made up and reproducible.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its own part")]
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use tallystick_node::store::{Extension, SignedHead, StoredEntry};
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::entry::{Action, Entry, Header, UnverifiedEntry};
@@ -19,6 +22,16 @@ pub fn log(authority: AuthorityId) -> LogId {
 
 /// An entry with a body of about `len` bytes; the same seed gives the same entry.
 pub fn entry(seed: u64, len: usize) -> Entry {
+    // Making one takes a while unoptimised, and the tests ask for the same ones often.
+    static MADE: Mutex<BTreeMap<(u64, usize), Entry>> = Mutex::new(BTreeMap::new());
+    if len > 1000 {
+        return make_entry(seed, len);
+    }
+    let mut made = MADE.lock().unwrap();
+    made.entry((seed, len)).or_insert_with(|| make_entry(seed, len)).clone()
+}
+
+fn make_entry(seed: u64, len: usize) -> Entry {
     let mut fields = Fields::new();
     fields.insert("title", &format!("Contract {seed}").into()).unwrap();
     fields.insert("description", &"x".repeat(len).into()).unwrap();
