@@ -1,4 +1,21 @@
 //! Formats, proofs and the replication state machine of Tallystick.
+//!
+//! Pure: no I/O, no clock, no randomness, no async, and only ordered
+//! collections, so that everything here can be simulated and verified anywhere.
+//!
+//! From the ground up:
+//!
+//! - bounds and names: [`limits`], [`time`], [`id`]; bytes: [`cbor`]; keys: [`key`];
+//! - what is said: [`record`] (typed documents) becomes a [`body`] (named, salted
+//!   fields), which the header of an [`entry`] commits to;
+//! - what vouches for it: [`log`] (the RFC 6962 tree over headers), [`checkpoint`]
+//!   (its signed head, a C2SP [`note`]), [`proof`] (a record to be verified offline);
+//! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card);
+//! - how it spreads: [`sync`], the state machine that the node drives.
+//!
+//! Data goes one way: bytes → `Unverified…` → verified → machine → outputs. The
+//! types on both sides of a check differ, and the check is the only way across.
+
 pub mod body;
 pub mod card;
 pub mod cbor;
