@@ -1,0 +1,411 @@
+//! The projector: one thread that follows the replica and keeps register and
+//! search index up to date.
+//!
+//! ```text
+//! replica ── entries ──► register ──┬─► search index ──► commit ──► positions
+//! references, bodies ──► queue ─────┘
+//! ```
+//!
+//! Entries are read log by log in portions. A portion goes into the register at
+//! once, with the register's own position; its records go into the index as the
+//! register has them *then*; how far the index is, is written after the index
+//! is on disk. After a crash the last stretch is indexed once more, which
+//! changes nothing.
+//!
+//! **Invariants:** reading only, so replication never waits for it; what is
+//! shown was checked against its header once more; the outcome does not depend
+//! on portions, restarts or timing (invariant 8 of the design). A failure or
+//! panic ends the thread and is said by [`Projector::state`], every waiting
+//! call and the log; it is never swallowed. Deliberately absent: retrying. What
+//! fails here is the disk or a fault in the program.
+
+pub(crate) mod queue;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tallystick_protocol::id::LogId;
+
+use self::queue::{Item, Queue};
+use self::worker::Worker;
+use crate::reference::References;
+use crate::register::{Register, key, remove_all};
+use crate::search::{Opened, Search, SearchError};
+use crate::store::{Replica, StoreError};
+
+/// Rows that say how far the index is.
+const POSITIONS: &[u8] = b"prj/p";
+/// Row that is there while a reset is under way.
+const RESET: &[u8] = b"prj/r";
+
+/// Where the search index lives.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In this directory, which is made if need be and may be deleted.
+    Directory(PathBuf),
+    /// In memory, for tests, the simulator and examples.
+    Memory,
+}
+
+/// How the projector is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// At work or waiting for work.
+    Running,
+    /// Stopped as asked.
+    Stopped,
+    /// Ended by a failure, in one sentence.
+    Failed(String),
+}
+
+/// Why the projector could not start, or does not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectorError {
+    /// The replica failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The search index failed.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The operating system gives no thread.
+    #[error("no thread could be started for the search index")]
+    Thread(#[source] std::io::Error),
+    /// It ended earlier.
+    #[error("the search index is no longer kept up to date: {0}")]
+    Failed(String),
+    /// It was stopped.
+    #[error("the search index is being closed")]
+    Stopped,
+    /// It did not get there in the given time.
+    #[error("the search index is not up to date yet")]
+    Timeout,
+}
+
+impl ProjectorError {
+    /// One line on what to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.remedy(),
+            Self::Search(error) => error.remedy(),
+            Self::Thread(_) => "check how many processes and threads the machine allows",
+            Self::Failed(_) => "start the node again; if that does not help, run `tally rebuild`",
+            Self::Stopped => "start the node again",
+            Self::Timeout => "wait a moment and ask again",
+        }
+    }
+}
+
+/// The running projector and handles on what it keeps. Dropping it stops it.
+pub struct Projector {
+    shared: Arc<Shared>,
+    replica: Arc<dyn Replica>,
+    queue: Queue,
+    register: Register,
+    references: References,
+    search: Search,
+    opened: Opened,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Projector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Projector").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// What the thread and its callers share.
+#[derive(Debug, Default)]
+struct Shared {
+    board: Mutex<Board>,
+    /// Notified when there is something to do.
+    wake: Condvar,
+    /// Notified when something was done.
+    done: Condvar,
+}
+
+#[derive(Debug)]
+struct Board {
+    state: State,
+    stopping: bool,
+    /// Counts calls of [`Projector::wake`].
+    woken: u64,
+    /// Callers that want to see what was read so far.
+    waiting: usize,
+    /// Entries of each log that can be found.
+    indexed: BTreeMap<LogId, u64>,
+    /// Rounds in which the thread found nothing left to do or to commit.
+    idle: u64,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            state: State::Running,
+            stopping: false,
+            woken: 0,
+            waiting: 0,
+            indexed: BTreeMap::new(),
+            idle: 0,
+        }
+    }
+}
+
+impl Shared {
+    // A panic of another thread cannot leave a board that means something else.
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, state: State) {
+        self.board().state = state;
+        self.done.notify_all();
+    }
+}
+
+impl Projector {
+    /// Opens the search index at `place`, anew if it cannot be trusted, and
+    /// starts following `replica`.
+    ///
+    /// # Errors
+    /// [`ProjectorError`] if the replica or the directory of the index fails.
+    pub fn start(replica: Arc<dyn Replica>, place: &Place) -> Result<Self, ProjectorError> {
+        let incarnation = replica.incarnation();
+        let (search, writer, opened) = match place {
+            Place::Directory(dir) => Search::open(dir, &incarnation)?,
+            Place::Memory => Search::in_memory(&incarnation)?,
+        };
+        let queue = Queue::open(&*replica)?;
+        let register = Register::new(Arc::clone(&replica));
+        let references = References::new(Arc::clone(&replica), queue.clone());
+        if replica.get(RESET)?.is_some() {
+            reset(&*replica)?;
+        }
+        if let Opened::Replaced(why) = opened {
+            tracing::warn!(why, "search index is made anew");
+        }
+        let shared = Arc::new(Shared::default());
+        let mut worker = Worker::new(
+            Arc::clone(&replica),
+            register.clone(),
+            references.clone(),
+            queue.clone(),
+            writer,
+        );
+        worker.prepare(opened)?;
+        shared.board().indexed = worker.indexed().clone();
+        let thread = {
+            let shared = Arc::clone(&shared);
+            let body = move || run(worker, &shared);
+            thread::Builder::new()
+                .name("projector".to_owned())
+                .spawn(body)
+                .map_err(ProjectorError::Thread)?
+        };
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { shared, replica, queue, register, references, search, opened, thread })
+    }
+
+    /// Says that the replica has changed. Cheap, and never blocks on the projector's work.
+    pub fn wake(&self) {
+        self.shared.board().woken += 1;
+        self.shared.wake.notify_one();
+    }
+
+    /// Says that the body of an entry came or went after the entry itself.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the replica fails.
+    pub fn body_changed(&self, log: &LogId, index: u64) -> Result<(), StoreError> {
+        let headers = self.replica.headers(log, index..index.saturating_add(1))?;
+        let header = headers.first().map(|h| tallystick_protocol::entry::Header::decode(h));
+        if let Some(Ok(header)) = header {
+            let (authority, space) = (log.authority, log.space);
+            let record = crate::register::RecordKey { authority, space, record: header.record };
+            self.replica.put(&[self.queue.row(&Item::Record(record))])?;
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Entries in the replica that cannot be found yet.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the replica fails.
+    pub fn lag(&self) -> Result<u64, StoreError> {
+        let logs = self.replica.logs()?;
+        let board = self.shared.board();
+        let behind = logs.iter().map(|log| {
+            let indexed = board.indexed.get(&log.log).copied().unwrap_or(0);
+            log.frontier.size().saturating_sub(indexed)
+        });
+        Ok(behind.sum())
+    }
+
+    /// Waits until the first `size` entries of `log` can be found.
+    ///
+    /// # Errors
+    /// [`ProjectorError::Timeout`]; [`ProjectorError::Failed`] or
+    /// [`ProjectorError::Stopped`] if that will not happen.
+    pub fn wait_until(
+        &self,
+        log: &LogId,
+        size: u64,
+        timeout: Duration,
+    ) -> Result<(), ProjectorError> {
+        self.wait(timeout, false, |board| board.indexed.get(log).is_some_and(|at| *at >= size))
+    }
+
+    /// Waits until everything can be found that was in the replica at the time
+    /// of the call, references too.
+    ///
+    /// # Errors
+    /// As [`Projector::wait_until`].
+    pub fn settle(&self, timeout: Duration) -> Result<(), ProjectorError> {
+        // The round under way may have begun before the call: the one after it has not.
+        let seen = self.shared.board().idle;
+        self.wait(timeout, true, |board| board.idle >= seen + 2)
+    }
+
+    /// Waits for `reached`, asking for another round after each one if `rounds` says so.
+    fn wait(
+        &self,
+        timeout: Duration,
+        rounds: bool,
+        reached: impl Fn(&Board) -> bool,
+    ) -> Result<(), ProjectorError> {
+        let end = Instant::now() + timeout;
+        let mut board = self.shared.board();
+        board.waiting += 1;
+        board.woken += 1;
+        self.shared.wake.notify_one();
+        let outcome = loop {
+            match &board.state {
+                _ if reached(&board) => break Ok(()),
+                State::Failed(why) => break Err(ProjectorError::Failed(why.clone())),
+                State::Stopped => break Err(ProjectorError::Stopped),
+                State::Running => {}
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(ProjectorError::Timeout);
+            }
+            let waited = self.shared.done.wait_timeout(board, left);
+            board = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if rounds {
+                board.woken += 1;
+                self.shared.wake.notify_one();
+            }
+        };
+        board.waiting -= 1;
+        outcome
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.board().state.clone()
+    }
+
+    /// Whether the search index was kept, or why it was made anew.
+    #[must_use]
+    pub const fn opened(&self) -> Opened {
+        self.opened
+    }
+
+    /// Which versions each record has.
+    #[must_use]
+    pub const fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// References; [`Projector::wake`] after putting any.
+    #[must_use]
+    pub const fn references(&self) -> &References {
+        &self.references
+    }
+
+    /// The search index.
+    #[must_use]
+    pub const fn search(&self) -> &Search {
+        &self.search
+    }
+
+    /// Stops after the portion at hand, with everything read so far committed.
+    ///
+    /// # Errors
+    /// [`ProjectorError::Failed`] if it had ended by a failure.
+    pub fn stop(&self) -> Result<(), ProjectorError> {
+        self.shared.board().stopping = true;
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // `run` catches panics, so joining cannot fail by one.
+            let _joined = thread.join();
+        }
+        match self.state() {
+            State::Failed(why) => Err(ProjectorError::Failed(why)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Projector {
+    fn drop(&mut self) {
+        // A failure was logged when it happened.
+        let _stopped = self.stop();
+    }
+}
+
+/// Deletes register and positions of the index, so that the next start makes
+/// both anew from the replica. References stay.
+///
+/// # Errors
+/// [`StoreError`] if the replica fails; the next start then completes it.
+pub fn reset(replica: &dyn Replica) -> Result<(), StoreError> {
+    replica.put(&[(RESET.to_vec(), Some(Vec::new()))])?;
+    remove_all(replica, POSITIONS)?;
+    remove_all(replica, key::ALL)?;
+    replica.put(&[(RESET.to_vec(), None)])?;
+    replica.flush()
+}
+
+/// The thread.
+fn run(mut worker: Worker, shared: &Shared) {
+    let worked = panic::catch_unwind(AssertUnwindSafe(|| {
+        worker.run(shared)?;
+        worker.close()
+    }));
+    let failure = match worked {
+        Ok(Ok(())) => return shared.end(State::Stopped),
+        Ok(Err(error)) => sentence(&error),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("a fault in the program ({})", text.unwrap_or_default())
+        }
+    };
+    tracing::error!(error = failure, "search index is no longer kept up to date");
+    shared.end(State::Failed(failure));
+}
+
+/// An error with its causes.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

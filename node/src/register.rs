@@ -1,0 +1,460 @@
+//! The register: which versions each record has, in which log, and from which source.
+//!
+//! A projection of the replica, kept in its projection namespace (see `key`).
+//! It answers what is newest of a record, what its history is, which records
+//! have a given source key, and what a shortened reference means.
+//!
+//! **Invariants:** a pure function of the entries of the replica: taken in in
+//! whatever portions, or anew, it comes out the same (invariant 8 of the
+//! design). Only what this version understands is in it. Each portion and the
+//! position behind it are written together, so a crash leaves a register of
+//! some earlier moment and no other.
+//!
+//! The newest version of a record is the one that stands last in its
+//! authority's logs of its space, whatever its header claims to follow.
+//! Deliberately absent: titles and other content, which is in the search index,
+//! and references, which are nobody's records.
+
+pub(crate) mod key;
+mod resolve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tallystick_protocol::body::{BodyError, Fields};
+use tallystick_protocol::entry::{Action, Entry, EntryError, Header, UnverifiedEntry};
+use tallystick_protocol::id::{AuthorityId, LogId, RecordId, Space, Version};
+use tallystick_protocol::record::Kind;
+use tallystick_protocol::time::UnixTime;
+
+pub use self::resolve::{LISTED, ResolveError};
+use crate::store::{Change, Replica, StoreError, StoredEntry};
+
+/// Rows read or written at a time.
+pub(crate) const ROWS: usize = 1000;
+
+/// One record of one authority in one space.
+///
+/// Authors use a record id in one space only; where one does not, these are two records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKey {
+    /// Who says it.
+    pub authority: AuthorityId,
+    /// To whom.
+    pub space: Space,
+    /// Which document.
+    pub record: RecordId,
+}
+
+/// What the register knows of one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// Where it stands.
+    pub version: Version,
+    /// What kind of document it is.
+    pub kind: Kind,
+    /// What it does to the record.
+    pub action: Action,
+    /// When its author says it was issued.
+    pub issued: UnixTime,
+}
+
+/// What the register knows of a record now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// Its newest version.
+    pub newest: VersionInfo,
+    /// Its source key; `None` if it has none or its author no longer stands by the record.
+    pub source: Option<SourceDigest>,
+}
+
+impl Current {
+    /// Whether the record is to be shown: its author stands by it.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        self.newest.action == Action::Put
+    }
+}
+
+/// SHA-256 of a [source key](tallystick_protocol::record::Record::source_key): equal
+/// digests mean the same real-world document.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceDigest([u8; 32]);
+
+impl SourceDigest {
+    /// The digest of a source key.
+    #[must_use]
+    pub fn of(source_key: &str) -> Self {
+        Self(Sha256::digest(source_key).into())
+    }
+
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SourceDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An entry as projections read it.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) version: Version,
+    pub(crate) header: Header,
+    /// What its body shows; nothing for an absent or sealed body.
+    pub(crate) fields: Option<Fields>,
+}
+
+impl Reading {
+    /// Checks a stored entry once more and reads it.
+    pub(crate) fn of(log: &LogId, index: u64, stored: StoredEntry) -> Result<Self, StoreError> {
+        let version = Version { generation: log.generation, index };
+        let bare = UnverifiedEntry::new(stored.header.clone(), None);
+        let checked = match stored.into_unverified().check() {
+            Err(EntryError::Body(BodyError::Sealed | BodyError::UnknownState)) => bare.check(),
+            checked => checked,
+        };
+        let entry = checked.map_err(|_| damaged(format!("entry {index} of log {log}")))?;
+        let fields = entry.body().map(|body| body.fields());
+        Ok(Self { version, header: entry.header().clone(), fields })
+    }
+
+    /// Whether it is a version of a record that this version of the program understands.
+    pub(crate) const fn is_record(&self) -> bool {
+        self.header.is_understood() && self.header.kind.is_record()
+    }
+
+    pub(crate) const fn key(&self, log: &LogId) -> RecordKey {
+        RecordKey { authority: log.authority, space: log.space, record: self.header.record }
+    }
+
+    const fn info(&self) -> VersionInfo {
+        let Header { kind, action, issued, .. } = self.header;
+        VersionInfo { version: self.version, kind, action, issued }
+    }
+
+    /// Digest of the source key, if the entry puts a record that has one.
+    fn source(&self) -> Option<SourceDigest> {
+        if self.header.action != Action::Put {
+            return None;
+        }
+        let facets = self.header.kind.description()?.facets(self.fields.as_ref()?);
+        facets.source_key.as_deref().map(SourceDigest::of)
+    }
+}
+
+/// What taking in a portion of entries did.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// Records that have a new version.
+    pub(crate) records: BTreeSet<RecordKey>,
+    /// Source keys that a record got or lost.
+    pub(crate) sources: BTreeSet<SourceDigest>,
+}
+
+/// The register over a replica. Cloning gives a second handle on the same one.
+#[derive(Clone)]
+pub struct Register {
+    replica: Arc<dyn Replica>,
+}
+
+impl fmt::Debug for Register {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Register").finish_non_exhaustive()
+    }
+}
+
+impl Register {
+    /// The register in the projection namespace of `replica`.
+    #[must_use]
+    pub fn new(replica: Arc<dyn Replica>) -> Self {
+        Self { replica }
+    }
+
+    /// What is known of a record; `None` if it was never heard of.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the replica fails; so for all methods.
+    pub fn current(&self, key: &RecordKey) -> Result<Option<Current>, StoreError> {
+        let row = self.replica.get(&key::current(key))?;
+        row.map(|value| key::read_current_value(&value).ok_or_else(row_damaged)).transpose()
+    }
+
+    /// Newest version of a record, withdrawn or not. Of a record id in several
+    /// spaces the public one counts.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn newest(
+        &self,
+        authority: &AuthorityId,
+        record: &RecordId,
+    ) -> Result<Option<(RecordKey, Current)>, StoreError> {
+        let rows = self.replica.scan(&key::spaces(authority, record), &[], 1)?;
+        rows.first().map(|(key, value)| current_row(key, value)).transpose()
+    }
+
+    /// All versions of a record, the oldest first; those of one space together.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn versions(
+        &self,
+        authority: &AuthorityId,
+        record: &RecordId,
+    ) -> Result<Vec<(RecordKey, VersionInfo)>, StoreError> {
+        let prefix = key::versions(authority, record);
+        let mut versions = Vec::new();
+        self.each(&prefix, |key, value| {
+            let (key, version) = key::read_version_key(key).ok_or_else(row_damaged)?;
+            let info = key::read_version_value(version, value).ok_or_else(row_damaged)?;
+            versions.push((key, info));
+            Ok(())
+        })?;
+        Ok(versions)
+    }
+
+    /// At most `limit` records in the order of their keys, from `from` on, withdrawn ones too.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn records(
+        &self,
+        from: Option<&RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<(RecordKey, Current)>, StoreError> {
+        let start = from.map(key::current).unwrap_or_default();
+        let rows = self.replica.scan(&key::currents(None), &start, limit)?;
+        rows.iter().map(|(key, value)| current_row(key, value)).collect()
+    }
+
+    /// The records, of any authority, that are shown and have this source key.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn by_source(&self, source: &SourceDigest) -> Result<Vec<RecordKey>, StoreError> {
+        let mut records = Vec::new();
+        self.each(&key::sources(source), |key, _| {
+            records.push(key::read_source_key(key).ok_or_else(row_damaged)?);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// Whether any record that is shown has this source key.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn has_source(&self, source: &SourceDigest) -> Result<bool, StoreError> {
+        Ok(!self.replica.scan(&key::sources(source), &[], 1)?.is_empty())
+    }
+
+    /// The entry that a version of a record is, checked once more.
+    ///
+    /// # Errors
+    /// See [`Register::current`]; [`StoreError::Damaged`] if it does not hold.
+    pub fn entry(&self, key: &RecordKey, version: Version) -> Result<Option<Entry>, StoreError> {
+        let log = log_of(key, version);
+        let range = version.index..version.index.saturating_add(1);
+        let Some(stored) = self.replica.entries(&log, range, usize::MAX)?.pop() else {
+            return Ok(None);
+        };
+        let checked = stored.into_unverified().check();
+        checked.map(Some).map_err(|_| damaged(format!("entry {} of log {log}", version.index)))
+    }
+
+    /// Entries of a log that are in the register.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn position(&self, log: &LogId) -> Result<u64, StoreError> {
+        let row = self.replica.get(&key::position(log))?;
+        row.map_or(Ok(0), |value| key::read_number(&value).ok_or_else(row_damaged))
+    }
+
+    /// As [`Register::entry`], for projections: header and what is shown.
+    pub(crate) fn reading(
+        &self,
+        key: &RecordKey,
+        version: Version,
+    ) -> Result<Option<Reading>, StoreError> {
+        let log = log_of(key, version);
+        let range = version.index..version.index.saturating_add(1);
+        let stored = self.replica.entries(&log, range, usize::MAX)?.pop();
+        stored.map(|stored| Reading::of(&log, version.index, stored)).transpose()
+    }
+
+    /// Takes in the entries of `log` that follow its position, in one write with
+    /// the changes that `extra` makes of the outcome.
+    pub(crate) fn take(
+        &self,
+        log: &LogId,
+        readings: &[Reading],
+        extra: impl FnOnce(&Taken) -> Result<Vec<Change>, StoreError>,
+    ) -> Result<Taken, StoreError> {
+        let mut draft = Draft::over(&*self.replica);
+        let mut taken = Taken::default();
+        let mut position = None;
+        for reading in readings {
+            position = Some(reading.version.index + 1);
+            if !reading.is_record() {
+                continue;
+            }
+            let (key, info) = (reading.key(log), reading.info());
+            let row = key::version(&key, reading.version);
+            draft.changes.insert(row, Some(key::version_value(&info)));
+            taken.records.insert(key);
+            let current = draft.current(&key)?;
+            if current.is_some_and(|current| current.newest.version > info.version) {
+                continue;
+            }
+            let next = Current { newest: info, source: reading.source() };
+            draft.replace(&key, current, next, &mut taken.sources);
+        }
+        if let Some(position) = position {
+            let value = position.to_be_bytes().to_vec();
+            draft.changes.insert(key::position(log), Some(value));
+            let mut changes: Vec<Change> = draft.changes.into_iter().collect();
+            changes.extend(extra(&taken)?);
+            self.replica.put(&changes)?;
+        }
+        Ok(taken)
+    }
+
+    /// Looks at the body of a record's newest version once more, because it came or went.
+    pub(crate) fn refresh(
+        &self,
+        key: &RecordKey,
+        extra: impl FnOnce(&Taken) -> Result<Vec<Change>, StoreError>,
+    ) -> Result<(), StoreError> {
+        let Some(current) = self.current(key)? else { return Ok(()) };
+        let reading = self.reading(key, current.newest.version)?;
+        let source = reading.as_ref().and_then(Reading::source);
+        if source != current.source {
+            let mut draft = Draft::over(&*self.replica);
+            let mut taken = Taken::default();
+            let next = Current { source, ..current };
+            draft.replace(key, Some(current), next, &mut taken.sources);
+            let mut changes: Vec<Change> = draft.changes.into_iter().collect();
+            changes.extend(extra(&taken)?);
+            self.replica.put(&changes)?;
+        }
+        Ok(())
+    }
+
+    /// Visits all rows that start with `prefix`, in order.
+    fn each(
+        &self,
+        prefix: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        each_row(&*self.replica, prefix, visit)
+    }
+}
+
+/// Changes to be written, and what the register looks like with them.
+struct Draft<'r> {
+    replica: &'r dyn Replica,
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl<'r> Draft<'r> {
+    fn over(replica: &'r dyn Replica) -> Self {
+        Self { replica, changes: BTreeMap::new() }
+    }
+
+    fn current(&self, key: &RecordKey) -> Result<Option<Current>, StoreError> {
+        let row = key::current(key);
+        let value = match self.changes.get(&row) {
+            Some(value) => value.clone(),
+            None => self.replica.get(&row)?,
+        };
+        value.map(|value| key::read_current_value(&value).ok_or_else(row_damaged)).transpose()
+    }
+
+    fn replace(
+        &mut self,
+        key: &RecordKey,
+        old: Option<Current>,
+        new: Current,
+        sources: &mut BTreeSet<SourceDigest>,
+    ) {
+        let old = old.and_then(|old| old.source);
+        if old != new.source {
+            if let Some(old) = old {
+                self.changes.insert(key::source(&old, key), None);
+            }
+            if let Some(new) = new.source {
+                self.changes.insert(key::source(&new, key), Some(Vec::new()));
+            }
+            sources.extend(old.into_iter().chain(new.source));
+        }
+        self.changes.insert(key::current(key), Some(key::current_value(&new)));
+    }
+}
+
+/// Visits all rows that start with `prefix`, in order, in bounded portions.
+pub(crate) fn each_row(
+    replica: &dyn Replica,
+    prefix: &[u8],
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    loop {
+        let rows = replica.scan(prefix, &from, ROWS)?;
+        for (key, value) in &rows {
+            visit(key, value)?;
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == ROWS => from = key::behind(last),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Removes all rows that start with `prefix`.
+pub(crate) fn remove_all(replica: &dyn Replica, prefix: &[u8]) -> Result<(), StoreError> {
+    loop {
+        let rows = replica.scan(prefix, &[], ROWS)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let changes: Vec<Change> = rows.into_iter().map(|(key, _)| (key, None)).collect();
+        replica.put(&changes)?;
+    }
+}
+
+/// The log in which a version of a record stands.
+pub(crate) const fn log_of(key: &RecordKey, version: Version) -> LogId {
+    LogId { authority: key.authority, space: key.space, generation: version.generation }
+}
+
+pub(crate) fn damaged(what: String) -> StoreError {
+    StoreError::Damaged { what, offset: None }
+}
+
+fn row_damaged() -> StoreError {
+    damaged("the register of records".to_owned())
+}
+
+fn current_row(key: &[u8], value: &[u8]) -> Result<(RecordKey, Current), StoreError> {
+    let key = key::read_current_key(key).ok_or_else(row_damaged)?;
+    Ok((key, key::read_current_value(value).ok_or_else(row_damaged)?))
+}

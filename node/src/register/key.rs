@@ -1,0 +1,231 @@
+//! How the register's rows are laid out in the replica's projection namespace.
+//!
+//! | prefix | key after it | value |
+//! |---|---|---|
+//! | `reg/c` | authority, record, space | newest version, digest of its source key |
+//! | `reg/p` | log | entries taken into the register |
+//! | `reg/s` | source digest, authority, record, space | nothing |
+//! | `reg/v` | authority, record, space, generation, index | kind, action, time |
+//!
+//! Big-endian and of fixed width, so that rows sort as their numbers do: the
+//! versions of a record stand together, the newest one last. Only this program
+//! reads them.
+
+use tallystick_protocol::entry::Action;
+use tallystick_protocol::id::{AuthorityId, GroupId, LogId, RecordId, Space, Version};
+use tallystick_protocol::record::Kind;
+use tallystick_protocol::time::UnixTime;
+
+use super::{Current, RecordKey, SourceDigest, VersionInfo};
+
+/// All rows of the register.
+pub(crate) const ALL: &[u8] = b"reg/";
+const CURRENT: &[u8] = b"reg/c";
+const POSITION: &[u8] = b"reg/p";
+const SOURCE: &[u8] = b"reg/s";
+const VERSION: &[u8] = b"reg/v";
+
+pub(super) fn current(key: &RecordKey) -> Vec<u8> {
+    let mut bytes = CURRENT.to_vec();
+    put_record(&mut bytes, key);
+    bytes
+}
+
+/// Prefix of the current rows of an authority, or of all.
+pub(super) fn currents(authority: Option<&AuthorityId>) -> Vec<u8> {
+    let mut bytes = CURRENT.to_vec();
+    if let Some(authority) = authority {
+        bytes.extend_from_slice(authority.as_bytes());
+    }
+    bytes
+}
+
+pub(super) fn position(log: &LogId) -> Vec<u8> {
+    let mut bytes = POSITION.to_vec();
+    put_log(&mut bytes, log);
+    bytes
+}
+
+/// Prefix of the rows that say which records have a source key.
+pub(super) fn sources(source: &SourceDigest) -> Vec<u8> {
+    let mut bytes = SOURCE.to_vec();
+    bytes.extend_from_slice(source.as_bytes());
+    bytes
+}
+
+pub(super) fn source(source: &SourceDigest, key: &RecordKey) -> Vec<u8> {
+    let mut bytes = sources(source);
+    put_record(&mut bytes, key);
+    bytes
+}
+
+pub(super) fn version(key: &RecordKey, version: Version) -> Vec<u8> {
+    let mut bytes = VERSION.to_vec();
+    put_record(&mut bytes, key);
+    put_version(&mut bytes, version);
+    bytes
+}
+
+/// Prefix of the versions of a record in whatever space.
+pub(super) fn versions(authority: &AuthorityId, record: &RecordId) -> Vec<u8> {
+    let mut bytes = VERSION.to_vec();
+    bytes.extend_from_slice(authority.as_bytes());
+    bytes.extend_from_slice(record.as_bytes());
+    bytes
+}
+
+/// Prefix of the current rows of a record in whatever space.
+pub(super) fn spaces(authority: &AuthorityId, record: &RecordId) -> Vec<u8> {
+    let mut bytes = currents(Some(authority));
+    bytes.extend_from_slice(record.as_bytes());
+    bytes
+}
+
+/// The first key behind all that start with `prefix`.
+pub(crate) fn behind(prefix: &[u8]) -> Vec<u8> {
+    let mut bytes = prefix.to_vec();
+    bytes.push(0);
+    bytes
+}
+
+/// Which record a current row is about.
+pub(super) fn read_current_key(key: &[u8]) -> Option<RecordKey> {
+    Cursor(key.strip_prefix(CURRENT)?).whole(Cursor::record)
+}
+
+/// Which record a source row is about.
+pub(super) fn read_source_key(key: &[u8]) -> Option<RecordKey> {
+    let mut cursor = Cursor(key.strip_prefix(SOURCE)?);
+    cursor.array::<32>()?;
+    cursor.whole(Cursor::record)
+}
+
+/// Which version a version row is about.
+pub(super) fn read_version_key(key: &[u8]) -> Option<(RecordKey, Version)> {
+    Cursor(key.strip_prefix(VERSION)?).whole(|c| Some((c.record()?, c.version()?)))
+}
+
+pub(super) fn version_value(info: &VersionInfo) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(11);
+    put_info(&mut bytes, info);
+    bytes
+}
+
+pub(super) fn read_version_value(version: Version, value: &[u8]) -> Option<VersionInfo> {
+    Cursor(value).whole(|c| c.info(version))
+}
+
+pub(super) fn current_value(current: &Current) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(56);
+    put_version(&mut bytes, current.newest.version);
+    put_info(&mut bytes, &current.newest);
+    if let Some(source) = &current.source {
+        bytes.extend_from_slice(source.as_bytes());
+    }
+    bytes
+}
+
+pub(super) fn read_current_value(value: &[u8]) -> Option<Current> {
+    let mut cursor = Cursor(value);
+    let version = cursor.version()?;
+    let newest = cursor.info(version)?;
+    let source = match cursor.0.is_empty() {
+        true => None,
+        false => Some(SourceDigest(cursor.whole(Cursor::array)?)),
+    };
+    Some(Current { newest, source })
+}
+
+pub(super) fn read_number(value: &[u8]) -> Option<u64> {
+    Cursor(value).whole(|c| c.array().map(u64::from_be_bytes))
+}
+
+/// Writes a record's key: 49 bytes, or 81 in a group.
+pub(crate) fn put_record(bytes: &mut Vec<u8>, key: &RecordKey) {
+    bytes.extend_from_slice(key.authority.as_bytes());
+    bytes.extend_from_slice(key.record.as_bytes());
+    put_space(bytes, &key.space);
+}
+
+/// Reads what [`put_record`] wrote.
+pub(crate) fn read_record(bytes: &[u8]) -> Option<RecordKey> {
+    Cursor(bytes).whole(Cursor::record)
+}
+
+/// Writes a log's id.
+pub(crate) fn put_log(bytes: &mut Vec<u8>, log: &LogId) {
+    bytes.extend_from_slice(log.authority.as_bytes());
+    put_space(bytes, &log.space);
+    bytes.extend_from_slice(&log.generation.to_be_bytes());
+}
+
+fn put_space(bytes: &mut Vec<u8>, space: &Space) {
+    match space {
+        Space::Public => bytes.push(0),
+        Space::Group(group) => {
+            bytes.push(1);
+            bytes.extend_from_slice(group.as_bytes());
+        }
+    }
+}
+
+fn put_version(bytes: &mut Vec<u8>, version: Version) {
+    bytes.extend_from_slice(&version.generation.to_be_bytes());
+    bytes.extend_from_slice(&version.index.to_be_bytes());
+}
+
+fn put_info(bytes: &mut Vec<u8>, info: &VersionInfo) {
+    bytes.extend_from_slice(&info.kind.number().to_be_bytes());
+    bytes.push(match info.action {
+        Action::Put => 0,
+        Action::Withdraw => 1,
+        Action::Erase => 2,
+        // The register takes understood headers only, which have none of these.
+        Action::Other(_) => 255,
+    });
+    bytes.extend_from_slice(&info.issued.as_seconds().to_be_bytes());
+}
+
+/// A cursor over a row; every method is `None` once the bytes do not fit.
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    /// What `read` finds, if it leaves nothing over.
+    fn whole<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        read(self).filter(|_| self.0.is_empty())
+    }
+
+    fn record(&mut self) -> Option<RecordKey> {
+        let authority = AuthorityId::from_bytes(self.array()?);
+        let record = RecordId::from_bytes(self.array()?);
+        let space = match self.array()? {
+            [0] => Space::Public,
+            [1] => Space::Group(GroupId::from_bytes(self.array()?)),
+            _ => return None,
+        };
+        Some(RecordKey { authority, space, record })
+    }
+
+    fn version(&mut self) -> Option<Version> {
+        let generation = u32::from_be_bytes(self.array()?);
+        Some(Version { generation, index: u64::from_be_bytes(self.array()?) })
+    }
+
+    fn info(&mut self, version: Version) -> Option<VersionInfo> {
+        let kind = Kind::new(u16::from_be_bytes(self.array()?));
+        let action = match self.array()? {
+            [0] => Action::Put,
+            [1] => Action::Withdraw,
+            [2] => Action::Erase,
+            _ => return None,
+        };
+        let issued = UnixTime::from_seconds(u64::from_be_bytes(self.array()?));
+        Some(VersionInfo { version, kind, action, issued })
+    }
+}
