@@ -1,5 +1,6 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
 
+pub mod author;
 pub mod config;
 pub mod driver;
 pub mod failure;

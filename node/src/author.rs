@@ -1,0 +1,150 @@
+//! The author's side: from documents to entries of an own log.
+//!
+//! [`prepare`] and [`withdraw`] make one entry each; [`Importer`] decides what
+//! becomes of the rows of a foreign file. Nothing here signs, stores or sends:
+//! entries go to the machine, which appends them in the order they are given.
+//!
+//! **Invariants:** only documents that keep their kind's rules become entries;
+//! every entry gets a salt of its own; an imported record has the same id
+//! whenever and wherever its authority imports it, so importing again finds it.
+//! Deliberately absent: clock and randomness, which come as arguments (except
+//! [`random_record_id`]), and the choice of an audience.
+
+mod importer;
+mod lookup;
+
+use sha2::{Digest as _, Sha256};
+use tallystick_protocol::body::{Body, FieldError, Fields, FullBody, Salt};
+use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
+use tallystick_protocol::id::{AuthorityId, RecordId, Version};
+use tallystick_protocol::record::{Kind, Record, RecordError};
+use tallystick_protocol::time::UnixTime;
+
+pub use self::importer::{Importer, Material, Plan, PlannedRow};
+pub use self::lookup::{Lookup, Own, Rehearsal, ReplicaLookup};
+use crate::store::StoreError;
+
+/// Separates the hash of [`imported_record_id`] from all others.
+const RECORD_ID_DOMAIN: &[u8] = b"tallystick record id v1";
+
+/// Why a document does not become an entry.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorError {
+    /// The document breaks a rule of its kind: its author's fault.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// It cannot be written as a body: its author's fault.
+    #[error(transparent)]
+    Body(#[from] FieldError),
+    /// The entry does not hold together: a fault in the program.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// What is there already cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthorError {
+    /// One line on what to do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Record(_) => "correct the field and try again",
+            Self::Body(_) => "shorten the record and try again",
+            Self::Entry(_) => "this is a fault in tally: please report it with the log of the node",
+            Self::Store(error) => error.remedy(),
+        }
+    }
+}
+
+/// The id of the record that `authority` makes of the document with `source_key`.
+#[must_use]
+pub fn imported_record_id(authority: &AuthorityId, source_key: &str) -> RecordId {
+    let mut hasher = Sha256::new();
+    hasher.update(RECORD_ID_DOMAIN);
+    hasher.update(authority.as_bytes());
+    hasher.update(source_key);
+    let digest: [u8; 32] = hasher.finalize().into();
+    let bytes = digest.first_chunk().copied().unwrap_or_default();
+    RecordId::from_bytes(bytes)
+}
+
+/// A new record id for a document that came from no other system.
+///
+/// # Errors
+/// If the operating system has no randomness to give.
+pub fn random_record_id() -> Result<RecordId, getrandom::Error> {
+    let mut bytes = [0; RecordId::LEN];
+    getrandom::fill(&mut bytes)?;
+    Ok(RecordId::from_bytes(bytes))
+}
+
+/// A 32-byte salt for one entry.
+///
+/// # Errors
+/// As [`random_record_id`].
+pub fn random_salt() -> Result<[u8; 32], getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The entry that says `record`, as the version that follows `previous`.
+///
+/// `salt` comes from a cryptographic random source and is never used twice.
+///
+/// # Errors
+/// [`AuthorError::Record`] and [`AuthorError::Body`] if the document is not fit to be signed.
+pub fn prepare(
+    record: &Record,
+    id: RecordId,
+    previous: Option<Version>,
+    action: Action,
+    issued: UnixTime,
+    salt: [u8; 32],
+) -> Result<Entry, AuthorError> {
+    let fields = record.to_fields()?;
+    let findings = record.description().findings(&fields);
+    if let Some((_, finding)) = findings.into_iter().find(|(fault, _)| *fault) {
+        return Err(RecordError::Invalid(finding).into());
+    }
+    entry(record.kind(), &fields, id, previous, action, issued, salt)
+}
+
+/// The entry by which the author no longer stands by a record, and why; the
+/// reason is public wherever the record was.
+///
+/// # Errors
+/// [`AuthorError::Body`] if the reason is too long.
+pub fn withdraw(
+    kind: Kind,
+    id: RecordId,
+    previous: Version,
+    reason: Option<&str>,
+    issued: UnixTime,
+    salt: [u8; 32],
+) -> Result<Entry, AuthorError> {
+    let mut fields = Fields::new();
+    fields.insert("withdrawn", &true.into())?;
+    if let Some(reason) = reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+        fields.insert("reason", &reason.into())?;
+    }
+    entry(kind, &fields, id, Some(previous), Action::Withdraw, issued, salt)
+}
+
+fn entry(
+    kind: Kind,
+    fields: &Fields,
+    id: RecordId,
+    previous: Option<Version>,
+    action: Action,
+    issued: UnixTime,
+    salt: [u8; 32],
+) -> Result<Entry, AuthorError> {
+    let (body, commitment) = FullBody::new(&Salt::from_random(salt), fields)?;
+    let size = u32::try_from(body.as_bytes().len()).map_err(|_| FieldError::TooLarge)?;
+    let mut header = Header::new(kind, id, action, issued, commitment, size);
+    header.previous = previous;
+    Ok(Entry::author(header, Body::Full(body))?)
+}
