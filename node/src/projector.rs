@@ -141,6 +141,8 @@ struct Board {
     waiting: usize,
     /// Entries of each log that can be found.
     indexed: BTreeMap<LogId, u64>,
+    /// Entries of each log that are in the register, or fewer if nobody waits.
+    registered: BTreeMap<LogId, u64>,
     /// Rounds in which the thread found nothing left to do or to commit.
     idle: u64,
 }
@@ -153,6 +155,7 @@ impl Default for Board {
             woken: 0,
             waiting: 0,
             indexed: BTreeMap::new(),
+            registered: BTreeMap::new(),
             idle: 0,
         }
     }
@@ -200,7 +203,11 @@ impl Projector {
             writer,
         );
         worker.prepare(opened)?;
-        shared.board().indexed = worker.indexed().clone();
+        {
+            let mut board = shared.board();
+            board.indexed.clone_from(worker.indexed());
+            board.registered.clone_from(worker.indexed());
+        }
         let thread = {
             let shared = Arc::clone(&shared);
             let body = move || run(worker, &shared);
@@ -261,6 +268,20 @@ impl Projector {
         timeout: Duration,
     ) -> Result<(), ProjectorError> {
         self.wait(timeout, false, |board| board.indexed.get(log).is_some_and(|at| *at >= size))
+    }
+
+    /// Waits until the first `size` entries of `log` are in the register, which is
+    /// earlier than they can be found.
+    ///
+    /// # Errors
+    /// As [`Projector::wait_until`].
+    pub fn wait_for_register(
+        &self,
+        log: &LogId,
+        size: u64,
+        timeout: Duration,
+    ) -> Result<(), ProjectorError> {
+        self.wait(timeout, false, |board| board.registered.get(log).is_some_and(|at| *at >= size))
     }
 
     /// Waits until everything can be found that was in the replica at the time

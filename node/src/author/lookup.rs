@@ -44,7 +44,7 @@ pub struct ReplicaLookup {
 impl ReplicaLookup {
     /// Looks up what `authority` said in `space`. The register must have taken
     /// in everything the authority has appended: see
-    /// [`Projector::wait_until`](crate::projector::Projector::wait_until).
+    /// [`Projector::wait_for_register`](crate::projector::Projector::wait_for_register).
     #[must_use]
     pub const fn new(authority: AuthorityId, space: Space, register: Register) -> Self {
         Self { authority, space, register }

@@ -98,6 +98,10 @@ impl Worker {
                 return self.commit(shared);
             }
             let progress = self.portion_of_queue()? | self.portion_of_each_log()?;
+            if progress && shared.board().waiting > 0 {
+                shared.board().registered.clone_from(&self.read);
+                shared.done.notify_all();
+            }
             let waited = self.since.map(|since| since.elapsed());
             let full = self.writer.pending() >= COMMIT_DOCUMENTS;
             let wanted = !progress && shared.board().waiting > 0;
@@ -264,7 +268,11 @@ impl Worker {
         }
         self.indexed.clone_from(&self.read);
         self.since = None;
-        shared.board().indexed.clone_from(&self.indexed);
+        {
+            let mut board = shared.board();
+            board.indexed.clone_from(&self.indexed);
+            board.registered.clone_from(&self.indexed);
+        }
         shared.done.notify_all();
         Ok(())
     }
@@ -277,7 +285,8 @@ impl Worker {
             key::put_log(&mut row, &stored.log);
             let value = self.replica.get(&row)?;
             if let Some(bytes) = value.and_then(|value| value.try_into().ok()) {
-                let position = u64::from_be_bytes(bytes).min(stored.frontier.size());
+                // Never ahead of the register, so that it is continued without a gap.
+                let position = u64::from_be_bytes(bytes).min(self.register.position(&stored.log)?);
                 positions.insert(stored.log, position);
             }
         }

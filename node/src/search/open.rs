@@ -16,7 +16,7 @@ use tantivy::{Index, ReloadPolicy};
 use super::schema::{self, FieldSet};
 use super::{Search, SearchError, Writer};
 
-/// What [`Search::open`] found.
+/// What was found where the index should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// An index of this version for this replica.
