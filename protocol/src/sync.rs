@@ -28,7 +28,7 @@ mod ledger;
 mod session;
 pub mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::authoring::Authoring;
 pub use self::effect::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
@@ -326,6 +326,8 @@ pub enum Notice {
 struct Outbox {
     outputs: VecDeque<Output>,
     last_ticket: Ticket,
+    /// Peers to be disconnected, until they are: nothing more is taken from them.
+    closing: BTreeSet<NodeId>,
 }
 
 impl Outbox {
@@ -348,7 +350,13 @@ impl Outbox {
 
     fn refuse_peer(&mut self, peer: NodeId, refusal: Refusal) {
         self.refused(Some(peer), None, refusal);
-        self.push(Output::Disconnect { peer, refusal });
+        self.disconnect(peer, refusal);
+    }
+
+    fn disconnect(&mut self, peer: NodeId, refusal: Refusal) {
+        if self.closing.insert(peer) {
+            self.push(Output::Disconnect { peer, refusal });
+        }
     }
 }
 
@@ -401,12 +409,15 @@ pub struct Machine {
 
 impl Machine {
     /// A machine over what storage has. Logs that do not verify are left out and
-    /// returned; they can be fetched again.
+    /// returned; they can be fetched again. There may be something to poll at once.
+    ///
+    /// A store that was restored from an older copy needs a new incarnation, or
+    /// peers would not hear of what changes from then on.
     #[must_use]
     pub fn new(config: Config, stored: Stored) -> (Self, Vec<LogId>) {
         let (ledger, damaged) = Ledger::open(config.network, &stored);
         let log = LogId::public(config.authority, config.generation);
-        let machine = Self {
+        let mut machine = Self {
             authority: config.authority,
             run: config.run,
             ledger,
@@ -415,27 +426,39 @@ impl Machine {
             authoring: Authoring::new(log, config.log_key, config.own_head_answers),
             out: Outbox::default(),
         };
+        // What an earlier run left unsigned is signed now, if nobody needs to be asked.
+        let Self { ledger, authoring, out, .. } = &mut machine;
+        authoring.resume(&mut Context { now: Timestamp::ZERO, ledger, out });
         (machine, damaged)
     }
 
     /// Takes one input. Drain [`Machine::poll`] before the next.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.take(now, input);
+        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let mut cx = Context { now, ledger, out };
+        authoring.heed_dispute(&mut cx);
+        exchanges.advance(&mut cx);
+        sessions.changed(&cx);
+    }
+
+    fn take(&mut self, now: Timestamp, input: Input) {
         let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         match input {
             Input::Connected(peer) => {
+                self.disconnected(&peer);
+                let Self { ledger, sessions, out, .. } = self;
+                let mut cx = Context { now, ledger, out };
                 sessions.connected(&mut cx, peer, self.authority, self.run);
             }
-            Input::Disconnected(peer) => {
-                sessions.disconnected(&peer);
-                exchanges.disconnected(&mut cx, peer);
-            }
+            Input::Disconnected(peer) => self.disconnected(&peer),
             Input::Received(peer, frame) => self.received(now, peer, &frame),
             Input::Heard { handle, peer, bytes } => {
                 let own = authoring.log();
                 let (verdict, next) = gossip::heard(&mut cx, exchanges, &own, peer, &bytes);
                 if next == gossip::Next::AskNews {
-                    sessions.ask_news(&mut cx, peer);
+                    sessions.hurry(&mut cx, peer);
                 }
                 cx.out.push(Output::Verdict { handle, verdict });
             }
@@ -448,10 +471,8 @@ impl Machine {
             Input::Appended(ticket) => {
                 if let Some(done) = cx.ledger.appended(ticket, cx.out) {
                     authoring.appended(&mut cx, ticket, done.head.as_ref());
-                    exchanges.appended(&mut cx, ticket);
-                    exchanges.settle(done.log, cx.ledger);
+                    exchanges.appended(&mut cx, ticket, done.log);
                     authoring.resume(&mut cx);
-                    sessions.changed(&cx);
                 }
             }
             Input::StoreFailed(ticket) => {
@@ -462,12 +483,21 @@ impl Machine {
                     }
                 }
             }
+            Input::Loaded(ticket, loaded) if exchanges.awaits(ticket) => {
+                exchanges.loaded(&mut cx, ticket, &loaded);
+            }
             Input::Loaded(ticket, loaded) => sessions.loaded(&mut cx, ticket, loaded),
             Input::Tick => {
                 exchanges.tick(&mut cx);
                 sessions.tick(&mut cx, exchanges);
             }
         }
+    }
+
+    fn disconnected(&mut self, peer: &NodeId) {
+        self.out.closing.remove(peer);
+        self.sessions.disconnected(peer);
+        self.exchanges.disconnected(peer);
     }
 
     /// The next thing to do; `None` when there is nothing more.
@@ -482,18 +512,27 @@ impl Machine {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Whether a frame of `peer` may be taken off its stream now.
+    /// Whether a frame of `peer` may be taken off its stream now. It becomes so
+    /// again at the latest when storage has confirmed every append.
     #[must_use]
     pub fn accepts(&self, peer: &NodeId) -> bool {
-        self.exchanges.accepts(peer, &self.ledger)
+        self.exchanges.accepts() || self.out.closing.contains(peer)
+    }
+
+    /// Bytes of entries that were checked, or are with storage, and are not
+    /// confirmed: at most [`crate::limits::STAGED_BYTES`] and a frame.
+    #[must_use]
+    pub const fn staged_bytes(&self) -> usize {
+        self.exchanges.staged_bytes()
     }
 
     fn received(&mut self, now: Timestamp, peer: NodeId, frame: &[u8]) {
         let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
-        if !sessions.is_open(&peer) {
+        if !sessions.is_open(&peer) || cx.out.closing.contains(&peer) {
             return;
         }
+        sessions.alive(now, &peer);
         let message = match Message::decode(frame) {
             Ok(Some(message)) => message,
             Ok(None) => return,
@@ -503,10 +542,15 @@ impl Machine {
             Message::Hello(hello) => sessions.hello(&mut cx, peer, &hello),
             Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
             Message::News(news) => {
-                let (heads, own) = sessions.news(&mut cx, peer, news);
+                let Some((heads, own)) = sessions.news(&mut cx, peer, news) else { return };
                 let own = Sessions::verify_heads(&mut cx, peer, &own);
+                let heads = Sessions::verify_heads(&mut cx, peer, &heads);
+                if cx.out.closing.contains(&peer) {
+                    // Whoever passes on bad heads has not answered.
+                    return;
+                }
                 authoring.claimed(&mut cx, exchanges, peer, own);
-                for (log, head) in Sessions::verify_heads(&mut cx, peer, &heads) {
+                for (log, head) in heads {
                     self.head_seen(now, peer, log, head);
                 }
             }
@@ -516,6 +560,9 @@ impl Machine {
             Message::OutlinePage(page) => exchanges.outline_page(&mut cx, peer, &page),
             Message::WantEntries { id, log, start, end } => {
                 sessions.want_entries(&mut cx, peer, id, (log, start, end));
+            }
+            Message::WantBodies { id, log, start, end } => {
+                sessions.want_bodies(&mut cx, peer, id, (log, start, end));
             }
             Message::Entries { id, headers, bodies } => {
                 exchanges.entries(&mut cx, peer, id, headers, bodies);
@@ -533,8 +580,8 @@ impl Machine {
         }
         if cx.ledger.contradicts(&log, head.checkpoint()) {
             cx.out.refused(Some(peer), Some(log), Refusal::Fork);
-        }
-        if !cx.ledger.log(&log).is_some_and(|slot| slot.disputed) {
+            exchanges.forget(&log);
+        } else {
             exchanges.announced(&mut cx, peer, log, head);
         }
     }

@@ -10,10 +10,11 @@
 //! | nothing newer | author and sign, once enough have answered |
 //! | a later head | fetch it back before anything new is signed |
 //! | another root at the size of our head | stop; only a recovery by the controllers helps |
+//! | a later head, with a proof that it does not continue what we hold | stop |
 //!
-//! A later head that is not shown to continue what we hold keeps signing
-//! suspended but stops nothing for good: the proof may be bad, and another
-//! partner may bring the right one.
+//! A later head without a good proof of either keeps signing suspended but
+//! stops nothing for good: another partner may bring the right one. Partners
+//! are counted by authority, as their node keys say, so that nobody answers twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,7 @@ use super::ledger::Slot;
 use super::{AuthorRefusal, Context, Exchanges, Notice, Output, Refusal, Ticket, gossip};
 use crate::checkpoint::{self, VerifiedCheckpoint};
 use crate::entry::Entry;
-use crate::id::{LogId, NodeId};
+use crate::id::{AuthorityId, LogId, NodeId};
 use crate::key::SecretKey;
 use crate::limits;
 
@@ -34,7 +35,7 @@ pub(super) struct Authoring {
     key: SecretKey,
     /// Partners that must have answered before anything is signed.
     required: usize,
-    answered: BTreeSet<NodeId>,
+    answered: BTreeSet<AuthorityId>,
     /// A later head of ours that a partner showed.
     later: Option<u64>,
     /// Two histories exist: nothing is signed any more.
@@ -114,7 +115,7 @@ impl Authoring {
         entries.iter().for_each(|entry| tree.push(entry.leaf()));
         let head = cx.ledger.checkpoint(&self.log, &tree).filter(|_| self.may_sign());
         let head = head.and_then(|head| checkpoint::sign(&head, &self.key).ok());
-        let ticket = cx.ledger.append(self.log, entries, head, cx.out);
+        let ticket = cx.ledger.append(self.log, entries, tree, head, cx.out);
         self.appends.insert(ticket, appending);
     }
 
@@ -156,7 +157,8 @@ impl Authoring {
         for (log, head) in heads.into_iter().filter(|(log, _)| *log == own) {
             let size = head.checkpoint().size();
             if cx.ledger.contradicts(&log, head.checkpoint()) {
-                self.stop(cx, peer);
+                cx.out.refused(Some(peer), Some(log), Refusal::Fork);
+                exchanges.forget(&log);
             } else if size > cx.ledger.log(&log).map_or(0, Slot::head_size) && !self.stopped {
                 if self.later.is_none() {
                     cx.out.push(Output::Notify(Notice::OwnLogBehind { size }));
@@ -165,13 +167,14 @@ impl Authoring {
                 exchanges.announced(cx, peer, log, head);
             }
         }
-        self.answered.insert(peer);
+        let authority = cx.ledger.authority_of(&peer);
+        self.answered.extend(authority.filter(|authority| *authority != own.authority));
         self.resume(cx);
     }
 
-    fn stop(&mut self, cx: &mut Context<'_>, peer: NodeId) {
-        cx.out.refused(Some(peer), Some(self.log), Refusal::Fork);
-        if !self.stopped {
+    /// Stops for good if two histories of our log have shown up.
+    pub(super) fn heed_dispute(&mut self, cx: &mut Context<'_>) {
+        if !self.stopped && cx.ledger.log(&self.log).is_some_and(|slot| slot.disputed) {
             self.stopped = true;
             cx.out.push(Output::Notify(Notice::OwnLogForked));
         }
@@ -179,6 +182,7 @@ impl Authoring {
 
     /// Goes on once our own later entries have come back, and signs what waits for it.
     pub(super) fn resume(&mut self, cx: &mut Context<'_>) {
+        self.heed_dispute(cx);
         let slot = cx.ledger.log(&self.log);
         let (head, staged) = slot.map_or((0, 0), |slot| (slot.head_size(), slot.staged.size()));
         if self.later.is_some_and(|later| head >= later) {

@@ -2,86 +2,82 @@
 //!
 //! Per log: outline (consistency proof first, so that a fork shows before any
 //! bytes), then the entries of each 256-entry subtree from any of the partners
-//! that have the head, in parallel. Subtrees are checked against the outline,
+//! that have them, in parallel. Subtrees are checked against the outline,
 //! bodies singly against their headers, and appended in order; what was
 //! appended stays when the session ends, so catching up resumes where it was.
 //!
+//! A source that refuses, stalls or fails rests for a while, longer each time,
+//! and is asked again then: a partner that has heard of a head may still be
+//! fetching it itself.
+//!
 //! **Invariants:** nothing leaves for storage that was not checked against a
 //! signed root; requests in flight and bytes staged are bounded, and a slow
-//! disk therefore slows the asking down. Deliberately absent: pushing. Data
-//! flows only as answers to requests, which are the credits.
+//! disk therefore slows the asking down; what a peer told of stays owed to it
+//! until the log has it, so that no cursor runs past it. Deliberately absent:
+//! pushing. Data flows only as answers to requests, one frame each (outlines
+//! excepted), which are the credits.
 
 mod fetch;
+mod pursuit;
 mod request;
+mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::fetch::Fetch;
-use self::request::Requests;
-use super::ledger::{Ledger, Slot};
+use self::pursuit::{Announced, Pursuit, Work, outline_bytes, size_of};
+use self::request::{Request, Requests};
+use self::stage::Stage;
+use super::effect::{Load, Loaded};
+use super::ledger::Slot;
 use super::wire::{Message, OutlinePage, RequestId};
 use super::{Context, Notice, Output, Refusal, Ticket};
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
 use crate::id::{LogId, NodeId};
 use crate::limits;
-use crate::log::{OutlineBuilder, ProofError};
+use crate::log::{
+    Frontier, Outline, OutlineBuilder, ProofError, VerifiedOutline, implied_old_root,
+};
 use crate::time::Timestamp;
 
 /// Logs that are caught up at one time; the others wait.
 const ACTIVE_LOGS: usize = 64;
-/// Partners from which one log is fetched at one time.
-const SOURCES: usize = 8;
-/// Requests that one peer serves at one time.
-const REQUESTS_PER_PEER: usize = 16;
-/// Assumed size of a subtree that has been asked for, until it comes.
-const EXPECTED_SUBTREE: usize = 256 << 10;
+/// Bytes that the outlines of these may take together, unless one alone takes more.
+const OUTLINE_BYTES: u64 = 64 << 20;
 
 /// The logs that are behind and what is being done about it.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     behind: BTreeMap<LogId, Pursuit>,
+    /// Those on which work is under way.
+    active: BTreeSet<LogId>,
+    /// Those that wait for it and have somebody to ask, in the order of their places.
+    queue: BTreeMap<u64, LogId>,
+    last_place: u64,
     requests: Requests,
-    /// Bytes checked or waiting for their turn, not yet confirmed by storage.
-    staged: usize,
-    appends: BTreeMap<Ticket, (LogId, usize)>,
-    /// Peers that proved wrong for a log; forgotten when they disconnect.
-    distrusted: BTreeSet<(NodeId, LogId)>,
+    stage: Stage,
+    /// When sources have rested enough.
+    resting: BTreeSet<(Timestamp, LogId, NodeId)>,
+    /// What our own storage is asked for.
+    comparing: BTreeMap<Ticket, LogId>,
     /// Peers whose announcements were given up before they were reached.
     abandoned: BTreeSet<NodeId>,
+    /// Whether anything happened that lets work go on.
+    stirred: bool,
 }
 
-/// One log that is behind.
-#[derive(Debug)]
-struct Pursuit {
-    /// Who has which head of the log.
-    sources: BTreeMap<NodeId, VerifiedCheckpoint>,
-    work: Work,
-}
-
-#[derive(Debug)]
-enum Work {
-    Waiting,
-    Outlining { target: VerifiedCheckpoint, builder: Box<OutlineBuilder> },
-    Fetching(Box<Fetch>),
-}
-
-impl Work {
-    fn target(&self) -> Option<&VerifiedCheckpoint> {
-        match self {
-            Self::Waiting => None,
-            Self::Outlining { target, .. } => Some(target),
-            Self::Fetching(fetch) => Some(&fetch.target),
-        }
-    }
-}
-
-fn size_of(head: &VerifiedCheckpoint) -> u64 {
-    head.checkpoint().size()
+/// What became of the attempt to begin work on a log.
+enum Start {
+    Begun,
+    /// Whom to ask, or the room, is taken by others: try again.
+    Busy,
+    /// There is nothing to be done until something happens to this log.
+    Idle,
 }
 
 impl Exchanges {
-    /// A peer has `head`, which was verified. Pursues it if it is ahead of us.
+    /// A peer has `head`, which was verified. Pursued if it is ahead of us.
     pub(super) fn announced(
         &mut self,
         cx: &mut Context<'_>,
@@ -89,31 +85,35 @@ impl Exchanges {
         log: LogId,
         head: VerifiedCheckpoint,
     ) {
-        let covered = cx.ledger.log(&log).map_or(0, Slot::head_size);
-        if size_of(&head) <= covered || self.distrusted.contains(&(peer, log)) {
+        let slot = cx.ledger.log(&log);
+        if slot.is_some_and(|slot| slot.disputed || size_of(&head) <= slot.head_size()) {
             return;
         }
-        let pursuit = self
-            .behind
-            .entry(log)
-            .or_insert_with(|| Pursuit { sources: BTreeMap::new(), work: Work::Waiting });
-        let known = pursuit.sources.get(&peer).map(size_of);
-        if known.is_none() && pursuit.sources.len() >= SOURCES {
-            self.abandoned.insert(peer);
-        } else if known.is_none_or(|known| known < size_of(&head)) {
-            pursuit.sources.insert(peer, head);
+        if size_of(&head) == 0 {
+            return;
         }
-        self.advance(cx);
+        match self.behind.entry(log).or_default().announced(peer, head) {
+            Announced::Taken => {}
+            Announced::TooMany(other) => {
+                self.abandoned.insert(other);
+                self.take_back(&log, &other);
+            }
+            Announced::Fork => {
+                cx.out.refused(Some(peer), Some(log), Refusal::Fork);
+                return self.dispute(cx, &log);
+            }
+        }
+        self.enqueue(&log);
     }
 
     /// Whether the log is being caught up, so that nothing else may extend it.
     pub(super) fn pursues(&self, log: &LogId) -> bool {
-        self.behind.get(log).is_some_and(|pursuit| !matches!(pursuit.work, Work::Waiting))
+        self.active.contains(log)
     }
 
     /// Whether something that `peer` told us of is still to be fetched.
     pub(super) fn depends_on(&self, peer: &NodeId) -> bool {
-        self.behind.values().any(|pursuit| pursuit.sources.contains_key(peer))
+        self.behind.values().any(|pursuit| pursuit.has_source(peer))
     }
 
     /// Whether something that `peer` told us of was given up; forgotten by asking.
@@ -123,70 +123,80 @@ impl Exchanges {
 
     /// Logs known to be behind, with the size they are to reach.
     pub(super) fn behind(&self) -> impl Iterator<Item = (&LogId, u64)> {
-        self.behind.iter().map(|(log, pursuit)| {
-            (log, pursuit.sources.values().map(size_of).max().unwrap_or_default())
-        })
+        self.behind.iter().map(|(log, pursuit)| (log, pursuit.reach()))
     }
 
-    /// Whether a frame of `peer` may be taken in now. A peer whose turn it is may
-    /// always speak, or a full stage would never empty.
-    pub(super) fn accepts(&self, peer: &NodeId, ledger: &Ledger) -> bool {
-        let turn = |log| ledger.staged_size(log) / limits::SUBTREE_ENTRIES;
-        self.staged < limits::STAGED_BYTES
-            || self.requests.iter().any(|request| {
-                request.peer == *peer
-                    && request.subtree.is_none_or(|subtree| subtree == turn(&request.log))
-            })
+    /// Whether frames may be taken in now; see [`Stage`].
+    pub(super) fn accepts(&self) -> bool {
+        !self.stage.is_full() || !self.stage.waits_for_storage()
+    }
+
+    pub(super) const fn staged_bytes(&self) -> usize {
+        self.stage.bytes()
+    }
+
+    /// Whether there is room for entries that nobody asked for.
+    pub(super) const fn has_room(&self) -> bool {
+        !self.stage.is_full()
     }
 
     /// A page of an outline came.
     pub(super) fn outline_page(&mut self, cx: &mut Context<'_>, peer: NodeId, page: &OutlinePage) {
         let Some(request) = self.requests.progress(cx.now, &peer, page.id) else { return };
-        let Some(pursuit) = self.behind.get_mut(&request.log) else { return };
+        let log = request.log;
+        if request.subtree.is_some() {
+            return self.fault(cx, peer, &log, Refusal::Protocol);
+        }
+        let Some(pursuit) = self.behind.get_mut(&log) else { return };
         let Work::Outlining { builder, .. } = &mut pursuit.work else { return };
         match take_page(builder, page) {
             Ok(()) if !page.last => return,
             Ok(()) => {}
-            Err(error) => return self.outline_failed(cx, peer, request.log, error),
+            Err(error) => return self.outline_failed(cx, peer, &log, page, error),
         }
         self.requests.remove(page.id);
-        let work = core::mem::replace(&mut pursuit.work, Work::Waiting);
-        let Work::Outlining { target, builder } = work else { return };
+        let Work::Outlining { target, builder } = core::mem::take(&mut pursuit.work) else {
+            return;
+        };
         match builder.finish(page.tail) {
             Ok(outline) => {
                 pursuit.work = Work::Fetching(Box::new(Fetch::new(target, outline)));
-                self.append_head_if_covered(cx, request.log);
-                self.advance(cx);
+                pursuit.served(&peer);
+                self.stirred = true;
             }
-            Err(error) => self.outline_failed(cx, peer, request.log, error),
+            Err(error) => {
+                self.abandon_work(&log);
+                self.outline_failed(cx, peer, &log, page, error);
+            }
         }
     }
 
-    /// Entries that were stored without a head get the one that now proves to cover them.
-    fn append_head_if_covered(&mut self, cx: &mut Context<'_>, log: LogId) {
-        let Some(target) = self.behind.get(&log).and_then(|p| p.work.target()).cloned() else {
-            return;
-        };
-        if cx.ledger.staged_size(&log) == size_of(&target) {
-            let ticket = cx.ledger.append(log, Vec::new(), Some(target), cx.out);
-            self.appends.insert(ticket, (log, 0));
-        }
-    }
-
-    /// An outline that does not check is the peer's fault, except that a log
-    /// which does not continue ours may be a fork by its author: not proven, no penalty.
+    /// An outline that does not check is the peer's fault, unless its proof is
+    /// good and shows another history: then the author signed two.
     fn outline_failed(
         &mut self,
         cx: &mut Context<'_>,
         peer: NodeId,
-        log: LogId,
+        log: &LogId,
+        page: &OutlinePage,
         error: ProofError,
     ) {
-        let refusal = match error {
-            ProofError::Inconsistent => Refusal::Inconsistent,
-            _ => Refusal::BadOutline,
+        let target = self.behind.get(log).and_then(|pursuit| pursuit.work.target());
+        let (ProofError::Inconsistent, Some(target)) = (error, target) else {
+            return self.fault(cx, peer, log, Refusal::BadOutline);
         };
-        self.fault(cx, peer, log, refusal);
+        let (own, root) = (cx.ledger.staged_size(log), target.checkpoint().root());
+        let proof = page.proof.as_deref().unwrap_or_default();
+        match implied_old_root(own, size_of(target), &root, proof) {
+            // What we hold was under a signed root, or is our own: this is another history.
+            Ok(Some(_)) => {
+                cx.out.refused(Some(peer), Some(*log), Refusal::Fork);
+                self.dispute(cx, log);
+            }
+            // A fork or a bad proof: not proven, no penalty.
+            Ok(None) => self.fault(cx, peer, log, Refusal::Inconsistent),
+            Err(_) => self.fault(cx, peer, log, Refusal::BadOutline),
+        }
     }
 
     /// A frame of entries came.
@@ -199,214 +209,363 @@ impl Exchanges {
         bodies: Vec<Option<Vec<u8>>>,
     ) {
         let Some(request) = self.requests.progress(cx.now, &peer, id) else { return };
-        let (log, Some(subtree)) = (request.log, request.subtree) else { return };
+        let (log, Some(subtree)) = (request.log, request.subtree) else {
+            return self.fault(cx, peer, &request.log, Refusal::Protocol);
+        };
+        self.requests.remove(id);
+        self.stirred = true;
         let Some(pursuit) = self.behind.get_mut(&log) else { return };
         let Work::Fetching(fetch) = &mut pursuit.work else { return };
-        match fetch.take(subtree, headers, bodies, &cx.ledger.staged(&log)) {
-            Ok(taken) => {
-                self.staged += taken.bytes;
-                if taken.complete {
-                    self.requests.remove(id);
-                }
+        let staged = cx.ledger.staged(&log);
+        if self.stage.is_full() && subtree != staged.size() / limits::SUBTREE_ENTRIES {
+            self.stage.dropped(fetch.shed(subtree));
+            return;
+        }
+        match fetch.take(subtree, headers, bodies, &staged) {
+            Ok(bytes) => {
+                self.stage.arrived(bytes);
+                pursuit.served(&peer);
                 self.append_ready(cx, log);
-                self.advance(cx);
             }
-            Err(refusal) => self.fault(cx, peer, log, refusal),
+            Err(refusal) => {
+                self.stage.dropped(fetch.shed(subtree));
+                self.fault(cx, peer, &log, refusal);
+            }
         }
     }
 
-    /// The peer cannot serve a request: somebody else may, or itself later. Who
-    /// passes on an announcement need not have fetched the entries yet, so this
-    /// is no reason for distrust; its own news will name the head again.
+    /// The peer cannot serve a request (yet): somebody else may.
     pub(super) fn refused(&mut self, cx: &mut Context<'_>, peer: NodeId, id: RequestId) {
         if let Some(request) = self.requests.progress(cx.now, &peer, id) {
-            self.abandoned.insert(peer);
-            self.drop_source(peer, request.log);
-            self.advance(cx);
+            self.rest(cx.now, peer, &request.log);
         }
     }
 
-    fn fault(&mut self, cx: &mut Context<'_>, peer: NodeId, log: LogId, refusal: Refusal) {
-        cx.out.refused(Some(peer), Some(log), refusal);
-        self.distrust(cx, peer, log);
+    fn fault(&mut self, cx: &mut Context<'_>, peer: NodeId, log: &LogId, refusal: Refusal) {
+        cx.out.refused(Some(peer), Some(*log), refusal);
         if refusal.is_peers_fault() {
-            cx.out.push(Output::Disconnect { peer, refusal });
+            cx.out.disconnect(peer, refusal);
         }
+        self.rest(cx.now, peer, log);
+    }
+
+    /// Leaves a source alone for a while.
+    fn rest(&mut self, now: Timestamp, peer: NodeId, log: &LogId) {
+        let until = self.behind.get_mut(log).and_then(|pursuit| pursuit.rest(now, &peer));
+        if let Some(until) = until {
+            self.resting.insert((until, *log, peer));
+        }
+        self.take_back(log, &peer);
+    }
+
+    /// The author of the log signed two histories: it is not pursued any further.
+    fn dispute(&mut self, cx: &mut Context<'_>, log: &LogId) {
+        cx.ledger.dispute(*log);
+        self.forget(log);
     }
 
     /// Appends what is complete and next in order.
     fn append_ready(&mut self, cx: &mut Context<'_>, log: LogId) {
         let Some(pursuit) = self.behind.get_mut(&log) else { return };
         let Work::Fetching(fetch) = &mut pursuit.work else { return };
-        let mut more = true;
-        while more {
-            let staged = cx.ledger.staged_size(&log);
-            let Some((entries, complete)) = fetch.ready(staged) else { return };
-            let size = staged + entries.len() as u64;
-            let head = (size == size_of(&fetch.target)).then(|| fetch.target.clone());
-            let bytes = entries.iter().map(Entry::size).sum();
-            let ticket = cx.ledger.append(log, entries, head, cx.out);
-            self.appends.insert(ticket, (log, bytes));
-            more = complete;
+        while let Some(ready) = fetch.ready(&cx.ledger.staged(&log)) {
+            let reached = ready.tree.size() == size_of(&fetch.target);
+            let head = reached.then(|| fetch.target.clone());
+            self.stage.dropped(ready.bytes);
+            let ticket = cx.ledger.append(log, ready.entries, ready.tree, head, cx.out);
+            self.stage.appending(ticket, log, ready.bytes);
         }
     }
 
-    /// Storage confirmed an append.
-    pub(super) fn appended(&mut self, cx: &mut Context<'_>, ticket: Ticket) {
-        if let Some((log, bytes)) = self.appends.remove(&ticket) {
-            self.staged = self.staged.saturating_sub(bytes);
-            self.settle(log, cx.ledger);
-            self.advance(cx);
-        }
+    /// Hands entries to storage that were heard and checked outside of any pursuit.
+    pub(super) fn append_heard(
+        &mut self,
+        cx: &mut Context<'_>,
+        log: LogId,
+        entries: Vec<Entry>,
+        tree: Frontier,
+        head: VerifiedCheckpoint,
+    ) {
+        let bytes = entries.iter().map(Entry::size).sum();
+        let ticket = cx.ledger.append(log, entries, tree, Some(head), cx.out);
+        self.stage.appending(ticket, log, bytes);
     }
 
-    /// Ends work that has reached its target and forgets sources that have no more than we.
-    pub(super) fn settle(&mut self, log: LogId, ledger: &Ledger) {
+    /// Storage confirmed an append to a log: ends work that has reached its
+    /// target and forgets sources that have no more than we.
+    pub(super) fn appended(&mut self, cx: &mut Context<'_>, ticket: Ticket, log: LogId) {
+        self.stage.appended(ticket);
+        self.stirred = true;
         let Some(pursuit) = self.behind.get_mut(&log) else { return };
-        let covered = ledger.log(&log).map_or(0, Slot::head_size);
-        pursuit.sources.retain(|_, head| size_of(head) > covered);
-        if pursuit.work.target().is_some_and(|target| size_of(target) <= covered) {
-            pursuit.work = Work::Waiting;
-            self.requests.take_back(&log, None);
-        }
-        if pursuit.sources.is_empty() {
-            self.end_pursuit(&log);
+        let covered = cx.ledger.log(&log).map_or(0, Slot::head_size);
+        pursuit.retain_sources(|_, size| size > covered);
+        if !pursuit.has_sources() {
+            self.forget(&log);
+        } else if pursuit.work.target().is_some_and(|target| size_of(target) <= covered) {
+            self.abandon_work(&log);
+        } else {
+            self.enqueue(&log);
         }
     }
 
-    fn end_pursuit(&mut self, log: &LogId) {
-        if let Some(Pursuit { work: Work::Fetching(fetch), .. }) = self.behind.remove(log) {
-            self.staged = self.staged.saturating_sub(fetch.waiting_bytes());
+    /// Ends the pursuit of a log.
+    pub(super) fn forget(&mut self, log: &LogId) {
+        self.abandon_work(log);
+        if let Some(place) = self.behind.remove(log).and_then(|pursuit| pursuit.place) {
+            self.queue.remove(&place);
         }
+    }
+
+    /// Gives up what is being done for a log, to begin anew.
+    fn abandon_work(&mut self, log: &LogId) {
+        if let Some(pursuit) = self.behind.get_mut(log) {
+            let work = core::mem::take(&mut pursuit.work);
+            self.stage.dropped(work.waiting_bytes());
+            if let Work::Comparing { ticket, .. } = work {
+                self.comparing.remove(&ticket);
+            }
+        }
+        self.active.remove(log);
         self.requests.take_back(log, None);
+        self.enqueue(log);
     }
 
     /// Storage failed: everything in flight for the log is given up, to be heard of again.
     pub(super) fn store_failed(&mut self, log: &LogId) {
         if let Some(pursuit) = self.behind.get(log) {
-            self.abandoned.extend(pursuit.sources.keys());
+            self.abandoned.extend(pursuit.peers());
         }
-        self.end_pursuit(log);
-        self.appends.retain(|_, (failed, bytes)| {
-            let keep = failed != log;
-            if !keep {
-                self.staged = self.staged.saturating_sub(*bytes);
-            }
-            keep
-        });
+        self.forget(log);
+        self.stage.store_failed(log);
+        self.stirred = true;
     }
 
     /// A peer is gone: what was asked of it is asked of others.
-    pub(super) fn disconnected(&mut self, cx: &mut Context<'_>, peer: NodeId) {
-        let from_peer = |(log, pursuit): (&LogId, &Pursuit)| {
-            pursuit.sources.contains_key(&peer).then_some(*log)
-        };
-        let logs: Vec<_> = self.behind.iter().filter_map(from_peer).collect();
-        logs.into_iter().for_each(|log| self.drop_source(peer, log));
-        self.distrusted.retain(|(node, _)| *node != peer);
-        self.abandoned.remove(&peer);
-        self.advance(cx);
-    }
-
-    fn distrust(&mut self, cx: &mut Context<'_>, peer: NodeId, log: LogId) {
-        self.distrusted.insert((peer, log));
-        self.abandoned.insert(peer);
-        self.drop_source(peer, log);
-        self.advance(cx);
+    pub(super) fn disconnected(&mut self, peer: &NodeId) {
+        let concerned = self.behind.iter().filter(|(_, pursuit)| pursuit.has_source(peer));
+        let logs: Vec<_> = concerned.map(|(log, _)| *log).collect();
+        for log in logs {
+            let Some(pursuit) = self.behind.get_mut(&log) else { continue };
+            pursuit.retain_sources(|source, _| source != peer);
+            let reach = pursuit.reach();
+            if !pursuit.has_sources() {
+                self.forget(&log);
+            } else if pursuit.work.target().is_some_and(|target| size_of(target) > reach) {
+                // Nobody left has the target; start again towards what they do have.
+                self.abandon_work(&log);
+            }
+            self.take_back(&log, peer);
+        }
+        self.abandoned.remove(peer);
     }
 
     /// Takes back what was asked of `peer` for `log`, so that others can be asked.
-    fn drop_source(&mut self, peer: NodeId, log: LogId) {
-        let Some(pursuit) = self.behind.get_mut(&log) else { return };
-        pursuit.sources.remove(&peer);
-        for request in self.requests.take_back(&log, Some(&peer)) {
-            match (request.subtree, &mut pursuit.work) {
-                (Some(subtree), Work::Fetching(fetch)) => {
-                    self.staged = self.staged.saturating_sub(fetch.ask_again(subtree));
-                }
-                _ => pursuit.work = Work::Waiting,
+    fn take_back(&mut self, log: &LogId, peer: &NodeId) {
+        self.stirred = true;
+        for request in self.requests.take_back(log, Some(peer)) {
+            match (request.subtree, self.behind.get_mut(log).map(|pursuit| &mut pursuit.work)) {
+                (Some(subtree), Some(Work::Fetching(fetch))) => fetch.unanswered(subtree),
+                (None, Some(Work::Outlining { .. })) => self.abandon_work(log),
+                _ => {}
             }
-        }
-        let target = pursuit.work.target().map(size_of);
-        let reachable = |target| pursuit.sources.values().any(|head| size_of(head) >= target);
-        if pursuit.sources.is_empty() {
-            self.end_pursuit(&log);
-        } else if target.is_some_and(|target| !reachable(target)) {
-            // Nobody left has the target; start again towards what they do have.
-            let work = core::mem::replace(&mut pursuit.work, Work::Waiting);
-            if let Work::Fetching(fetch) = work {
-                self.staged = self.staged.saturating_sub(fetch.waiting_bytes());
-            }
-            self.requests.take_back(&log, None);
         }
     }
 
-    /// Peers that made no progress lose their requests.
+    /// Wakes sources that have rested enough; peers that gave no answer lose their requests.
     pub(super) fn tick(&mut self, cx: &mut Context<'_>) {
+        while let Some((until, log, peer)) = self.resting.pop_first() {
+            if until > cx.now {
+                self.resting.insert((until, log, peer));
+                break;
+            }
+            if let Some(pursuit) = self.behind.get_mut(&log) {
+                pursuit.wake(cx.now, &peer);
+                self.enqueue(&log);
+            }
+        }
+        if !self.accepts() {
+            // Their answers may be there; it is we who do not listen.
+            return self.requests.postpone(cx.now);
+        }
         for (peer, log) in self.requests.overdue(cx.now) {
             cx.out.push(Output::Notify(Notice::Stalled { peer, log }));
-            self.distrust(cx, peer, log);
+            self.rest(cx.now, peer, &log);
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.requests.deadline()
+        let rested = self.resting.first().map(|(until, ..)| *until);
+        self.requests.deadline().into_iter().chain(rested).min()
     }
 
-    /// Starts and feeds pursuits within the bounds.
-    fn advance(&mut self, cx: &mut Context<'_>) {
-        let Self { behind, requests, staged, .. } = self;
-        for (log, pursuit) in behind.iter_mut().take(ACTIVE_LOGS) {
-            pursuit.start(cx, log, requests);
-            pursuit.feed(cx, log, requests, *staged);
+    /// Puts a log that waits at the end of the queue, if there is anybody to ask.
+    fn enqueue(&mut self, log: &LogId) {
+        self.stirred = true;
+        let Some(pursuit) = self.behind.get_mut(log) else { return };
+        if pursuit.work.is_waiting() && pursuit.place.is_none() && pursuit.is_able() {
+            self.last_place += 1;
+            pursuit.place = Some(self.last_place);
+            self.queue.insert(self.last_place, *log);
+        }
+    }
+
+    /// Begins and feeds pursuits within the bounds, if anything has happened since the last time.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+        if !core::mem::take(&mut self.stirred) {
+            return;
+        }
+        for _ in 0..self.queue.len().min(ACTIVE_LOGS) {
+            if self.active.len() >= ACTIVE_LOGS {
+                break;
+            }
+            let Some((_, log)) = self.queue.pop_first() else { break };
+            let Some(mut pursuit) = self.behind.remove(&log) else { continue };
+            pursuit.place = None;
+            let start = self.start(cx, log, &mut pursuit);
+            self.behind.insert(log, pursuit);
+            match start {
+                Start::Begun => _ = self.active.insert(log),
+                Start::Busy => self.enqueue(&log),
+                Start::Idle => {}
+            }
+            self.forget_disputed(cx, &log);
+        }
+        let Self { behind, active, requests, stage, .. } = self;
+        for log in active.iter() {
+            if let Some(pursuit) = behind.get_mut(log) {
+                feed(cx, log, pursuit, requests, stage);
+            }
+        }
+        // Logs that could not begin now can only when something else has happened.
+        self.stirred = false;
+    }
+
+    /// Asks the source with the newest head for an outline.
+    fn start(&mut self, cx: &mut Context<'_>, log: LogId, pursuit: &mut Pursuit) -> Start {
+        let Some((peer, target)) = pursuit.leader(&self.requests) else {
+            return if pursuit.is_able() { Start::Busy } else { Start::Idle };
+        };
+        let (target, size) = (target.clone(), size_of(target));
+        let slot = cx.ledger.log(&log).cloned().unwrap_or_default();
+        let own = slot.staged.size();
+        if slot.disputed || slot.staged_head_size() >= size {
+            // It is with storage already.
+            return Start::Idle;
+        }
+        if own >= size {
+            return self.compare(cx, log, pursuit, &slot, target);
+        }
+        let taken = self.active.iter().filter_map(|log| self.behind.get(log));
+        let taken: u64 = taken.map(|pursuit| pursuit.work.outline_bytes()).sum();
+        if taken > 0 && taken + outline_bytes(&target) > OUTLINE_BYTES {
+            return Start::Busy;
+        }
+        let Ok(builder) = OutlineBuilder::new(&slot.staged, size, target.checkpoint().root())
+        else {
+            return Start::Idle;
+        };
+        pursuit.work = Work::Outlining { target, builder: Box::new(builder) };
+        let id = self.requests.add(cx.now, Request { peer, log, subtree: None });
+        cx.out.send(peer, &Message::WantOutline { id, log, from: own, size });
+        Start::Begun
+    }
+
+    /// The head covers no more than we hold without one: entries of a newer head
+    /// that nobody has any more, or own ones that were not signed.
+    fn compare(
+        &mut self,
+        cx: &mut Context<'_>,
+        log: LogId,
+        pursuit: &mut Pursuit,
+        slot: &Slot,
+        target: VerifiedCheckpoint,
+    ) -> Start {
+        let size = size_of(&target);
+        if slot.staged.size() == size {
+            self.compared(cx, log, &target, slot.staged.root() == target.checkpoint().root());
+            return Start::Idle;
+        }
+        if slot.stored.size() < size {
+            return Start::Idle;
+        }
+        let ticket = cx.out.ticket();
+        self.comparing.insert(ticket, log);
+        pursuit.work = Work::Comparing { target, ticket };
+        cx.out.push(Output::Load(ticket, Load::Outline { log, from: 0, size }));
+        Start::Begun
+    }
+
+    /// Whether a load was asked for here.
+    pub(super) fn awaits(&self, ticket: Ticket) -> bool {
+        self.comparing.contains_key(&ticket)
+    }
+
+    /// Our own storage gave the outline of what we hold.
+    pub(super) fn loaded(&mut self, cx: &mut Context<'_>, ticket: Ticket, loaded: &Loaded) {
+        let Some(log) = self.comparing.remove(&ticket) else { return };
+        let work = self.behind.get_mut(&log).map(|pursuit| core::mem::take(&mut pursuit.work));
+        self.active.remove(&log);
+        if let (Some(Work::Comparing { target, .. }), Loaded::Outline(outline)) = (work, loaded) {
+            let fits = rebuild(&target, outline).is_ok();
+            self.compared(cx, log, &target, fits);
+            self.forget_disputed(cx, &log);
+        }
+    }
+
+    fn forget_disputed(&mut self, cx: &Context<'_>, log: &LogId) {
+        if cx.ledger.log(log).is_some_and(|slot| slot.disputed) {
+            self.forget(log);
+        }
+    }
+
+    fn compared(
+        &mut self,
+        cx: &mut Context<'_>,
+        log: LogId,
+        target: &VerifiedCheckpoint,
+        fits: bool,
+    ) {
+        if fits {
+            let tree = cx.ledger.staged(&log);
+            let head = Some(target.clone());
+            let ticket = cx.ledger.append(log, Vec::new(), tree, head, cx.out);
+            self.stage.appending(ticket, log, 0);
+        } else {
+            cx.out.refused(None, Some(log), Refusal::Fork);
+            cx.ledger.dispute(log);
         }
     }
 }
 
-impl Pursuit {
-    /// Asks the source with the newest head for an outline, unless work is under way.
-    fn start(&mut self, cx: &mut Context<'_>, log: &LogId, requests: &mut Requests) {
-        if !matches!(self.work, Work::Waiting) {
+/// Asks for what is missing of a log while there is room for it.
+fn feed(
+    cx: &mut Context<'_>,
+    log: &LogId,
+    pursuit: &mut Pursuit,
+    requests: &mut Requests,
+    stage: &Stage,
+) {
+    let staged = cx.ledger.staged_size(log);
+    loop {
+        let Work::Fetching(fetch) = &pursuit.work else { return };
+        let Some(wanted) = fetch.wanted(staged) else { return };
+        // What is next in order may always come, or a full stage would never empty.
+        let is_next = wanted.subtree == staged / limits::SUBTREE_ENTRIES;
+        let must = is_next && !stage.waits_for_storage();
+        if !must && !stage.has_room(requests.len()) {
             return;
         }
-        let free = self.sources.iter().filter(|(p, _)| requests.of_peer(p) < REQUESTS_PER_PEER);
-        let Some((peer, head)) = free.max_by_key(|(_, head)| size_of(head)) else { return };
-        let (peer, target) = (*peer, head.clone());
-        let (own, size) = (cx.ledger.staged(log), size_of(&target));
-        let Ok(builder) = OutlineBuilder::new(&own, size, target.checkpoint().root()) else {
-            return;
+        let Some(peer) = pursuit.helper(requests, wanted.range.end) else { return };
+        let Work::Fetching(fetch) = &mut pursuit.work else { return };
+        fetch.asked(wanted.subtree);
+        let id = requests.add(cx.now, Request { peer, log: *log, subtree: Some(wanted.subtree) });
+        let (log, start, end) = (*log, wanted.range.start, wanted.range.end);
+        let message = if wanted.headers {
+            Message::WantEntries { id, log, start, end }
+        } else {
+            Message::WantBodies { id, log, start, end }
         };
-        self.work = Work::Outlining { target, builder: Box::new(builder) };
-        let id = requests.add(cx.now, peer, *log, None);
-        cx.out.send(peer, &Message::WantOutline { id, log: *log, from: own.size(), size });
-    }
-
-    /// Asks for further subtrees while there is room for them.
-    fn feed(
-        &mut self,
-        cx: &mut Context<'_>,
-        log: &LogId,
-        requests: &mut Requests,
-        staged_bytes: usize,
-    ) {
-        let Work::Fetching(fetch) = &mut self.work else { return };
-        let size = size_of(&fetch.target);
-        let able = || self.sources.iter().filter(|(_, head)| size_of(head) >= size);
-        while staged_bytes + requests.len() * EXPECTED_SUBTREE < limits::STAGED_BYTES {
-            let Some(peer) = able().map(|(peer, _)| *peer).min_by_key(|p| requests.of_peer(p))
-            else {
-                return;
-            };
-            if requests.of_peer(&peer) >= REQUESTS_PER_PEER {
-                return;
-            }
-            let Some((subtree, missing)) = fetch.ask_next(cx.ledger.staged_size(log)) else {
-                return;
-            };
-            let id = requests.add(cx.now, peer, *log, Some(subtree));
-            let (start, end) = (missing.start, missing.end);
-            cx.out.send(peer, &Message::WantEntries { id, log: *log, start, end });
-        }
+        cx.out.send(peer, &message);
     }
 }
 
@@ -419,4 +578,14 @@ fn take_page(builder: &mut OutlineBuilder, page: &OutlinePage) -> Result<(), Pro
         [] if page.last => Ok(()),
         subtrees => builder.page(subtrees),
     }
+}
+
+/// Checks an outline from the start of a log against a signed head.
+fn rebuild(head: &VerifiedCheckpoint, outline: &Outline) -> Result<VerifiedOutline, ProofError> {
+    let root = head.checkpoint().root();
+    let mut builder = OutlineBuilder::new(&Frontier::new(), size_of(head), root)?;
+    builder.proof(&outline.proof)?;
+    let mut pages = outline.subtrees.chunks(limits::OUTLINE_HASHES);
+    pages.try_for_each(|page| builder.page(page))?;
+    builder.finish(outline.tail)
 }

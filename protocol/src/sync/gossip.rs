@@ -38,6 +38,7 @@ pub(super) fn heard(
     let (log, head) = match cx.ledger.verify_head(&announcement.head) {
         Ok(verified) => verified,
         Err(HeadError::Unknown) => return (Verdict::Ignore, Next::AskNews),
+        Err(HeadError::Known) => return (Verdict::Ignore, Next::Done),
         Err(HeadError::Refused(refusal)) => {
             cx.out.refused(Some(peer), None, refusal);
             return (Verdict::Reject, Next::Done);
@@ -48,30 +49,37 @@ pub(super) fn heard(
         return (Verdict::Ignore, Next::Done);
     }
     if cx.ledger.contradicts(&log, head.checkpoint()) {
+        exchanges.forget(&log);
         cx.out.refused(Some(peer), Some(log), Refusal::Fork);
         return (Verdict::Ignore, Next::Done);
     }
-    let disputed = cx.ledger.log(&log).is_some_and(|slot| slot.disputed);
-    let covered = cx.ledger.log(&log).map_or(0, Slot::head_size);
-    if disputed || head.checkpoint().size() <= covered {
+    let slot = cx.ledger.log(&log);
+    let covered = slot.map_or(0, Slot::staged_head_size);
+    if slot.is_some_and(|slot| slot.disputed) || head.checkpoint().size() <= covered {
         return (Verdict::Ignore, Next::Done);
     }
     let staged = cx.ledger.staged(&log);
-    if exchanges.pursues(&log) || !continues(&announcement, &head, &staged) {
-        exchanges.announced(cx, peer, log, head);
+    let usable = !exchanges.pursues(&log) && exchanges.has_room();
+    if !usable || !continues(&announcement, &head, &staged) {
         // Others who are further along may still want to hear that the head moved.
         let verdict =
             if announcement.entries.is_empty() { Verdict::Accept } else { Verdict::Ignore };
+        exchanges.announced(cx, peer, log, head);
         return (verdict, Next::Done);
     }
     match check(announcement, &head, staged) {
-        Ok(entries) => {
-            cx.ledger.append(log, entries, Some(head), cx.out);
+        Ok((entries, tree)) => {
+            exchanges.append_heard(cx, log, entries, tree, head);
             (Verdict::Accept, Next::Done)
         }
         Err(refusal) => {
             cx.out.refused(Some(peer), Some(log), refusal);
-            (Verdict::Reject, Next::Done)
+            if refusal.is_peers_fault() {
+                return (Verdict::Reject, Next::Done);
+            }
+            // The head is signed all the same; if the author forked, a proof will show it.
+            exchanges.announced(cx, peer, log, head);
+            (Verdict::Ignore, Next::Done)
         }
     }
 }
@@ -85,12 +93,12 @@ fn continues(announcement: &Announcement, head: &VerifiedCheckpoint, staged: &Fr
         && staged.size() < head.checkpoint().size()
 }
 
-/// Checks the entries behind `staged` against the signed root.
+/// Checks the entries behind `staged` against the signed root; gives them and the tree with them.
 fn check(
     announcement: Announcement,
     head: &VerifiedCheckpoint,
     mut staged: Frontier,
-) -> Result<Vec<Entry>, Refusal> {
+) -> Result<(Vec<Entry>, Frontier), Refusal> {
     let known = usize::try_from(staged.size() - announcement.start).unwrap_or(usize::MAX);
     let mut entries = Vec::new();
     for (header, body) in announcement.entries.into_iter().skip(known) {
@@ -100,7 +108,11 @@ fn check(
         staged.push(entry.leaf());
         entries.push(entry);
     }
-    if staged.root() == head.checkpoint().root() { Ok(entries) } else { Err(Refusal::Inconsistent) }
+    if staged.root() == head.checkpoint().root() {
+        Ok((entries, staged))
+    } else {
+        Err(Refusal::Inconsistent)
+    }
 }
 
 /// Announces a new head of our own; `entries` are those it added.

@@ -6,7 +6,9 @@
 //!
 //! **Invariants:** every head was verified under the log key of an accepted
 //! identity; `head.size <= stored.size <= staged.size`; each log and identity
-//! has exactly one place in the order of changes, which only moves forward.
+//! has exactly one place in the order of changes, which only moves forward; a
+//! cursor that was handed out never covers a change that somebody could miss,
+//! whatever of our memory a crash takes.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +18,16 @@ use crate::checkpoint::{
     Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
 };
 use crate::entry::Entry;
-use crate::id::{AuthorityId, LogId, NetworkName, NodeId};
+use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::{Identity, IdentityError, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
+
+/// Counters left out at every start. A crash forgets identities that peers have
+/// heard of and storage had not kept; their counters must not come again, or a
+/// peer whose cursor covers them would never hear of what bears them then.
+const COUNTERS_LEFT_OUT: u64 = 1 << 20;
+const _: () = assert!(COUNTERS_LEFT_OUT > limits::AUTHORITIES as u64);
 
 /// One log.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +35,9 @@ pub(super) struct Slot {
     pub(super) staged: Frontier,
     pub(super) stored: Frontier,
     pub(super) head: Option<VerifiedCheckpoint>,
-    /// A second signed head of equal size and another root: the author equivocated.
+    /// Size and root of the newest head that was handed to storage.
+    staged_head: Option<(u64, Hash)>,
+    /// The author signed two histories.
     pub(super) disputed: bool,
     changed: u64,
 }
@@ -36,6 +46,15 @@ impl Slot {
     pub(super) fn head_size(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.checkpoint().size())
     }
+
+    /// Size of the newest head that was handed to storage.
+    pub(super) fn staged_head_size(&self) -> u64 {
+        self.staged_head.map_or(0, |(size, _)| size)
+    }
+}
+
+fn size_and_root(head: &VerifiedCheckpoint) -> (u64, Hash) {
+    (head.checkpoint().size(), head.checkpoint().root())
 }
 
 /// An append that storage has not confirmed.
@@ -70,6 +89,8 @@ pub(super) struct Ledger {
 pub(super) enum HeadError {
     /// Its author is not known here (yet): nobody's fault.
     Unknown,
+    /// It says no more than the head we have, so nothing was verified.
+    Known,
     /// It breaks a rule; whoever made or sent it is wrong.
     Refused(Refusal),
 }
@@ -103,6 +124,11 @@ impl Ledger {
         }
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
         let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
+        // Also of what does not verify: its counters were told to peers.
+        let counters = stored.logs.iter().map(|log| log.changed);
+        let counters = counters.chain(stored.identities.iter().map(|identity| identity.changed));
+        let newest = counters.max().unwrap_or(0);
+        ledger.next_change = newest.saturating_add(1 + COUNTERS_LEFT_OUT);
         (ledger, damaged)
     }
 
@@ -126,12 +152,13 @@ impl Ledger {
         let slot = Slot {
             staged: stored.frontier.clone(),
             stored: stored.frontier.clone(),
+            staged_head: head.as_ref().map(size_and_root),
             head,
             disputed: false,
             changed: stored.changed,
         };
         self.logs.insert(stored.log, slot);
-        self.record_change(stored.changed, Change::Log(stored.log));
+        self.changes.insert(stored.changed, Change::Log(stored.log));
         true
     }
 
@@ -193,7 +220,7 @@ impl Ledger {
             }
         }
         self.identities.insert(authority, (identity, changed));
-        self.record_change(changed, Change::Identity(authority));
+        self.changes.insert(changed, Change::Identity(authority));
     }
 
     /// Verifies a signed head under the log key of its author.
@@ -212,6 +239,12 @@ impl Ledger {
         if network != self.network {
             return refused(Refusal::WrongNetwork);
         }
+        if let Some(ours) = self.logs.get(&log).and_then(|slot| slot.head.as_ref()) {
+            let (size, claimed) = (ours.checkpoint().size(), head.claimed_size());
+            if claimed < size || (claimed == size && ours.to_bytes() == note) {
+                return Err(HeadError::Known);
+            }
+        }
         let Some(identity) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
         if log.generation != identity.generation() {
             return Err(HeadError::Unknown);
@@ -220,7 +253,8 @@ impl Ledger {
             return refused(Refusal::TooLarge);
         }
         match head.verify(identity.log_key()) {
-            Ok(head) => Ok((log, head)),
+            // Lines of strangers are dropped, or anybody could fill our memory with them.
+            Ok(head) => Ok((log, head.attributed())),
             Err(CheckpointError::NotSigned) => refused(Refusal::WrongKey),
             Err(_) => refused(Refusal::BadSignature),
         }
@@ -230,11 +264,16 @@ impl Ledger {
     /// fork: equal size, different root. The log is disputed from then on.
     pub(super) fn contradicts(&mut self, log: &LogId, head: &Checkpoint) -> bool {
         let Some(slot) = self.logs.get_mut(log) else { return false };
-        let ours = slot.head.as_ref().map(VerifiedCheckpoint::checkpoint);
-        let fork =
-            ours.is_some_and(|ours| ours.size() == head.size() && ours.root() != head.root());
+        let stored = slot.head.as_ref().map(size_and_root);
+        let ours = [stored, slot.staged_head].into_iter().flatten();
+        let fork = ours.into_iter().any(|(size, root)| size == head.size() && root != head.root());
         slot.disputed |= fork;
         fork
+    }
+
+    /// The author of the log signed two histories: nothing is added to it any more.
+    pub(super) fn dispute(&mut self, log: LogId) {
+        self.logs.entry(log).or_default().disputed = true;
     }
 
     /// What a checkpoint of `tree` by the author of the public log says.
@@ -243,40 +282,51 @@ impl Ledger {
         Checkpoint::new(origin, tree.size(), tree.root()).ok()
     }
 
-    /// Hands verified entries to storage. `entries` must follow the staged ones.
+    /// Hands verified entries to storage. `entries` must follow the staged ones;
+    /// `tree` is the log with them.
     pub(super) fn append(
         &mut self,
         log: LogId,
         entries: Vec<Entry>,
+        tree: Frontier,
         head: Option<VerifiedCheckpoint>,
         out: &mut Outbox,
     ) -> Ticket {
         let changed = self.take_change();
         let slot = self.logs.entry(log).or_default();
         let start = slot.staged.size();
-        entries.iter().for_each(|entry| slot.staged.push(entry.leaf()));
-        let frontier = slot.staged.clone();
+        debug_assert_eq!(start + entries.len() as u64, tree.size(), "entries and tree differ");
+        slot.staged.clone_from(&tree);
+        slot.staged_head = head.as_ref().map(size_and_root).or(slot.staged_head);
         let ticket = out.ticket();
         // Entries go to storage once; only what is needed when it returns is kept here.
-        let staged = Staged { log, frontier: frontier.clone(), head: head.clone(), changed };
+        let staged = Staged { log, frontier: tree.clone(), head: head.clone(), changed };
         self.appends.insert(ticket, staged);
-        out.push(Output::Append(ticket, Append { log, start, entries, frontier, head, changed }));
+        let append = Append { log, start, entries, frontier: tree, head, changed };
+        out.push(Output::Append(ticket, append));
         ticket
     }
 
-    /// Storage confirmed an append: it can be served and told now.
+    /// Storage confirmed an append: it can be served and told now. Confirmations
+    /// may overtake each other; nothing goes back.
     pub(super) fn appended(&mut self, ticket: Ticket, out: &mut Outbox) -> Option<Staged> {
         let append = self.appends.remove(&ticket)?;
         let slot = self.logs.entry(append.log).or_default();
         let from = slot.stored.size();
-        slot.stored = append.frontier.clone();
-        if let Some(head) = &append.head {
+        if append.frontier.size() >= from {
+            slot.stored.clone_from(&append.frontier);
+        }
+        if let Some(head) = &append.head
+            && head.checkpoint().size() >= slot.head_size()
+        {
             slot.head = Some(head.clone());
         }
-        let old = core::mem::replace(&mut slot.changed, append.changed);
-        self.changes.remove(&old);
-        self.record_change(append.changed, Change::Log(append.log));
-        let to = append.frontier.size();
+        let to = slot.stored.size();
+        if append.changed > slot.changed {
+            let old = core::mem::replace(&mut slot.changed, append.changed);
+            self.changes.remove(&old);
+            self.changes.insert(append.changed, Change::Log(append.log));
+        }
         out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
         Some(append)
     }
@@ -287,17 +337,21 @@ impl Ledger {
         self.appends.retain(|_, append| append.log != log);
         if let Some(slot) = self.logs.get_mut(&log) {
             slot.staged = slot.stored.clone();
+            slot.staged_head = slot.head.as_ref().map(size_and_root);
         }
         Some(log)
     }
 
-    /// Change counter up to which `cursor` has read; zero if it is of another incarnation.
+    /// Change counter up to which `cursor` has read; zero if it is of another
+    /// incarnation or from a future that this store has not seen.
     pub(super) fn read_cursor(&self, cursor: Option<&[u8]>) -> u64 {
         cursor
             .and_then(|cursor| cursor.split_first_chunk::<16>())
             .filter(|(incarnation, _)| **incarnation == self.incarnation)
             .and_then(|(_, counter)| counter.try_into().ok())
-            .map_or(0, u64::from_be_bytes)
+            .map(u64::from_be_bytes)
+            .filter(|counter| *counter < self.next_change)
+            .unwrap_or(0)
     }
 
     /// Changes after `since`, oldest first, as many as fit into a frame:
@@ -361,11 +415,6 @@ impl Ledger {
         let change = self.next_change;
         self.next_change += 1;
         change
-    }
-
-    fn record_change(&mut self, counter: u64, change: Change) {
-        self.next_change = self.next_change.max(counter.saturating_add(1));
-        self.changes.insert(counter, change);
     }
 
     /// All authorities whose chains are known.

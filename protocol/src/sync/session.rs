@@ -5,16 +5,22 @@
 //! the other's greeting with what changed since: nothing new costs one round
 //! trip. A cursor is remembered across restarts only once everything it covers
 //! has been fetched, so an interruption never hides a change.
+//!
+//! **Invariants:** every request is answered by one frame or refused (an
+//! outline by its pages), so that what a peer asked for bounds what waits to be
+//! sent to it; a peer that owes news and says nothing at all is disconnected.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use super::effect::{Load, Loaded};
-use super::ledger::HeadError;
+use super::ledger::{HeadError, Ledger};
 use super::wire::{Hello, Message, News, OutlinePage, RequestId};
 use super::{Context, Exchanges, Notice, Output, Refusal, Ticket};
-use crate::id::{AuthorityId, Hash, LogId, NodeId};
+use crate::checkpoint::VerifiedCheckpoint;
+use crate::id::{AuthorityId, LogId, NodeId};
 use crate::limits;
+use crate::log::Outline;
 use crate::time::Timestamp;
 
 /// How often a connected partner is asked for news, in case something was lost.
@@ -22,13 +28,20 @@ const POLL: Duration = Duration::from_secs(15);
 /// How long changes are collected before a partner is told without asking. Gossip
 /// is faster; this is for what it did not carry, relayed catch-up above all.
 const TELL: Duration = Duration::from_secs(1);
-/// How long an answer to such a question may take.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// How long a peer that owes such an answer may say nothing at all. Long, since
+/// a peer whose disk is slow does not listen meanwhile; the transport notices
+/// earlier whether it is there.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Least time between questions that gossip gives rise to.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Room for bodies in a frame without headers.
 const FRAME_ROOM: usize = limits::FRAME_BYTES - 16 * limits::FRAME_ENTRIES;
 /// Room for bodies in a frame beside the headers of a whole subtree.
 const BODY_ROOM: usize =
     limits::FRAME_BYTES - limits::FRAME_ENTRIES * (limits::HEADER_BYTES + 16) - 1024;
+
+/// Heads that came as news: of others' logs, and of the receiver's own.
+pub(super) type Heads = (Vec<Vec<u8>>, Vec<Vec<u8>>);
 
 /// One connected peer.
 #[derive(Debug)]
@@ -36,7 +49,6 @@ struct Session {
     /// Known from its node key, or from its greeting until then.
     authority: Option<AuthorityId>,
     greeted: bool,
-    run: [u8; 16],
     /// Where reading its news stopped.
     seen: Option<Vec<u8>>,
     /// The last cursor before which everything has been fetched.
@@ -45,17 +57,10 @@ struct Session {
     /// Change counter up to which it has our news.
     told: u64,
     tell_at: Option<Timestamp>,
+    /// When it was asked for news last.
+    asked: Timestamp,
     next_step: Timestamp,
     loads: usize,
-}
-
-impl Session {
-    /// Answers with what changed since a cursor of ours.
-    fn tell(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
-        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), self.authority);
-        self.told = cx.ledger.read_cursor(Some(&news.cursor));
-        cx.out.send(peer, &Message::News(news));
-    }
 }
 
 /// What a load from storage is for.
@@ -63,8 +68,8 @@ impl Session {
 struct Serving {
     peer: NodeId,
     request: RequestId,
-    /// For entries: the log and the range whose bodies are not sent yet.
-    rest: Option<(LogId, u64, u64)>,
+    /// Entries asked for.
+    count: u64,
 }
 
 /// All connected peers.
@@ -72,6 +77,8 @@ struct Serving {
 pub(super) struct Sessions {
     open: BTreeMap<NodeId, Session>,
     serving: BTreeMap<Ticket, Serving>,
+    /// The newest change that everybody was or is to be told of.
+    newest: u64,
     /// Persisted cursors by authority.
     cursors: BTreeMap<AuthorityId, Vec<u8>>,
 }
@@ -108,12 +115,12 @@ impl Sessions {
         let session = Session {
             authority,
             greeted: false,
-            run: [0; 16],
             seen: safe.clone(),
             safe,
             awaiting: true,
             told: 0,
             tell_at: None,
+            asked: cx.now,
             next_step: cx.now.after(PATIENCE),
             loads: 0,
         };
@@ -136,12 +143,14 @@ impl Sessions {
         if hello.network != *cx.ledger.network() {
             return cx.out.refuse_peer(peer, Refusal::WrongNetwork);
         }
+        if session.greeted {
+            return cx.out.refuse_peer(peer, Refusal::Protocol);
+        }
         let known = cx.ledger.authority_of(&peer);
-        if session.greeted || known.is_some_and(|known| known != hello.authority) {
+        if known.is_some_and(|known| known != hello.authority) {
             return cx.out.refuse_peer(peer, Refusal::WrongIdentity);
         }
         session.greeted = true;
-        session.run = hello.run;
         session.authority = Some(hello.authority);
         session.tell(cx, peer, hello.cursor.as_deref());
     }
@@ -153,9 +162,13 @@ impl Sessions {
         }
     }
 
-    /// Something is durable that was not: partners are told soon.
+    /// There may be changes that can be told: partners hear of them soon.
     pub(super) fn changed(&mut self, cx: &Context<'_>) {
         let newest = cx.ledger.newest_change();
+        if newest <= self.newest {
+            return;
+        }
+        self.newest = newest;
         for session in self.open.values_mut().filter(|session| session.greeted) {
             if session.told < newest && session.tell_at.is_none() {
                 session.tell_at = Some(cx.now.after(TELL));
@@ -179,30 +192,32 @@ impl Sessions {
         }
     }
 
-    /// News: chains are verified and kept, heads verified and returned for
-    /// pursuit. The second list holds heads of the receiver's own logs.
-    pub(super) fn news(
-        &mut self,
-        cx: &mut Context<'_>,
-        peer: NodeId,
-        news: News,
-    ) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-        let nothing = (Vec::new(), Vec::new());
-        let Some(session) = self.open.get_mut(&peer) else { return nothing };
+    /// A frame came: a peer that owes an answer is at work, and may have more
+    /// before it in the same stream.
+    pub(super) fn alive(&mut self, now: Timestamp, peer: &NodeId) {
+        if let Some(session) = self.open.get_mut(peer).filter(|session| session.awaiting) {
+            session.next_step = now.after(PATIENCE);
+        }
+    }
+
+    /// News: chains are verified and kept; heads are returned, of others' logs
+    /// first, then of the receiver's own. `None` if nothing may be made of it.
+    pub(super) fn news(&mut self, cx: &mut Context<'_>, peer: NodeId, news: News) -> Option<Heads> {
+        let session = self.open.get_mut(&peer)?;
         for events in news.identities {
             use crate::identity::IdentityError::{Size, Unsupported};
             match cx.ledger.accept_identity(events, cx.out) {
                 Ok(_) | Err(Unsupported | Size) => {}
                 Err(_) => {
                     cx.out.refuse_peer(peer, Refusal::BadIdentity);
-                    return nothing;
+                    return None;
                 }
             }
         }
         let known = cx.ledger.authority_of(&peer);
         if session.greeted && known.is_some() && known != session.authority {
             cx.out.refuse_peer(peer, Refusal::WrongIdentity);
-            return nothing;
+            return None;
         }
         session.seen = Some(news.cursor);
         session.awaiting = news.more;
@@ -210,33 +225,30 @@ impl Sessions {
         if news.more {
             cx.out.send(peer, &Message::Since { cursor: session.seen.clone() });
         }
-        (news.heads, news.own)
+        Some((news.heads, news.own))
     }
 
-    /// Asks for news at once, because a head by an unknown author was heard.
-    pub(super) fn ask_news(&mut self, cx: &mut Context<'_>, peer: NodeId) {
+    /// Asks for news soon, because a head by an unknown author was heard.
+    pub(super) fn hurry(&mut self, cx: &mut Context<'_>, peer: NodeId) {
         let Some(session) = self.open.get_mut(&peer) else { return };
         if session.greeted && !session.awaiting {
-            session.awaiting = true;
-            session.next_step = cx.now.after(PATIENCE);
-            cx.out.send(peer, &Message::Since { cursor: session.seen.clone() });
+            session.next_step = session.next_step.min(session.asked.after(PAUSE));
+            session.ask(cx, peer);
         }
     }
 
     /// Polls whose time has come, and disconnects peers that do not answer.
     pub(super) fn tick(&mut self, cx: &mut Context<'_>, exchanges: &mut Exchanges) {
         self.tell_changes(cx);
-        let due: Vec<_> = self
-            .open
-            .iter()
-            .filter(|(_, s)| s.next_step <= cx.now)
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in due {
-            let Some(session) = self.open.get_mut(&peer) else { continue };
-            if session.awaiting {
+        let now = cx.now;
+        for (peer, session) in self.open.iter_mut().filter(|(_, s)| s.next_step <= now) {
+            let peer = *peer;
+            if session.awaiting || !session.greeted {
                 session.next_step = cx.now.after(PATIENCE);
-                cx.out.refuse_peer(peer, Refusal::Silent);
+                // While we take nothing in, the answer may be there unread.
+                if exchanges.accepts() {
+                    cx.out.refuse_peer(peer, Refusal::Silent);
+                }
                 continue;
             }
             if exchanges.take_abandoned(&peer) {
@@ -244,12 +256,15 @@ impl Sessions {
                 session.seen = session.safe.clone();
             } else if !exchanges.depends_on(&peer) && session.safe != session.seen {
                 session.safe.clone_from(&session.seen);
-                if let (Some(authority), Some(cursor)) = (session.authority, &session.safe) {
+                // Only for whom its node key says it is, or a stranger could
+                // make us skip the news of somebody else.
+                let authority = cx.ledger.authority_of(&peer);
+                if let (Some(authority), Some(cursor)) = (authority, &session.safe) {
                     self.cursors.insert(authority, cursor.clone());
                     cx.out.push(Output::StoreCursor { authority, cursor: cursor.clone() });
                 }
             }
-            self.ask_news(cx, peer);
+            session.ask(cx, peer);
         }
     }
 
@@ -267,15 +282,13 @@ impl Sessions {
         (log, from, size): (LogId, u64, u64),
     ) {
         let stored = cx.ledger.log(&log).map_or(0, |slot| slot.stored.size());
-        if from <= size && size <= stored {
-            self.load(
-                cx,
-                Serving { peer, request: id, rest: None },
-                Load::Outline { log, from, size },
-            );
-        } else {
-            cx.out.send(peer, &Message::Refused { id });
-        }
+        let load = Load::Outline { log, from, size };
+        self.load(
+            cx,
+            Serving { peer, request: id, count: 0 },
+            load,
+            from <= size && size <= stored,
+        );
     }
 
     pub(super) fn want_entries(
@@ -285,19 +298,36 @@ impl Sessions {
         id: RequestId,
         (log, start, end): (LogId, u64, u64),
     ) {
-        let stored = cx.ledger.log(&log).map_or(0, |slot| slot.stored.size());
-        let last = end.saturating_sub(1) / limits::SUBTREE_ENTRIES;
-        if start < end && end <= stored && start / limits::SUBTREE_ENTRIES == last {
-            let serving = Serving { peer, request: id, rest: Some((log, start, end)) };
-            self.load(cx, serving, Load::Entries { log, start, end, bytes: BODY_ROOM });
-        } else {
-            cx.out.send(peer, &Message::Refused { id });
-        }
+        let load = Load::Entries { log, start, end, bytes: BODY_ROOM };
+        let count = end.saturating_sub(start);
+        self.load(
+            cx,
+            Serving { peer, request: id, count },
+            load,
+            is_servable(cx.ledger, &log, start, end),
+        );
     }
 
-    fn load(&mut self, cx: &mut Context<'_>, serving: Serving, load: Load) {
+    pub(super) fn want_bodies(
+        &mut self,
+        cx: &mut Context<'_>,
+        peer: NodeId,
+        id: RequestId,
+        (log, start, end): (LogId, u64, u64),
+    ) {
+        let load = Load::Bodies { log, start, end, bytes: FRAME_ROOM };
+        let count = end.saturating_sub(start);
+        self.load(
+            cx,
+            Serving { peer, request: id, count },
+            load,
+            is_servable(cx.ledger, &log, start, end),
+        );
+    }
+
+    fn load(&mut self, cx: &mut Context<'_>, serving: Serving, load: Load, servable: bool) {
         let Some(session) = self.open.get_mut(&serving.peer) else { return };
-        if !session.greeted || session.loads >= limits::LOADS_PER_PEER {
+        if !servable || !session.greeted || session.loads >= limits::LOADS_PER_PEER {
             cx.out.send(serving.peer, &Message::Refused { id: serving.request });
             return;
         }
@@ -314,33 +344,10 @@ impl Sessions {
         if let Some(session) = self.open.get_mut(&peer) {
             session.loads = session.loads.saturating_sub(1);
         }
-        match (loaded, serving.rest) {
-            (Loaded::Outline(outline), None) => {
-                let mut pages: VecDeque<&[Hash]> =
-                    outline.subtrees.chunks(limits::OUTLINE_HASHES).collect();
-                let mut proof = Some(outline.proof);
-                loop {
-                    let subtrees = pages.pop_front().unwrap_or_default().to_vec();
-                    let last = pages.is_empty();
-                    let tail = outline.tail.filter(|_| last);
-                    let page = OutlinePage { id, proof: proof.take(), subtrees, last, tail };
-                    cx.out.send(peer, &Message::OutlinePage(page));
-                    if last {
-                        break;
-                    }
-                }
-            }
-            (Loaded::Entries { headers, bodies }, Some((log, start, end))) => {
-                let next = start + bodies.len() as u64;
-                if headers.is_empty() && bodies.is_empty() {
-                    cx.out.send(peer, &Message::Refused { id });
-                    return;
-                }
+        match loaded {
+            Loaded::Outline(outline) if serving.count == 0 => send_outline(cx, peer, id, &outline),
+            Loaded::Entries { headers, bodies } if is_answer(&serving, &headers, &bodies) => {
                 cx.out.send(peer, &Message::Entries { id, headers, bodies });
-                if next < end {
-                    let rest = Serving { peer, request: id, rest: Some((log, next, end)) };
-                    self.load(cx, rest, Load::Bodies { log, start: next, end, bytes: FRAME_ROOM });
-                }
             }
             _ => {
                 cx.out.push(Output::Notify(Notice::ReadFailed { peer }));
@@ -354,19 +361,72 @@ impl Sessions {
         cx: &mut Context<'_>,
         peer: NodeId,
         notes: &[Vec<u8>],
-    ) -> Vec<(LogId, crate::checkpoint::VerifiedCheckpoint)> {
-        let mut heads = Vec::with_capacity(notes.len());
+    ) -> Vec<(LogId, VerifiedCheckpoint)> {
+        let mut heads = Vec::new();
         for note in notes {
             match cx.ledger.verify_head(note) {
                 Ok(head) => heads.push(head),
+                Err(HeadError::Known) => {}
                 Err(HeadError::Unknown) => cx.out.refused(Some(peer), None, Refusal::UnknownAuthor),
                 Err(HeadError::Refused(refusal)) => {
-                    cx.out.refused(Some(peer), None, refusal);
-                    cx.out.push(Output::Disconnect { peer, refusal });
+                    cx.out.refuse_peer(peer, refusal);
                     break;
                 }
             }
         }
         heads
+    }
+}
+
+impl Session {
+    /// Answers with what changed since a cursor of ours.
+    fn tell(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
+        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), self.authority);
+        self.told = cx.ledger.read_cursor(Some(&news.cursor));
+        cx.out.send(peer, &Message::News(news));
+    }
+
+    /// Asks for news, if it is time.
+    fn ask(&mut self, cx: &mut Context<'_>, peer: NodeId) {
+        if self.next_step <= cx.now {
+            self.awaiting = true;
+            self.asked = cx.now;
+            self.next_step = cx.now.after(PATIENCE);
+            cx.out.send(peer, &Message::Since { cursor: self.seen.clone() });
+        }
+    }
+}
+
+/// Whether entries are in one subtree and may be served.
+fn is_servable(ledger: &Ledger, log: &LogId, start: u64, end: u64) -> bool {
+    let stored = ledger.log(log).map_or(0, |slot| slot.stored.size());
+    let last = end.saturating_sub(1) / limits::SUBTREE_ENTRIES;
+    start < end && end <= stored && start / limits::SUBTREE_ENTRIES == last
+}
+
+/// Whether storage gave what was asked for, and it fits into a frame.
+fn is_answer(serving: &Serving, headers: &[Vec<u8>], bodies: &[Option<Vec<u8>>]) -> bool {
+    let whole = headers.is_empty() || headers.len() as u64 == serving.count;
+    let header_bytes: usize = headers.iter().map(|header| header.len() + 3).sum();
+    let body_bytes: usize =
+        bodies.iter().map(|body| body.as_ref().map_or(1, |b| b.len() + 5)).sum();
+    whole
+        && (!headers.is_empty() || !bodies.is_empty())
+        && bodies.len() as u64 <= serving.count
+        && header_bytes + body_bytes + 64 <= limits::FRAME_BYTES
+}
+
+fn send_outline(cx: &mut Context<'_>, peer: NodeId, id: RequestId, outline: &Outline) {
+    let mut pages = outline.subtrees.chunks(limits::OUTLINE_HASHES).peekable();
+    let mut proof = Some(outline.proof.clone());
+    loop {
+        let subtrees = pages.next().unwrap_or_default().to_vec();
+        let last = pages.peek().is_none();
+        let tail = outline.tail.filter(|_| last);
+        let page = OutlinePage { id, proof: proof.take(), subtrees, last, tail };
+        cx.out.send(peer, &Message::OutlinePage(page));
+        if last {
+            break;
+        }
     }
 }

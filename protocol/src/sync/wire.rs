@@ -48,13 +48,24 @@ pub enum Message {
         /// One past the last entry; in the same subtree as `start`.
         end: u64,
     },
-    /// Entries of one subtree.
+    /// Asks for bodies from `start` on that did not fit into an earlier answer.
+    WantBodies {
+        /// Number of the request.
+        id: RequestId,
+        /// The log.
+        log: LogId,
+        /// First entry whose body is wanted.
+        start: u64,
+        /// One past the last entry; in the same subtree as `start`.
+        end: u64,
+    },
+    /// Entries of one subtree: the one answer to a request for entries or bodies.
     Entries {
         /// Number of the request.
         id: RequestId,
-        /// All headers in the first frame of an answer, none in the others.
+        /// All headers asked for; none where only bodies were.
         headers: Vec<Vec<u8>>,
-        /// The next bodies; `None` where absent.
+        /// As many of the bodies as fit, from the first on; `None` where absent.
         bodies: Vec<Option<Vec<u8>>>,
     },
     /// The request cannot be served (any more).
@@ -115,6 +126,7 @@ const OUTLINE: u64 = 4;
 const WANT_ENTRIES: u64 = 5;
 const ENTRIES: u64 = 6;
 const REFUSED: u64 = 7;
+const WANT_BODIES: u64 = 8;
 
 impl Message {
     /// Encodes the message as one frame, without the length before it.
@@ -136,6 +148,11 @@ impl Message {
             Self::OutlinePage(page) => page.write(&mut w),
             Self::WantEntries { id, log, start, end } => {
                 w.array(5).unsigned(WANT_ENTRIES).unsigned(*id);
+                write_log(&mut w, log);
+                w.unsigned(*start).unsigned(*end);
+            }
+            Self::WantBodies { id, log, start, end } => {
+                w.array(5).unsigned(WANT_BODIES).unsigned(*id);
                 write_log(&mut w, log);
                 w.unsigned(*start).unsigned(*end);
             }
@@ -188,7 +205,13 @@ impl Message {
                 }
             }
             (REFUSED, 2) => Self::Refused { id: r.unsigned()? },
-            (HELLO..=REFUSED, _) => return Err(CborError::Unexpected),
+            (WANT_BODIES, 5) => Self::WantBodies {
+                id: r.unsigned()?,
+                log: read_log(&mut r)?,
+                start: r.unsigned()?,
+                end: r.unsigned()?,
+            },
+            (HELLO..=WANT_BODIES, _) => return Err(CborError::Unexpected),
             _ => return Ok(None),
         };
         r.end()?;
@@ -467,6 +490,8 @@ mod tests {
             (any::<u64>(), vec(bytes(99), 0..4), vec(proptest::option::of(bytes(99)), 0..4))
                 .prop_map(|(id, headers, bodies)| Message::Entries { id, headers, bodies }),
             any::<u64>().prop_map(|id| Message::Refused { id }),
+            (any::<u64>(), log(), any::<u64>(), any::<u64>())
+                .prop_map(|(id, log, start, end)| Message::WantBodies { id, log, start, end }),
         ]
     }
 

@@ -1,6 +1,11 @@
 //! The entries of one log on their way, subtree by subtree, under a verified outline.
+//!
+//! A subtree is asked for once, and answered by one frame: all its headers, and
+//! as many bodies as fit. Bodies that did not fit are asked for again, of
+//! anybody; what was checked once is not fetched twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::{Entry, UnverifiedEntry};
@@ -14,12 +19,12 @@ use crate::sync::Refusal;
 pub(super) struct Fetch {
     pub(super) target: VerifiedCheckpoint,
     outline: VerifiedOutline,
-    /// First subtree that was never asked for.
+    /// First subtree that is not on its way.
     next: u64,
-    /// Subtrees to be asked for again.
-    again: BTreeSet<u64>,
-    /// Subtrees asked for or arrived and not yet appended.
+    /// Subtrees on their way, asked for or not, until all of them is appended.
     arriving: BTreeMap<u64, Arriving>,
+    /// Those of them that nobody is asked for and that are not complete.
+    idle: BTreeSet<u64>,
 }
 
 /// One subtree on its way.
@@ -29,6 +34,9 @@ struct Arriving {
     headers: VecDeque<(Hash, Vec<u8>)>,
     /// Entries that are complete and not yet appended.
     entries: Vec<Entry>,
+    /// Bytes of those.
+    bytes: usize,
+    /// Whether the headers have come.
     began: bool,
 }
 
@@ -36,80 +44,102 @@ impl Arriving {
     fn is_complete(&self) -> bool {
         self.began && self.headers.is_empty()
     }
-
-    fn bytes(&self) -> usize {
-        self.entries.iter().map(Entry::size).sum()
-    }
 }
 
-/// What one frame of entries brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    /// Bytes that wait to be appended now.
+/// What to ask for next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) subtree: u64,
+    pub(super) range: Range<u64>,
+    /// Whether headers are wanted too, or bodies only.
+    pub(super) headers: bool,
+}
+
+/// Entries to be appended now.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) entries: Vec<Entry>,
+    /// Their bytes.
     pub(super) bytes: usize,
-    /// Whether the subtree is complete.
-    pub(super) complete: bool,
+    /// The log with them.
+    pub(super) tree: Frontier,
 }
 
 impl Fetch {
     pub(super) fn new(target: VerifiedCheckpoint, outline: VerifiedOutline) -> Self {
         let next = outline.subtrees().start;
-        Self { target, outline, next, again: BTreeSet::new(), arriving: BTreeMap::new() }
+        Self { target, outline, next, arriving: BTreeMap::new(), idle: BTreeSet::new() }
     }
 
-    /// Chooses the next subtree to ask for and says which of its entries are
-    /// missing; `None` if enough or everything is on its way.
-    pub(super) fn ask_next(&mut self, staged: u64) -> Option<(u64, core::ops::Range<u64>)> {
-        if self.arriving.len() >= limits::SUBTREES_IN_FLIGHT {
-            return None;
-        }
-        let subtree = match self.again.pop_first() {
-            Some(subtree) => subtree,
-            None if self.next < self.outline.subtrees().end => {
-                self.next += 1;
-                self.next - 1
-            }
-            None => return None,
+    /// What is most urgently missing and not asked for; `None` if enough or
+    /// everything is on its way.
+    pub(super) fn wanted(&self, staged: u64) -> Option<Wanted> {
+        let fresh = || {
+            let room = self.arriving.len() < limits::SUBTREES_IN_FLIGHT;
+            (room && self.next < self.outline.subtrees().end).then_some(self.next)
         };
-        self.arriving.insert(subtree, Arriving::default());
-        Some((subtree, self.outline.missing(subtree, staged)))
+        let subtree = self.idle.first().copied().or_else(fresh)?;
+        let range = self.outline.missing(subtree, staged);
+        match self.arriving.get(&subtree) {
+            Some(arriving) if arriving.began => {
+                let start = range.end.saturating_sub(arriving.headers.len() as u64);
+                Some(Wanted { subtree, range: start..range.end, headers: false })
+            }
+            _ => Some(Wanted { subtree, range, headers: true }),
+        }
     }
 
-    /// A subtree will not come from where it was asked for; frees what had come of it.
-    pub(super) fn ask_again(&mut self, subtree: u64) -> usize {
-        let freed = self.arriving.remove(&subtree).map_or(0, |arriving| arriving.bytes());
-        self.again.insert(subtree);
-        freed
+    /// Somebody was asked for what was wanted.
+    pub(super) fn asked(&mut self, subtree: u64) {
+        if !self.idle.remove(&subtree) {
+            self.arriving.insert(subtree, Arriving::default());
+            self.next = self.next.max(subtree + 1);
+        }
     }
 
-    /// Takes one frame: all headers first, checked against the outline, then
-    /// the bodies one by one against their headers.
+    /// The answer will not come; somebody else must be asked.
+    pub(super) fn unanswered(&mut self, subtree: u64) {
+        if self.arriving.get(&subtree).is_some_and(|arriving| !arriving.is_complete()) {
+            self.idle.insert(subtree);
+        }
+    }
+
+    /// Forgets what has come of a subtree, to be fetched again when there is
+    /// room; says how many bytes that frees.
+    pub(super) fn shed(&mut self, subtree: u64) -> usize {
+        let Some(arriving) = self.arriving.get_mut(&subtree) else { return 0 };
+        self.idle.insert(subtree);
+        core::mem::take(arriving).bytes
+    }
+
+    /// Takes an answer: headers first, all of them, checked against the
+    /// outline; then bodies one by one against their headers. Says how many
+    /// bytes wait now that did not before; after a refusal, shed the subtree.
     pub(super) fn take(
         &mut self,
         subtree: u64,
         headers: Vec<Vec<u8>>,
         bodies: Vec<Option<Vec<u8>>>,
         staged: &Frontier,
-    ) -> Result<Taken, Refusal> {
-        let arriving = self.arriving.get_mut(&subtree).ok_or(Refusal::BadEntries)?;
-        if arriving.began != headers.is_empty() {
+    ) -> Result<usize, Refusal> {
+        let Self { outline, arriving, idle, .. } = self;
+        let arriving = arriving.get_mut(&subtree).ok_or(Refusal::BadEntries)?;
+        if arriving.began != headers.is_empty() || (arriving.began && bodies.is_empty()) {
             return Err(Refusal::BadEntries);
         }
-        let first = !arriving.began;
-        if first {
+        if !arriving.began {
             let leaves: Vec<Hash> = headers.iter().map(|header| log::leaf_hash(header)).collect();
-            self.outline.check(subtree, staged, &leaves).map_err(|_| Refusal::BadEntries)?;
+            outline.check(subtree, staged, &leaves).map_err(|_| Refusal::BadEntries)?;
             arriving.headers = leaves.into_iter().zip(headers).collect();
             arriving.began = true;
         }
-        if (bodies.is_empty() && !first) || bodies.len() > arriving.headers.len() {
+        if bodies.len() > arriving.headers.len() {
             return Err(Refusal::BadEntries);
         }
         let mut bytes = 0;
+        arriving.entries.reserve_exact(bodies.len());
         for body in bodies {
-            let Some((leaf, header)) = arriving.headers.pop_front() else {
-                return Err(Refusal::BadEntries);
-            };
+            let (leaf, header) = arriving.headers.pop_front().ok_or(Refusal::BadEntries)?;
             // Nothing erases bodies yet, so an absent one is one its holder will not give.
             let body = body.ok_or(Refusal::AbsentBody)?;
             let entry = UnverifiedEntry::new(header, Some(body)).check_under(leaf);
@@ -117,23 +147,40 @@ impl Fetch {
             bytes += entry.size();
             arriving.entries.push(entry);
         }
-        Ok(Taken { bytes, complete: arriving.is_complete() })
+        arriving.bytes += bytes;
+        if !arriving.is_complete() {
+            idle.insert(subtree);
+        }
+        Ok(bytes)
     }
 
-    /// Entries that are complete and next in order, and whether more may be ready behind them.
-    pub(super) fn ready(&mut self, staged: u64) -> Option<(Vec<Entry>, bool)> {
-        let next = staged / limits::SUBTREE_ENTRIES;
-        let arriving = self.arriving.get_mut(&next)?;
-        let complete = arriving.is_complete();
-        let entries = core::mem::take(&mut arriving.entries);
-        if complete {
-            self.arriving.remove(&next);
+    /// Entries that are checked and next in order. A subtree's first entries are
+    /// ready before the others have come, so that large ones need no room.
+    pub(super) fn ready(&mut self, staged: &Frontier) -> Option<Ready> {
+        let subtree = staged.size() / limits::SUBTREE_ENTRIES;
+        let arriving = self.arriving.get_mut(&subtree)?;
+        let (entries, bytes) =
+            (core::mem::take(&mut arriving.entries), core::mem::take(&mut arriving.bytes));
+        if arriving.is_complete() {
+            self.arriving.remove(&subtree);
         }
-        (!entries.is_empty()).then_some((entries, complete))
+        if entries.is_empty() {
+            return None;
+        }
+        let mut tree = staged.clone();
+        let whole = entries.len() as u64 == limits::SUBTREE_ENTRIES;
+        let root = self.outline.expected(subtree).filter(|_| whole);
+        // A whole subtree was hashed when it was checked.
+        let pushed =
+            root.is_some_and(|root| tree.push_subtree(limits::SUBTREE_LEVEL, root).is_ok());
+        if !pushed {
+            entries.iter().for_each(|entry| tree.push(entry.leaf()));
+        }
+        Some(Ready { entries, bytes, tree })
     }
 
     /// Bytes that arrived and were not appended.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.arriving.values().map(Arriving::bytes).sum()
+        self.arriving.values().map(|arriving| arriving.bytes).sum()
     }
 }

@@ -1,4 +1,7 @@
 //! Requests that wait for an answer: who was asked for what, and until when.
+//!
+//! A peer answers over one stream, so its clock is one too: any answer shows
+//! that it is at work on what it was asked, and extends them all.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +10,7 @@ use crate::id::{LogId, NodeId};
 use crate::sync::wire::RequestId;
 use crate::time::Timestamp;
 
-/// How long a request may go without any progress.
+/// How long a peer that owes answers may go without giving any.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One request.
@@ -17,6 +20,12 @@ pub(super) struct Request {
     pub(super) log: LogId,
     /// The subtree asked for, or `None` for an outline.
     pub(super) subtree: Option<u64>,
+}
+
+/// What one peer owes.
+#[derive(Debug)]
+struct Debt {
+    requests: usize,
     deadline: Timestamp,
 }
 
@@ -24,22 +33,16 @@ pub(super) struct Request {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: BTreeMap<RequestId, Request>,
-    per_peer: BTreeMap<NodeId, usize>,
+    debts: BTreeMap<NodeId, Debt>,
     last: RequestId,
 }
 
 impl Requests {
-    pub(super) fn add(
-        &mut self,
-        now: Timestamp,
-        peer: NodeId,
-        log: LogId,
-        subtree: Option<u64>,
-    ) -> RequestId {
+    pub(super) fn add(&mut self, now: Timestamp, request: Request) -> RequestId {
         self.last += 1;
-        let deadline = now.after(PATIENCE);
-        self.waiting.insert(self.last, Request { peer, log, subtree, deadline });
-        *self.per_peer.entry(peer).or_insert(0) += 1;
+        self.waiting.insert(self.last, request);
+        let fresh = || Debt { requests: 0, deadline: now.after(PATIENCE) };
+        self.debts.entry(request.peer).or_insert_with(fresh).requests += 1;
         self.last
     }
 
@@ -50,17 +53,19 @@ impl Requests {
         peer: &NodeId,
         id: RequestId,
     ) -> Option<Request> {
-        let request = self.waiting.get_mut(&id).filter(|request| request.peer == *peer)?;
-        request.deadline = now.after(PATIENCE);
+        let request = self.waiting.get(&id).filter(|request| request.peer == *peer)?;
+        if let Some(debt) = self.debts.get_mut(peer) {
+            debt.deadline = now.after(PATIENCE);
+        }
         Some(*request)
     }
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Request> {
         let request = self.waiting.remove(&id)?;
-        if let Some(count) = self.per_peer.get_mut(&request.peer) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_peer.remove(&request.peer);
+        if let Some(debt) = self.debts.get_mut(&request.peer) {
+            debt.requests -= 1;
+            if debt.requests == 0 {
+                self.debts.remove(&request.peer);
             }
         }
         Some(request)
@@ -75,23 +80,25 @@ impl Requests {
     }
 
     pub(super) fn of_peer(&self, peer: &NodeId) -> usize {
-        self.per_peer.get(peer).copied().unwrap_or(0)
+        self.debts.get(peer).map_or(0, |debt| debt.requests)
     }
 
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Request> {
-        self.waiting.values()
+    /// Who has owed answers for too long, and about which logs.
+    pub(super) fn overdue(&self, now: Timestamp) -> BTreeSet<(NodeId, LogId)> {
+        let is_late = |r: &&Request| self.debts.get(&r.peer).is_some_and(|d| d.deadline <= now);
+        self.waiting.values().filter(is_late).map(|r| (r.peer, r.log)).collect()
     }
 
-    pub(super) fn overdue(&self, now: Timestamp) -> BTreeSet<(NodeId, LogId)> {
-        let late = self.waiting.values().filter(|request| request.deadline <= now);
-        late.map(|request| (request.peer, request.log)).collect()
+    /// Gives everybody new time, because it was us who did not listen.
+    pub(super) fn postpone(&mut self, now: Timestamp) {
+        self.debts.values_mut().for_each(|debt| debt.deadline = now.after(PATIENCE));
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.waiting.values().map(|request| request.deadline).min()
+        self.debts.values().map(|debt| debt.deadline).min()
     }
 }
