@@ -12,5 +12,8 @@ mod catch_up;
 mod disk;
 mod hostile;
 mod live;
+mod own_log;
+mod random;
+mod session;
 mod storage;
 mod world;
