@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 #![allow(clippy::cast_possible_truncation, reason = "sizes here are small")]
+#![allow(clippy::large_enum_variant, reason = "few of them, and short-lived")]
 
 mod author;
 mod catch_up;

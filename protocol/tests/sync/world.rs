@@ -432,9 +432,9 @@ impl World {
         // Invariant 7.
         assert!(machine.staged_bytes() <= limits::STAGED_BYTES + limits::FRAME_BYTES);
         let due = machine.deadline().map(|due| due.as_micros().max(self.now));
-        if due.is_some() && due != *tick_at {
+        if let Some(at) = due.filter(|at| Some(*at) != *tick_at) {
             *tick_at = due;
-            let (at, life) = (due.unwrap(), *life);
+            let life = *life;
             self.push(at - self.now, Event::Tick { node, life, at });
         }
     }
