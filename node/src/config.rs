@@ -1,8 +1,8 @@
 //! Where a node lives and how it is set up.
 //!
 //! [`Place`] says which directory holds the data and which file the
-//! configuration: what `--data` or `TALLY_DATA` names; else `/var/lib/tally`
-//! with `/etc/tally/tally.toml` where the package has made both; else the
+//! configuration: what `--data` or `TALLY_DATA` names; else `/var/lib/tally` if
+//! there is one, with `/etc/tally/tally.toml` if there is `/etc/tally`; else the
 //! platform's directory for user data. [`Config`] is that file, `tally.toml`:
 //! every key has a default, and an unknown key is refused, because it is a
 //! misspelling. Deliberately absent: secrets, and anything a command decides.
@@ -40,9 +40,8 @@ impl Place {
         if let Some(data) = data {
             return Ok(Self::at(data));
         }
-        if Path::new(SERVICE_CONFIG).is_dir() && Path::new(SERVICE_DATA).is_dir() {
-            let config = Path::new(SERVICE_CONFIG).join(CONFIG_FILE);
-            return Ok(Self { data: SERVICE_DATA.into(), config });
+        if Path::new(SERVICE_DATA).is_dir() {
+            return Ok(Self::at(Path::new(SERVICE_DATA)));
         }
         let dirs = directories::ProjectDirs::from("", "", "tally").ok_or_else(|| {
             Failure::usage(
@@ -53,10 +52,13 @@ impl Place {
         Ok(Self::at(dirs.data_dir()))
     }
 
-    /// A place with everything in one directory.
+    /// The place with this data directory. The configuration is in it, except
+    /// for a service whose package has made a directory for configurations.
     #[must_use]
     pub fn at(data: &Path) -> Self {
-        Self { data: data.to_owned(), config: data.join(CONFIG_FILE) }
+        let service = data == Path::new(SERVICE_DATA) && Path::new(SERVICE_CONFIG).is_dir();
+        let config = if service { Path::new(SERVICE_CONFIG) } else { data };
+        Self { data: data.to_owned(), config: config.join(CONFIG_FILE) }
     }
 
     /// The data directory.
@@ -107,9 +109,7 @@ pub struct Config {
     /// anything is signed; none if it is 0.
     pub own_head_answers: usize,
     /// Memory for the replica, in mebibytes.
-    pub replica_cache_mib: usize,
-    /// Memory for building the search index, in mebibytes.
-    pub search_memory_mib: usize,
+    pub replica_cache_mib: u32,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, or a
@@ -122,13 +122,12 @@ impl Default for Config {
         let known = "the default has been checked by a test";
         Self {
             network: "tallystick".parse().expect(known),
-            listen: vec!["/ip4/0.0.0.0/tcp/4717".parse().expect(known)],
+            listen: vec!["/ip4/0.0.0.0/tcp/4817".parse().expect(known)],
             announce: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             accept_anyone: false,
             own_head_answers: 0,
             replica_cache_mib: 64,
-            search_memory_mib: 32,
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
         }
@@ -187,11 +186,16 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
             format!("there is no node in {}", path.parent().unwrap_or(path).display()),
             "make one with `tally init --name NAME`, or name its directory with --data DIR",
         ),
-        _ => Failure::usage(
-            format!("{} cannot be read ({error})", path.display()),
-            "check that you may read it; a service's files belong to the service's user",
-        ),
+        _ => forbidden(path, error),
     }
+}
+
+/// A file of the node that cannot be read by whoever asks.
+pub(crate) fn forbidden(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::usage(
+        format!("{} cannot be read ({error})", path.display()),
+        "use the command as the user that runs the node, for instance with `sudo -u tally`",
+    )
 }
 
 fn line_of(text: &str, at: usize) -> usize {
@@ -210,11 +214,11 @@ network = "{network}"
 # Where this node waits for other nodes. Open this port in the firewall, or
 # leave the list empty: a node that only dials out works fully as long as its
 # partners accept connections.
-listen = ["/ip4/0.0.0.0/tcp/4717"]
-# listen = ["/ip4/0.0.0.0/tcp/4717", "/ip4/0.0.0.0/udp/4717/quic-v1"]
+listen = ["/ip4/0.0.0.0/tcp/4817"]
+# listen = ["/ip4/0.0.0.0/tcp/4817", "/ip4/0.0.0.0/udp/4817/quic-v1"]
 
 # What stands on this node's card, if others reach it by another address.
-# announce = ["/dns4/tally.example.gov.uk/tcp/4717"]
+# announce = ["/dns4/tally.example.gov.uk/tcp/4817"]
 
 # Where commands such as `tally publish` reach the node: loopback only. Port 0
 # lets the system choose; the commands find it by the file api.addr.
@@ -228,9 +232,8 @@ accept_anyone = false
 # are always on: it protects against signing a second history after a restore.
 own_head_answers = 0
 
-# Memory, in mebibytes.
+# Memory for the replica, in mebibytes.
 replica_cache_mib = 64
-search_memory_mib = 32
 
 # "human" or "json", on standard error.
 log_format = "human"
@@ -261,7 +264,7 @@ mod tests {
         let cases = [
             ("network = \"tallystick\"\nlisten = \"/ip4/0.0.0.0/tcp/1\"\n", "line 2"),
             ("\n\nacept_anyone = true\n", "line 3: unknown field `acept_anyone`"),
-            ("listen = [\"0.0.0.0:4717\"]\n", "line 1"),
+            ("listen = [\"0.0.0.0:4817\"]\n", "line 1"),
             ("network = \"Two Words\"\n", "line 1: not a valid network name"),
             ("http = \"0.0.0.0:80\"\n", "cannot listen on 0.0.0.0:80"),
             ("= 3\n", "line 1"),

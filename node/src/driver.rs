@@ -392,7 +392,10 @@ impl Driver {
                 self.requests.remove(&node);
                 self.tell(network::Command::Allow(node, addresses));
             }
-            Command::Forbid(node) => self.tell(network::Command::Forbid(node)),
+            Command::Forbid(node) => {
+                self.requests.remove(&node);
+                self.tell(network::Command::Forbid(node));
+            }
             Command::Ask(question) => question(self),
             // Answered by the loop before it gets here.
             Command::Shutdown(_) => {}

@@ -36,7 +36,7 @@ use tallystick_protocol::limits;
 use tallystick_protocol::time::UnixTime;
 use zeroize::Zeroizing;
 
-use crate::config::{CONFIG_FILE, Config, Place};
+use crate::config::{CONFIG_FILE, Config, Place, forbidden};
 use crate::failure::Failure;
 
 /// Name of the file with the signed identity events.
@@ -218,10 +218,7 @@ pub fn load_identity(data: &Path, network: &NetworkName) -> Result<Identity, Fai
             format!("there is no authority in {}", data.display()),
             "make one with `tally init --name NAME`, or name its directory with --data DIR",
         ),
-        _ => Failure::usage(
-            format!("{} cannot be read ({error})", path.display()),
-            "check that you may read it; a service's files belong to the service's user",
-        ),
+        _ => forbidden(&path, &error),
     })?;
     let damaged = |why: &dyn std::fmt::Display| {
         Failure::usage(
@@ -447,7 +444,7 @@ pub(crate) mod tests {
         let issued = UnixTime::from_seconds(issued);
         let identity = create(&place, &network(), named(name), issued).unwrap();
         let keys = NodeKeys::load(place.data(), &identity).unwrap();
-        let address = "/ip4/192.0.2.7/tcp/4717".to_owned();
+        let address = "/ip4/192.0.2.7/tcp/4817".to_owned();
         Card::issue(&identity, &keys.node, &[address], issued).unwrap()
     }
 

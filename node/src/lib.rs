@@ -1,6 +1,8 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
 
+pub mod api;
 pub mod author;
+pub mod cli;
 pub mod config;
 pub mod driver;
 pub mod failure;
@@ -12,5 +14,6 @@ pub mod projector;
 pub mod reference;
 pub mod register;
 pub mod search;
+pub mod service;
 pub mod store;
 pub mod telemetry;

@@ -2,12 +2,12 @@
 //!
 //! Kept in `partners.json`, written whole: to a new file, fsynced, renamed. The
 //! card of each partner is kept as received and verified again when the file is
-//! read, so nothing else in the file needs to be believed. A *request* is the
-//! card of a node that would like to be one; requests live in memory only,
-//! because a node that still wants to be a partner sends its card again.
+//! read, so nothing else in the file needs to be believed.
 //!
 //! **Invariant:** nobody becomes a partner except by [`PartnerBook::add`],
-//! which a person asked for. Deliberately absent: what partners may see.
+//! which a person asked for. Deliberately absent: what partners may see, and
+//! the cards of nodes that would like to be partners, which the driver keeps
+//! in memory: whoever still wants to be one sends its card again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -23,8 +23,6 @@ use crate::failure::Failure;
 
 /// Most partners of one node.
 pub const PARTNERS: usize = 1024;
-/// Most requests that wait; further ones are dropped until some are answered.
-pub const REQUESTS: usize = 64;
 /// Name of the file.
 pub const PARTNERS_FILE: &str = "partners.json";
 /// Largest file that is read: every partner with the largest card.
@@ -56,12 +54,11 @@ pub enum Added {
     Known,
 }
 
-/// The partners and requests of one node.
+/// The partners of one node.
 #[derive(Debug)]
 pub struct PartnerBook {
     path: PathBuf,
     partners: BTreeMap<AuthorityId, Card>,
-    requests: BTreeMap<AuthorityId, Card>,
 }
 
 impl PartnerBook {
@@ -70,8 +67,7 @@ impl PartnerBook {
     /// # Errors
     /// A [`Failure`] if the file cannot be read or is damaged.
     pub fn open(path: &Path, network: &NetworkName) -> Result<Self, Failure> {
-        let mut book =
-            Self { path: path.to_owned(), partners: BTreeMap::new(), requests: BTreeMap::new() };
+        let mut book = Self { path: path.to_owned(), partners: BTreeMap::new() };
         let text = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(book),
             Ok(found) if found.len() > FILE_BYTES => return Err(book.damaged("it is too large")),
@@ -97,11 +93,6 @@ impl PartnerBook {
     /// All partners, in order of their ids.
     pub fn partners(&self) -> impl Iterator<Item = &Card> {
         self.partners.values()
-    }
-
-    /// All requests, in order of their ids.
-    pub fn requests(&self) -> impl Iterator<Item = &Card> {
-        self.requests.values()
     }
 
     /// Whether an authority is a partner.
@@ -139,38 +130,20 @@ impl PartnerBook {
                 return Err(failure);
             }
         }
-        self.requests.remove(&authority);
         Ok(added)
     }
 
-    /// Ends a partnership or drops a request, durably; gives the card if there was one.
+    /// Ends a partnership, durably; gives the card if there was one.
     ///
     /// # Errors
     /// A [`Failure`] if the file cannot be written.
     pub fn remove(&mut self, authority: &AuthorityId) -> Result<Option<Card>, Failure> {
-        let request = self.requests.remove(authority);
-        let Some(card) = self.partners.remove(authority) else { return Ok(request) };
+        let Some(card) = self.partners.remove(authority) else { return Ok(None) };
         if let Err(failure) = self.save() {
             self.partners.insert(*authority, card);
             return Err(failure);
         }
         Ok(Some(card))
-    }
-
-    /// Notes that a node would like to be a partner; says whether that is news.
-    pub fn request(&mut self, card: Card) -> bool {
-        let authority = card.authority();
-        let room = self.requests.len() < REQUESTS || self.requests.contains_key(&authority);
-        if self.is_partner(&authority) || !room {
-            return false;
-        }
-        self.requests.insert(authority, card).is_none()
-    }
-
-    /// The request of an authority.
-    #[must_use]
-    pub fn requested(&self, authority: &AuthorityId) -> Option<&Card> {
-        self.requests.get(authority)
     }
 
     fn save(&self) -> Result<(), Failure> {
@@ -223,35 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn partners_are_there_after_reopening_and_requests_are_not() {
+    fn partners_are_there_after_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(PARTNERS_FILE);
-        let (ash, oak) = (card("Ash Council", 1), card("Oak Council", 1));
+        let ash = card("Ash Council", 1);
         let mut book = PartnerBook::open(&path, &network()).unwrap();
-        assert!(book.request(oak.clone()));
-        assert!(!book.request(oak.clone()));
         assert_eq!(book.add(ash.clone()), Ok(Added::New));
         assert_eq!(book.add(ash.clone()), Ok(Added::Known));
         let mut again = PartnerBook::open(&path, &network()).unwrap();
         assert!(again.partners().eq([&ash]));
-        assert_eq!(again.requests().count(), 0);
         assert_eq!(again.remove(&ash.authority()), Ok(Some(ash.clone())));
         assert_eq!(PartnerBook::open(&path, &network()).unwrap().partners().count(), 0);
         assert!(!again.path.with_extension("json.new").exists());
-        assert_eq!(book.remove(&oak.authority()), Ok(Some(oak)));
-    }
-
-    #[test]
-    fn a_partner_cannot_be_a_request_and_requests_are_bounded() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut book = PartnerBook::open(&dir.path().join("p"), &network()).unwrap();
-        let ash = card("Ash Council", 1);
-        assert!(book.request(ash.clone()));
-        assert_eq!(book.add(ash.clone()), Ok(Added::New));
-        assert_eq!(book.requests().count(), 0);
-        assert!(!book.request(ash));
-        let made = (0..REQUESTS + 2).filter(|n| book.request(card(&format!("Ash {n}"), 1))).count();
-        assert_eq!(made, REQUESTS);
     }
 
     #[test]

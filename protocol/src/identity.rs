@@ -439,6 +439,12 @@ impl Identity {
         &self.current.profile
     }
 
+    /// When its newest event was made, a claim.
+    #[must_use]
+    pub const fn issued(&self) -> UnixTime {
+        self.current.issued
+    }
+
     /// The generation of its logs that is open.
     #[must_use]
     pub const fn generation(&self) -> Generation {

@@ -1,0 +1,87 @@
+//! `tally run`: the node itself, until it is told to stop.
+
+use std::net::SocketAddr;
+
+use libp2p::Multiaddr;
+use serde_json::json;
+
+use super::Global;
+use super::output::{Answer, write_out};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::service::{Overrides, Service};
+use crate::telemetry;
+
+/// Run the node until it is stopped (Ctrl-C, or SIGTERM)
+#[derive(Clone, Debug, clap::Args)]
+pub struct Run {
+    /// Where to wait for other nodes, instead of the configured addresses; may be repeated.
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<Multiaddr>,
+    /// Where to wait for commands on this machine, for instance 127.0.0.1:0.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Let nodes connect that are no partners.
+    #[arg(long)]
+    accept_anyone: bool,
+    /// Sign although no partner has said what it knows of this authority's log.
+    #[arg(long)]
+    sign_alone: bool,
+}
+
+impl Run {
+    /// Runs the node; returns after it was stopped.
+    ///
+    /// # Errors
+    /// A [`Failure`] if it cannot start, or stopped because of a fault.
+    pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        let place = global.place()?;
+        let config = Config::load(place.config())?;
+        telemetry::start(config.log_format, &config.log_level);
+        let overrides = Overrides {
+            listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
+            http: self.http,
+            accept_anyone: self.accept_anyone.then_some(true),
+            own_head_answers: self.sign_alone.then_some(0),
+        };
+        if self.sign_alone {
+            tracing::warn!(
+                "signing without asking partners: only safe if no other node has this authority's keys and nothing was restored"
+            );
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::internal)?;
+        runtime.block_on(async {
+            let service = Service::start(&place, overrides).await?;
+            let ready = json!({
+                "authority": service.authority(),
+                "peer": service.peer().to_string(),
+                "listen": service.listen().await,
+                "http": format!("http://{}", service.http()),
+            });
+            write_out(&format!("{ready}\n"));
+            service.run_until(stopped()).await
+        })?;
+        Ok(Answer::silent())
+    }
+}
+
+/// Waits until the process is asked to end.
+async fn stopped() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler the system's own way of ending the process applies.
+    let _asked = interrupt.await;
+}

@@ -1,0 +1,181 @@
+//! `tally show`: one record, by its kind's own columns, with its history.
+
+use serde_json::{Value, json};
+use tallystick_protocol::time::UnixTime;
+
+use super::Global;
+use super::output::Answer;
+use super::wording::{clean, cut, day_text, money_text, pairs, table, time};
+use crate::failure::Failure;
+use crate::service::answer::{Cell, CellForm, HistoryView, Shown, ShownState};
+
+/// Longest value of a further field that is shown; `--json` has all of it.
+const VALUE: usize = 400;
+
+/// Show a record or reference
+#[derive(Clone, Debug, clap::Args)]
+pub struct Show {
+    /// The record, as `tally search` shows it; may be shortened while unique.
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// Show all its versions, too.
+    #[arg(long)]
+    history: bool,
+}
+
+impl Show {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A [`Failure`] by the node: no such record, or several.
+    pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        let query = [("ref", self.reference.clone()), ("history", self.history.to_string())];
+        let shown: Shown = global.client()?.get("records", &query)?;
+        Ok(Answer::done(text(&shown), json!(shown)))
+    }
+}
+
+fn text(shown: &Shown) -> String {
+    let title = if shown.title.is_empty() { "(title withheld)" } else { &shown.title };
+    let said = match (&shown.authority_name, shown.authority) {
+        (Some(name), _) => clean(name),
+        (None, Some(authority)) => authority.to_string(),
+        (None, None) => "nobody on the network".to_owned(),
+    };
+    let state = match shown.state {
+        ShownState::Current => "the newest version",
+        ShownState::Earlier => "an earlier version; there is a newer one",
+        ShownState::Withdrawn => "withdrawn: its author no longer stands by it",
+        ShownState::Reference => "a public notice, imported here, not signed",
+    };
+    let issued = if shown.state == ShownState::Reference { "imported" } else { "issued" };
+    let mut text = format!("{}: {}\n\n", shown.kind_title, clean(title));
+    text.push_str(&pairs([
+        ("said by", said),
+        ("ref", shown.reference.clone()),
+        ("state", state.to_owned()),
+        ("audience", shown.space.clone()),
+        (issued, time(UnixTime::from_seconds(shown.issued))),
+    ]));
+    text.push('\n');
+    text.push_str(&pairs(shown.columns.iter().map(|cell| (cell.heading.as_str(), value(cell)))));
+    let mut fields = Vec::new();
+    flat("", &shown.document, &mut fields);
+    let known: Vec<_> = shown.columns.iter().map(|cell| cell.value.as_str()).collect();
+    fields.retain(|(_, value)| !known.contains(&value.as_str()) && *value != title);
+    if !fields.is_empty() {
+        text.push_str("\nFurther fields\n");
+        let short = |(name, value): &(String, String)| (clean(name), cut(&clean(value), VALUE));
+        let fields: Vec<_> = fields.iter().map(short).collect();
+        text.push_str(&pairs(fields.iter().map(|(name, value)| (name.as_str(), value.clone()))));
+    }
+    if !shown.withheld.is_empty() {
+        text.push_str(&format!("\nWithheld here: {}\n", clean(&shown.withheld.join(", "))));
+    }
+    if !shown.note.is_empty() {
+        text.push_str(&format!("\nRemarks at import: {}\n", clean(&shown.note)));
+    }
+    if let Some(history) = &shown.history {
+        text.push('\n');
+        text.push_str(&versions(history));
+    }
+    text
+}
+
+fn value(cell: &Cell) -> String {
+    match cell.form {
+        CellForm::Text => clean(&cell.value),
+        CellForm::Day => day_text(&cell.value),
+        CellForm::Money => money_text(&cell.value),
+    }
+}
+
+/// Every value with the path to it.
+fn flat(path: &str, value: &Value, fields: &mut Vec<(String, String)>) {
+    let below =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(object) => object.iter().for_each(|(n, v)| flat(&below(n), v, fields)),
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(at, v)| flat(&below(&at.to_string()), v, fields));
+        }
+        Value::Null => {}
+        Value::String(text) => fields.push((path.to_owned(), text.clone())),
+        other => fields.push((path.to_owned(), other.to_string())),
+    }
+}
+
+fn versions(history: &[HistoryView]) -> String {
+    let rows: Vec<_> = history
+        .iter()
+        .map(|version| {
+            let what = match version.action.as_str() {
+                "put" if version.changed.is_empty() => "published",
+                "put" => "changed",
+                "withdraw" => "withdrawn",
+                "erase" => "erased",
+                other => other,
+            };
+            vec![
+                version.version.clone(),
+                what.to_owned(),
+                time(UnixTime::from_seconds(version.issued)),
+                clean(&version.changed.join(", ")),
+            ]
+        })
+        .collect();
+    table(&["Version", "What", "When", "Fields"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallystick_protocol::id::AuthorityId;
+
+    #[test]
+    fn a_record_reads_as_a_page() {
+        let cell = |heading: &str, value: &str, form| Cell {
+            heading: heading.to_owned(),
+            value: value.to_owned(),
+            form,
+        };
+        let version = |version: &str, action: &str, changed: &[&str]| HistoryView {
+            version: version.to_owned(),
+            action: action.to_owned(),
+            issued: 1_774_965_900,
+            changed: changed.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let authority = AuthorityId::from_bytes([3; 32]);
+        let shown = Shown {
+            reference: format!("{authority}/0123456789abcdef0123456789abcdef@0.7"),
+            kind: "contract".to_owned(),
+            kind_title: "Contract".to_owned(),
+            title: "Housing management system".to_owned(),
+            authority: Some(authority),
+            authority_name: Some("Ash Council".to_owned()),
+            space: "public".to_owned(),
+            state: ShownState::Current,
+            issued: 1_774_965_900,
+            columns: vec![
+                cell("Title", "Housing management system", CellForm::Text),
+                cell("Supplier", "Softworks Ltd", CellForm::Text),
+                cell("Value", "1234567.89 GBP", CellForm::Money),
+                cell("Ends", "2029-03-31", CellForm::Day),
+                cell("Review", "", CellForm::Day),
+            ],
+            document: json!({
+                "title": "Housing management system",
+                "suppliers": [{ "name": "Softworks Ltd" }],
+                "description": "Rents, repairs\u{1b}[2J and allocations",
+                "value": { "amount": 123_456_789, "currency": "GBP" },
+            }),
+            withheld: vec!["ownerMailbox".to_owned()],
+            note: String::new(),
+            history: Some(vec![
+                version("0.3", "put", &[]),
+                version("0.7", "put", &["value.amount"]),
+            ]),
+        };
+        insta::assert_snapshot!(text(&shown));
+    }
+}

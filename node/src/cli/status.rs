@@ -1,0 +1,126 @@
+//! `tally status`: what is connected, behind, disputed or refused.
+
+use serde_json::json;
+
+use super::Global;
+use super::output::Answer;
+use super::wording::{clean, count, pairs, several, table};
+use crate::failure::Failure;
+use crate::service::answer;
+
+/// Show how the node is: logs, partners, and what was refused
+#[derive(Clone, Debug, clap::Args)]
+pub struct Status {}
+
+impl Status {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A [`Failure`] if no node is running.
+    pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        let status: answer::Status = global.client()?.get("status", &[])?;
+        Ok(Answer::done(text(&status), json!(status)))
+    }
+}
+
+fn text(status: &answer::Status) -> String {
+    let connected = status.peers.iter().filter(|peer| peer.greeted).count();
+    let mut text = format!("{} is running.\n\n", clean(&status.name));
+    let entries: u64 = status.logs.iter().map(|log| log.size).sum();
+    let partners = format!("{}, {connected} connected", several(status.partners as u64, "partner"));
+    let lag = match status.index_lag {
+        0 => String::new(),
+        lag => format!(", {} to follow", several(lag, "entry").replace("entrys", "entries")),
+    };
+    text.push_str(&pairs([
+        ("authority", status.authority.to_string()),
+        ("network", status.network.clone()),
+        ("listens on", status.listen.join(" ")),
+        ("partners", partners),
+        ("entries", format!("{} in {}", count(entries), several(status.logs.len() as u64, "log"))),
+        ("searchable", format!("{}{lag}", several(status.searchable, "record"))),
+    ]));
+    if status.requests > 0 {
+        let number = several(status.requests as u64, "node");
+        text.push_str(&format!("\n{number} would like to be a partner: `tally partner list`\n"));
+    }
+    if let Some(obstacle) = &status.obstacle {
+        text.push_str(&format!("\nNothing can be signed now: {obstacle}.\n"));
+    }
+    if let Some(failure) = &status.index_failure {
+        text.push_str(&format!(
+            "\nThe search index is not kept up to date: {}.\nStart the node again.\n",
+            clean(failure)
+        ));
+    }
+    let rows: Vec<_> = status.logs.iter().map(row).collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&table(&["Log of", "Audience", "Entries", "Signed", "State"], &rows));
+    }
+    if !status.refusals.is_empty() {
+        text.push_str("\nRefused since the start\n");
+        let labels = status.refusals.iter().map(|(label, number)| (label.as_str(), count(*number)));
+        text.push_str(&pairs(labels));
+    }
+    text
+}
+
+fn row(log: &answer::LogView) -> Vec<String> {
+    let name = log.name.as_deref().map_or_else(|| log.authority.short(), clean);
+    let name = match log.generation {
+        0 => name,
+        generation => format!("{name} ({generation})"),
+    };
+    let state = match log.behind {
+        Some(size) => format!("{}, {} exist", log.state.word(), count(size)),
+        None => log.state.word().to_owned(),
+    };
+    vec![name, log.space.clone(), count(log.size), count(log.signed), state]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallystick_protocol::id::{AuthorityId, NodeId};
+
+    #[test]
+    fn a_status_reads_as_a_page() {
+        let log = |n: u8, state, behind| answer::LogView {
+            authority: AuthorityId::from_bytes([n; 32]),
+            name: (n < 3).then(|| format!("Borough {n}")),
+            space: "public".to_owned(),
+            generation: 0,
+            size: 1200,
+            root: None,
+            state,
+            signed: 1200,
+            behind,
+        };
+        let status = answer::Status {
+            authority: AuthorityId::from_bytes([1; 32]),
+            name: "Borough 1".to_owned(),
+            network: "tallystick".to_owned(),
+            listen: vec!["/ip4/192.0.2.7/tcp/4817".to_owned()],
+            logs: vec![
+                log(1, answer::LogState::Current, None),
+                log(2, answer::LogState::Behind, Some(1500)),
+                log(3, answer::LogState::Disputed, None),
+            ],
+            peers: vec![answer::PeerView {
+                node: NodeId::from_bytes([2; 32]),
+                authority: Some(AuthorityId::from_bytes([2; 32])),
+                name: Some("Borough 2".to_owned()),
+                greeted: true,
+            }],
+            partners: 2,
+            requests: 1,
+            refusals: [("fork".to_owned(), 1)].into(),
+            searchable: 3400,
+            index_lag: 12,
+            obstacle: None,
+            index_failure: None,
+        };
+        insta::assert_snapshot!(text(&status));
+    }
+}

@@ -1,0 +1,248 @@
+//! `tally verify`: judges proof files without node, network or data directory.
+//!
+//! The first thing it says is how the identity is known. A proof carries its
+//! author's identity, so by itself it shows only that whoever made that
+//! identity said so: *self-asserted*. With `--authority` the identity is
+//! *pinned*: it is the one the reader named, known from elsewhere.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tallystick_protocol::card::fingerprint;
+use tallystick_protocol::id::AuthorityId;
+use tallystick_protocol::limits;
+use tallystick_protocol::proof::record::{Disclosure, RecordFacts, UnverifiedRecordProof};
+use tallystick_protocol::record::{Form, Record};
+
+use super::Global;
+use super::output::Answer;
+use super::wording::{clean, count, day_text, money_text, pairs, time};
+use crate::failure::{Failure, FailureKind};
+
+/// Verify proof files (needs no node, no network and no data directory)
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Exit code 0: every file proves what is shown. Exit code 1: one does not.")]
+pub struct Verify {
+    /// The proof files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The authority it must be by, known from elsewhere.
+    #[arg(long, value_name = "ID")]
+    authority: Option<AuthorityId>,
+}
+
+impl Verify {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// A [`Failure`] if a file cannot be read; what does not verify is an answer.
+    pub fn run(&self, _global: &Global) -> Result<Answer, Failure> {
+        let mut judged = Vec::new();
+        for path in &self.files {
+            let bytes = read(path).map_err(|error| {
+                Failure::usage(
+                    format!("{} cannot be read ({error})", path.display()),
+                    "check the path and that you may read it",
+                )
+            })?;
+            judged.push((path, judge(&bytes, self.authority)));
+        }
+        let all = judged.iter().all(|(_, judgement)| judgement.is_ok());
+        let texts = judged.iter().map(|(path, judgement)| text(path, judgement, self.authority));
+        let text = texts.collect::<Vec<_>>().join("\n");
+        let mut each: Vec<Value> = judged
+            .iter()
+            .map(|(path, judgement)| verdict(path, judgement, self.authority))
+            .collect();
+        let json = match each.len() {
+            1 => each.remove(0),
+            _ => json!({ "verified": all, "identity": self.known(), "files": each }),
+        };
+        let answer = Answer::done(text, json);
+        Ok(if all { answer } else { answer.with_exit(FailureKind::No) })
+    }
+
+    const fn known(&self) -> &'static str {
+        known(self.authority)
+    }
+}
+
+const fn known(authority: Option<AuthorityId>) -> &'static str {
+    match authority {
+        Some(_) => "pinned",
+        None => "self-asserted",
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than a proof may have is refused as too large by the parser.
+    let most = limits::PROOF_BYTES as u64 + 1;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The facts, or why the file proves nothing, in a sentence.
+fn judge(bytes: &[u8], authority: Option<AuthorityId>) -> Result<RecordFacts, String> {
+    let proof = UnverifiedRecordProof::parse(bytes).map_err(|error| error.to_string())?;
+    let proof = proof.verify(&[]).map_err(|error| error.to_string())?;
+    match authority {
+        Some(wanted) if wanted != proof.authority() => Err(format!(
+            "it is by {}, which calls itself {:?}, and not by the authority you named",
+            proof.authority(),
+            clean(&proof.identity().profile().name),
+        )),
+        _ => Ok(proof.facts()),
+    }
+}
+
+fn document(facts: &RecordFacts) -> Option<Value> {
+    let record = Record::from_fields(facts.header.kind, &facts.fields).ok()?;
+    serde_json::to_value(record).ok()
+}
+
+const fn disclosure(facts: &RecordFacts) -> &'static str {
+    match facts.disclosure {
+        Disclosure::Full => "full",
+        Disclosure::Partial => "partial",
+        Disclosure::Erased => "erased",
+        Disclosure::Absent => "absent",
+        _ => "unknown",
+    }
+}
+
+fn action(facts: &RecordFacts) -> &'static str {
+    crate::service::action_name(facts.header.action)
+}
+
+fn verdict(
+    path: &Path,
+    judgement: &Result<RecordFacts, String>,
+    authority: Option<AuthorityId>,
+) -> Value {
+    let facts = match judgement {
+        Ok(facts) => facts,
+        Err(error) => {
+            return json!({
+                "verified": false,
+                "identity": Value::Null,
+                "file": path,
+                "error": error,
+            });
+        }
+    };
+    let withheld: Vec<_> = facts.withheld.iter().map(ToString::to_string).collect();
+    json!({
+        "verified": true,
+        "identity": known(authority),
+        "file": path,
+        "authority": facts.reference.authority,
+        "name": facts.profile.name,
+        "fingerprint": fingerprint(&facts.reference.authority),
+        "network": facts.network,
+        "ref": facts.reference.to_string(),
+        "kind": facts.header.kind.to_string(),
+        "action": action(facts),
+        "issued": facts.header.issued.as_seconds(),
+        "disclosure": disclosure(facts),
+        "document": document(facts),
+        "withheld": withheld,
+        "checkpoint": {
+            "origin": facts.checkpoint.origin().to_string(),
+            "size": facts.checkpoint.size(),
+            "root": facts.checkpoint.root(),
+        },
+        "leaf": facts.leaf,
+    })
+}
+
+fn text(
+    path: &Path,
+    judgement: &Result<RecordFacts, String>,
+    authority: Option<AuthorityId>,
+) -> String {
+    let facts = match judgement {
+        Ok(facts) => facts,
+        Err(error) => {
+            return format!(
+                "NOT VERIFIED: {}\n  {}\n  Do not rely on this file; ask whoever gave it to you for another.\n",
+                path.display(),
+                clean(error),
+            );
+        }
+    };
+    let name = clean(&facts.profile.name);
+    let id = facts.reference.authority;
+    let mut text = match authority {
+        Some(_) => format!(
+            "Identity pinned: it is by the authority you named, {id},\nwhich calls itself {name:?}.\n"
+        ),
+        None => format!(
+            "Identity self-asserted: it is by {id},\nwhich calls itself {name:?}. Nothing in the file shows that it is.\n\
+             To be sure, compare the fingerprint with them over the telephone, or give\n--authority ID: {}\n",
+            fingerprint(&id),
+        ),
+    };
+    text.push_str(&format!("\nVERIFIED: {}\n\n", path.display()));
+    let head = &facts.checkpoint;
+    text.push_str(&pairs([
+        ("ref", facts.reference.to_string()),
+        ("what", format!("{} ({})", facts.header.kind, action(facts))),
+        ("issued", format!("{}, as its author says", time(facts.header.issued))),
+        ("log", format!("{} entries, root {}", count(head.size()), head.root())),
+    ]));
+    if let Some(description) = facts.header.kind.description() {
+        text.push('\n');
+        text.push_str(&pairs(description.columns.iter().map(|column| {
+            let cell = column.cell(&facts.fields);
+            let cell = match column.form {
+                Form::Text => clean(&cell),
+                Form::Day => day_text(&cell),
+                Form::Money => money_text(&cell),
+            };
+            (column.heading, cell)
+        })));
+    }
+    if facts.disclosure != Disclosure::Full {
+        let names: Vec<_> = facts.withheld.iter().map(ToString::to_string).collect();
+        text.push_str(&format!(
+            "\nNot shown ({}): {}\n",
+            disclosure(facts),
+            clean(&names.join(", "))
+        ));
+    }
+    text.push_str("\nWhether a newer version exists, a proof cannot say.\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_prove_nothing_are_an_answer_in_one_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x.proof");
+        for bad in [&b""[..], b"hello", b"c2sp.org/tlog-proof@v1\n", &[0xff; 100]] {
+            std::fs::write(&file, bad).unwrap();
+            let verify = Verify { files: vec![file.clone()], authority: None };
+            let answer = verify.run(&Global::default()).unwrap();
+            assert_eq!(answer.exit, 1);
+            assert_eq!(answer.json["verified"], false);
+            assert!(answer.text.starts_with("NOT VERIFIED"));
+            assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
+        }
+        std::fs::write(&file, vec![b'x'; limits::PROOF_BYTES + 10]).unwrap();
+        let verify = Verify { files: vec![file.clone()], authority: None };
+        assert_eq!(verify.run(&Global::default()).unwrap().exit, 1);
+        let verify = Verify { files: vec![file.clone(), file], authority: None };
+        assert_eq!(
+            verify.run(&Global::default()).unwrap().json["files"].as_array().unwrap().len(),
+            2
+        );
+        let missing = Verify { files: vec!["/nonexistent".into()], authority: None };
+        assert_eq!(missing.run(&Global::default()).unwrap_err().kind.exit_code(), 2);
+    }
+}

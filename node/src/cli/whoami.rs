@@ -1,0 +1,112 @@
+//! `tally whoami`: the authority, its card, and the fingerprint to read out.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use tallystick_protocol::card::{Card, UnverifiedCard};
+use tallystick_protocol::time::UnixTime;
+
+use super::Global;
+use super::output::Answer;
+use super::wording::clean;
+use crate::config::{Config, Place};
+use crate::failure::{Failure, FailureKind};
+use crate::keys::{self, NodeKeys};
+use crate::service::answer;
+use crate::service::{card_addresses, whoami};
+
+/// Show this authority's id, card and fingerprint (needs no running node)
+#[derive(Clone, Debug, clap::Args)]
+pub struct Whoami {}
+
+impl Whoami {
+    /// Runs the command. A running node knows its addresses best; without one
+    /// the card has those of the configuration.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no authority, or its files are damaged.
+    pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        let place = global.place()?;
+        let running = global.client().and_then(|client| client.get("whoami", &[]));
+        let found: answer::Whoami = match running {
+            Err(failure) if failure.kind == FailureKind::Unavailable => offline(&place)?,
+            running => running?,
+        };
+        let network = found.network.parse().map_err(Failure::internal)?;
+        let card = UnverifiedCard::parse(&found.card).and_then(|card| card.verify(&network));
+        let armour = card.map_err(Failure::internal)?.to_armour();
+        let json = serde_json::to_value(&found).map_err(Failure::internal)?;
+        let json = with_armour(json, &armour);
+        Ok(Answer::done(text(&found, &armour), json))
+    }
+}
+
+fn with_armour(mut json: serde_json::Value, armour: &str) -> serde_json::Value {
+    if let Some(object) = json.as_object_mut() {
+        object.insert("armour".to_owned(), json!(armour));
+    }
+    json
+}
+
+fn offline(place: &Place) -> Result<answer::Whoami, Failure> {
+    let config = Config::load(place.config())?;
+    let identity = keys::load_identity(place.data(), &config.network)?;
+    let keys = NodeKeys::load(place.data(), &identity)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;
+    let addresses = card_addresses(&config, &[]);
+    let issued = UnixTime::from_seconds(now.as_secs());
+    let card = Card::issue(&identity, &keys.node, &addresses, issued);
+    whoami(&card.map_err(Failure::internal)?)
+}
+
+fn text(found: &answer::Whoami, armour: &str) -> String {
+    let reach = match found.addresses.as_slice() {
+        [] => "none on the card: partners cannot reach this node, it dials them".to_owned(),
+        addresses => addresses.join(" "),
+    };
+    format!(
+        "{name}
+
+authority    {authority}
+fingerprint  {fingerprint}
+network      {network}
+addresses    {reach}
+
+Send this card to a partner, who adds it with `tally partner add FILE`. Then
+compare the fingerprint over the telephone.
+
+{armour}",
+        name = clean(&found.name),
+        authority = found.authority,
+        fingerprint = found.fingerprint,
+        network = found.network,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_node_the_card_is_made_from_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("ash");
+        let global = Global { data: Some(data), ..Global::default() };
+        let missing = Whoami {}.run(&global).unwrap_err();
+        assert_eq!(missing.kind.exit_code(), 3);
+        let place = global.place().unwrap();
+        let profile = tallystick_protocol::identity::Profile {
+            name: "Ash Council".to_owned(),
+            ..Default::default()
+        };
+        let network = Config::default().network;
+        keys::create(&place, &network, profile, UnixTime::from_seconds(1)).unwrap();
+        let answer = Whoami {}.run(&global).unwrap();
+        assert_eq!(answer.json["name"], "Ash Council");
+        let read = |text: &str| UnverifiedCard::parse(text).unwrap().verify(&network).unwrap();
+        let card = read(answer.json["card"].as_str().unwrap());
+        assert_eq!(card, read(&answer.text));
+        assert_eq!(answer.json["authority"], card.authority().to_string());
+        assert_eq!(answer.json["fingerprint"], card.fingerprint());
+    }
+}

@@ -1,0 +1,244 @@
+//! How things are put for people: dates, money, counts, times and tables.
+//!
+//! Plain English, no colour. **Invariant:** what comes from elsewhere is
+//! [`clean`]ed before it is shown, so that no record can steer a terminal.
+//! Deliberately absent: other languages and time zones; points in time are UTC.
+
+use tallystick_protocol::record::Day;
+use tallystick_protocol::time::UnixTime;
+
+/// Columns that a table may take.
+pub const COLUMNS: usize = 80;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// A text without control and direction characters, on one line.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    let steers = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let plain = |c: char| match c {
+        '\n' | '\r' | '\t' => Some(' '),
+        c if c.is_control() || steers(c) => None,
+        c => Some(c),
+    };
+    text.chars().filter_map(plain).collect()
+}
+
+/// `31 March 2026`.
+#[must_use]
+pub fn day(day: Day) -> String {
+    let (year, month, day) = day.civil();
+    let name = usize::try_from(month - 1).ok().and_then(|at| MONTHS.get(at)).unwrap_or(&"?");
+    format!("{day} {name} {year}")
+}
+
+/// `2026-03-31` as `31 March 2026`; any other text as it is, cleaned.
+#[must_use]
+pub fn day_text(text: &str) -> String {
+    text.parse().map_or_else(|_| clean(text), day)
+}
+
+/// `31 March 2026 at 14:05 UTC`.
+#[must_use]
+pub fn time(at: UnixTime) -> String {
+    let seconds = at.as_seconds();
+    let days = i32::try_from(seconds / 86_400).unwrap_or(i32::MAX);
+    let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+    format!("{} at {hour:02}:{minute:02} UTC", day(Day::from_number(days)))
+}
+
+/// `1234.50` and `GBP` as `£1,234.50`.
+#[must_use]
+pub fn money(decimal: &str, currency: &str) -> String {
+    let (sign, digits) = decimal.strip_prefix('-').map_or(("", decimal), |rest| ("-", rest));
+    let (whole, part) = digits.split_once('.').map_or((digits, None), |(w, p)| (w, Some(p)));
+    let part = part.map(|part| format!(".{part}")).unwrap_or_default();
+    let number = format!("{}{part}", grouped(whole));
+    match currency {
+        "GBP" => format!("{sign}£{number}"),
+        "EUR" => format!("{sign}€{number}"),
+        "USD" => format!("{sign}${number}"),
+        other => clean(&format!("{sign}{number} {other}")),
+    }
+}
+
+/// `1234.50 GBP`, as a list column writes it, as `£1,234.50`; any other text cleaned.
+#[must_use]
+pub fn money_text(text: &str) -> String {
+    let number = |text: &str| {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    };
+    match text.split_once(' ') {
+        Some((decimal, currency)) if number(decimal) => money(decimal, currency),
+        _ => clean(text),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+/// `1 record`, `2 records`; the plural is the singular and an s.
+#[must_use]
+pub fn several(number: u64, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {one}{ending}", count(number))
+}
+
+fn grouped(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// At most `width` characters, with an ellipsis where something is left out.
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.truncate(short.trim_end().len());
+    short.push('…');
+    short
+}
+
+/// A text in lines of at most `width` characters, broken at spaces.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let room = lines.last().is_some_and(|line| {
+            line.is_empty() || line.chars().count() + 1 + word.chars().count() <= width
+        });
+        if !room {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
+
+/// Lines of `heading  value`, the values wrapped below each other; pairs
+/// without a value are left out.
+#[must_use]
+pub fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let pairs: Vec<_> = pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let left = pairs.iter().map(|(heading, _)| heading.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (heading, value) in pairs {
+        for (at, line) in wrap(&value, COLUMNS.saturating_sub(left + 2).max(20)).iter().enumerate()
+        {
+            let heading = if at == 0 { heading } else { "" };
+            text.push_str(format!("{heading:left$}  {line}").trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Rows under headings, as wide as they need to be; the widest columns give
+/// way until all of it fits into [`COLUMNS`].
+#[must_use]
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    const GAP: usize = 2;
+    let cell = |row: &Vec<String>, at: usize| row.get(at).map_or(0, |cell| cell.chars().count());
+    let mut widths: Vec<usize> = headings
+        .iter()
+        .enumerate()
+        .map(|(at, heading)| {
+            let widest = rows.iter().map(|row| cell(row, at)).max().unwrap_or(0);
+            widest.max(heading.chars().count())
+        })
+        .collect();
+    let room = COLUMNS.saturating_sub(GAP * headings.len().saturating_sub(1));
+    while widths.iter().sum::<usize>() > room {
+        match widths.iter_mut().max() {
+            Some(widest) if *widest > 4 => *widest -= 1,
+            _ => break,
+        }
+    }
+    let line = |cells: &[String]| {
+        let padded =
+            cells.iter().zip(&widths).map(|(cell, &width)| format!("{:width$}", cut(cell, width)));
+        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let headings: Vec<String> = headings.iter().map(|heading| (*heading).to_owned()).collect();
+    let rows = rows.iter().map(|row| line(row));
+    std::iter::once(line(&headings)).chain(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_times_and_money_read_as_people_write_them() {
+        assert_eq!(day_text("2026-03-31"), "31 March 2026");
+        assert_eq!(day_text("soon"), "soon");
+        assert_eq!(time(UnixTime::from_seconds(1_774_965_900)), "31 March 2026 at 14:05 UTC");
+        assert_eq!(money_text("1234.50 GBP"), "£1,234.50");
+        assert_eq!(money_text("-1234567.00 GBP"), "-£1,234,567.00");
+        assert_eq!(money_text("900 JPY"), "900 JPY");
+        assert_eq!(money_text("about ten"), "about ten");
+        assert_eq!(count(1_234_567), "1,234,567");
+        assert_eq!(several(1, "row"), "1 row");
+        assert_eq!(several(1000, "row"), "1,000 rows");
+    }
+
+    #[test]
+    fn nothing_shown_can_steer_a_terminal() {
+        assert_eq!(clean("a\u{1b}[2Jb\nc\u{202e}d\u{7}"), "a[2Jb cd");
+    }
+
+    #[test]
+    fn tables_fit_the_screen() {
+        let row = |title: &str| vec![title.to_owned(), "x".repeat(60), "£1.00".to_owned()];
+        let text =
+            table(&["Title", "Supplier", "Value"], &[row("Short"), row(&"long ".repeat(30))]);
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        insta::assert_snapshot!(table(
+            &["Title", "Value"],
+            &[vec!["Grounds maintenance".into(), "£1.00".into()], vec!["ICT".into(), String::new()]],
+        ), @r"
+        Title                Value
+        Grounds maintenance  £1.00
+        ICT
+        ");
+        insta::assert_snapshot!(pairs([
+            ("Title", "Grounds maintenance".to_owned()),
+            ("Nothing", String::new()),
+            ("Description", "Mowing, hedges, playgrounds and the bowling green of the Ash ward, all year".to_owned()),
+        ]), @r"
+        Title        Grounds maintenance
+        Description  Mowing, hedges, playgrounds and the bowling green of the Ash ward,
+                     all year
+        ");
+    }
+}

@@ -1,0 +1,651 @@
+//! The service: everything a node does for its own people.
+//!
+//! ```text
+//! command line ─ API ─┐                 ┌─ driver ── network, store
+//! demo, examples ─────┴── [`Service`] ──┼─ projector ── register, search
+//!                                       └─ partners.json
+//! ```
+//!
+//! [`Service::start`] brings up a whole node from its data directory; several
+//! may run in one process. **Invariants:** what [`Service::publish`],
+//! [`Service::withdraw`] and [`Service::import`] acknowledge is durable; one
+//! writing request is carried out at a time, so that each sees what the one
+//! before it said; whoever searches afterwards finds it. Deliberately absent:
+//! groups, accounts and pages, and any decision about other authorities' data.
+
+pub mod answer;
+mod import;
+mod partners;
+mod record;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use libp2p::{Multiaddr, PeerId};
+use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
+use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::entry::{Action, Entry, Header};
+use tallystick_protocol::id::{AuthorityId, LogId, NodeId, RecordId};
+use tallystick_protocol::identity::Identity;
+use tallystick_protocol::key::SecretKey;
+use tallystick_protocol::limits;
+use tallystick_protocol::record::Kind;
+use tallystick_protocol::sync::{AuthorRefusal, LogStatus};
+use tallystick_protocol::time::UnixTime;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+
+pub use self::import::ownership;
+pub use self::record::{action_name, document, kind};
+use crate::api;
+use crate::author;
+use crate::config::{Config, Place};
+use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
+use crate::failure::Failure;
+use crate::keys::{self, NodeKeys};
+use crate::network;
+use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
+use crate::projector::{self, Projector, ProjectorError};
+use crate::search::SearchError;
+use crate::store::{Store, StoreError, StoreOptions};
+
+/// Directory of the search index in the data directory.
+const SEARCH_DIR: &str = "search";
+/// How long an answer waits for the search index to catch up with own changes.
+const INDEX_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a writing request waits for the register to take in the one before.
+const REGISTER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is set on the command line instead of in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// Where to wait for other nodes.
+    pub listen: Option<Vec<Multiaddr>>,
+    /// Where to wait for commands.
+    pub http: Option<SocketAddr>,
+    /// Whether nodes that are no partners may connect.
+    pub accept_anyone: Option<bool>,
+    /// Partners that must have answered before anything is signed.
+    pub own_head_answers: Option<usize>,
+}
+
+impl Overrides {
+    fn apply(self, mut config: Config) -> Result<Config, Failure> {
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+        }
+        if let Some(http) = self.http {
+            config.http = http;
+        }
+        if let Some(accept_anyone) = self.accept_anyone {
+            config.accept_anyone = accept_anyone;
+        }
+        if let Some(answers) = self.own_head_answers {
+            config.own_head_answers = answers;
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// What the parts of a running node share.
+struct Inner {
+    config: Config,
+    identity: Identity,
+    node_key: SecretKey,
+    peer: PeerId,
+    handle: Handle,
+    projector: Projector,
+    partners: Mutex<PartnerBook>,
+    /// Held while something is written to the own log.
+    writing: Mutex<()>,
+    /// Entries of the own log that were acknowledged.
+    written: AtomicU64,
+    /// Whether references were kept that search may not have yet.
+    referred: AtomicBool,
+}
+
+/// A handle on a node's work; cheap to clone.
+#[derive(Clone)]
+pub struct Desk(Arc<Inner>);
+
+/// A running node. [`Service::stop`] it; dropping it leaves its tasks running.
+pub struct Service {
+    desk: Desk,
+    http: SocketAddr,
+    stopping: watch::Sender<bool>,
+    driver: JoinHandle<Result<(), DriverError>>,
+    api: JoinHandle<()>,
+    follower: JoinHandle<()>,
+    place: Place,
+}
+
+impl std::ops::Deref for Service {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+impl Service {
+    /// Starts the node whose files are at `place`.
+    ///
+    /// # Errors
+    /// A [`Failure`]: no authority there, files damaged, addresses taken, or
+    /// another node at work on them.
+    pub async fn start(place: &Place, overrides: Overrides) -> Result<Self, Failure> {
+        let config = overrides.apply(Config::load(place.config())?)?;
+        let identity = keys::load_identity(place.data(), &config.network)?;
+        let keys = NodeKeys::load(place.data(), &identity)?;
+        let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
+        let store = open_store(place.data(), &config, identity.authority()).await?;
+        // Before anything else is set up: a second node on one address ends here.
+        let listener = api::bind(config.http).await?;
+        let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
+        let projector = {
+            let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
+            let start = move || Projector::start(replica, &projector::Place::Directory(dir));
+            blocking(start).await?.map_err(failed_projector)?
+        };
+        for partner in partners.partners() {
+            handle.introduce(partner.identity().events().to_vec()).await;
+        }
+        let node = NodeId::try_from(keys.node.public().as_bytes()).map_err(Failure::internal)?;
+        let peer = network::peer_id(&node).ok_or_else(|| Failure::internal("no libp2p id"))?;
+        let desk = Desk(Arc::new(Inner {
+            config,
+            identity,
+            node_key: keys.node,
+            peer,
+            handle: handle.clone(),
+            projector,
+            partners: Mutex::new(partners),
+            writing: Mutex::new(()),
+            written: AtomicU64::new(0),
+            referred: AtomicBool::new(false),
+        }));
+        desk.open_log().await?;
+        let follower = tokio::spawn(follow(desk.clone()));
+        let (stopping, stopped) = watch::channel(false);
+        let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
+        Ok(Self { desk, http, stopping, driver, api, follower, place: place.clone() })
+    }
+
+    /// Where the API waits for commands.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Runs until `asked` is ready, then stops.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the node stopped by itself, because something it
+    /// cannot do without failed.
+    pub async fn run_until(mut self, asked: impl Future<Output = ()>) -> Result<(), Failure> {
+        let ended = tokio::select! {
+            () = asked => None,
+            ended = &mut self.driver => Some(ended),
+        };
+        match ended {
+            None => self.stop().await,
+            Some(ended) => {
+                self.close().await;
+                ended.map_err(Failure::internal)?.map_err(failed_driver)?;
+                Err(Failure::internal("the node stopped without being asked to"))
+            }
+        }
+    }
+
+    /// Stops the node; returns when everything is closed.
+    ///
+    /// # Errors
+    /// A [`Failure`] if something failed before or while it stopped.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        self.desk.0.handle.shutdown().await;
+        let ended = (&mut self.driver).await;
+        self.close().await;
+        ended.map_err(Failure::internal)?.map_err(failed_driver)
+    }
+
+    async fn close(&mut self) {
+        // Its receivers may be gone already.
+        let _unheard = self.stopping.send(true);
+        self.follower.abort();
+        // Requests under way end by themselves; nobody waits for a client that hangs.
+        let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.api).await;
+        api::forget(&self.place);
+        let desk = self.desk.clone();
+        let stopped = blocking(move || desk.0.projector.stop()).await;
+        if let Ok(Err(error)) = stopped {
+            tracing::error!(%error, "search index was not closed properly");
+        }
+    }
+}
+
+/// Wakes the projector whenever the replica has changed.
+async fn follow(desk: Desk) {
+    let mut notices = desk.0.handle.notices();
+    loop {
+        match notices.recv().await {
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            // Whatever it was, and whatever was missed: there is something to look at.
+            _ => desk.0.projector.wake(),
+        }
+    }
+}
+
+async fn open_store(data: &Path, config: &Config, own: AuthorityId) -> Result<Store, Failure> {
+    let options = StoreOptions { cache_bytes: u64::from(config.replica_cache_mib.max(1)) << 20 };
+    let data = data.to_owned();
+    let store = blocking(move || Store::open(&data, &options, own)).await?;
+    store.map_err(failed_store)
+}
+
+async fn start_driver(
+    config: &Config,
+    identity: &Identity,
+    keys: &NodeKeys,
+    partners: &PartnerBook,
+    store: Store,
+) -> Result<(Handle, JoinHandle<Result<(), DriverError>>), Failure> {
+    let card = Card::issue(identity, &keys.node, &card_addresses(config, &[]), now()?);
+    let known = partners.partners();
+    let node = NodeConfig {
+        network: config.network.clone(),
+        identity: identity.events().to_vec(),
+        log_key: keys.log.clone(),
+        node_key: keys.node.to_seed(),
+        listen: config.listen.clone(),
+        partners: known
+            .map(|card| driver::Partner { node: card.node(), addresses: dialable(card) })
+            .collect(),
+        card: card.map_err(Failure::internal)?.to_line(),
+        accept_anyone: config.accept_anyone,
+        own_head_answers: config.own_head_answers,
+    };
+    let started = driver::start(node, store).await;
+    let (handle, mut task) = started.map_err(failed_driver)?;
+    if task.is_finished() {
+        // An address that cannot be listened on ends the task before it begins.
+        (&mut task).await.map_err(Failure::internal)?.map_err(failed_driver)?;
+    }
+    Ok((handle, task))
+}
+
+impl Desk {
+    /// The authority this node works for.
+    #[must_use]
+    pub fn authority(&self) -> AuthorityId {
+        self.0.identity.authority()
+    }
+
+    /// Its libp2p id.
+    #[must_use]
+    pub fn peer(&self) -> PeerId {
+        self.0.peer
+    }
+
+    /// The driver, for tests and examples that look behind the desk.
+    #[must_use]
+    pub fn driver(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    /// The addresses on which other nodes can reach it.
+    pub async fn listen(&self) -> Vec<String> {
+        let status = self.0.handle.status().await;
+        let listen = status.map(|status| status.listen).unwrap_or_default();
+        listen.iter().map(ToString::to_string).collect()
+    }
+
+    /// Who this node is, with a card made now.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the node is stopping.
+    pub async fn whoami(&self) -> Result<answer::Whoami, Failure> {
+        let status = self.node_status().await?;
+        let addresses = card_addresses(&self.0.config, &status.listen);
+        let card = Card::issue(&self.0.identity, &self.0.node_key, &addresses, now()?);
+        whoami(&card.map_err(Failure::internal)?)
+    }
+
+    /// How the node is.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the node is stopping or its store fails.
+    pub async fn status(&self) -> Result<answer::Status, Failure> {
+        let status = self.node_status().await?;
+        let names = self.names().await;
+        let desk = self.clone();
+        let lag = blocking(move || desk.0.projector.lag()).await?.map_err(failed_store)?;
+        let index_failure = match self.0.projector.state() {
+            projector::State::Failed(why) => Some(why),
+            _ => None,
+        };
+        let partners = self.partners().await?;
+        let log = |log: &LogStatus| log_view(log, names.get(&log.log.authority).cloned());
+        let peer = |peer: &driver::PeerInfo| answer::PeerView {
+            node: peer.node,
+            authority: peer.authority,
+            name: peer.authority.and_then(|authority| names.get(&authority).cloned()),
+            greeted: peer.greeted,
+        };
+        let refusals = status.refusals.iter();
+        Ok(answer::Status {
+            authority: self.authority(),
+            name: self.0.identity.profile().name.clone(),
+            network: self.0.config.network.to_string(),
+            listen: status.listen.iter().map(ToString::to_string).collect(),
+            logs: status.logs.iter().map(log).collect(),
+            peers: status.peers.iter().map(peer).collect(),
+            partners: partners.partners.len(),
+            requests: partners.requests.len(),
+            refusals: refusals.map(|(label, n)| ((*label).to_owned(), *n)).collect(),
+            searchable: self.0.projector.search().documents(),
+            index_lag: lag,
+            obstacle: status.obstacle.map(|obstacle| obstacle.to_string()),
+            index_failure,
+        })
+    }
+
+    async fn node_status(&self) -> Result<NodeStatus, Failure> {
+        self.0.handle.status().await.ok_or_else(stopping)
+    }
+
+    /// Names of all authorities whose identity is known.
+    async fn names(&self) -> BTreeMap<AuthorityId, String> {
+        let identities = self.0.handle.identities().await;
+        let named = identities.into_iter();
+        named.map(|identity| (identity.authority(), identity.profile().name.clone())).collect()
+    }
+
+    /// The log in which this authority speaks now.
+    fn own_log(&self) -> LogId {
+        LogId::public(self.authority(), self.0.identity.generation())
+    }
+
+    /// Puts the identity events into the own log as its first entries, if it is empty.
+    async fn open_log(&self) -> Result<(), Failure> {
+        let log = self.own_log();
+        let status = self.node_status().await?;
+        let size = status.logs.iter().find(|status| status.log == log).map_or(0, |log| log.size);
+        self.0.written.store(size, Ordering::SeqCst);
+        if size > 0 {
+            return Ok(());
+        }
+        let events = self.0.identity.events().iter();
+        let issued = self.0.identity.issued();
+        let entries = events.map(|event| identity_entry(&self.authority(), event, issued));
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        match self.write(entries).await {
+            Ok(_) => Ok(()),
+            // A partner has more of our log than we do: the events come back with it.
+            Err(failure) => {
+                tracing::warn!(%failure, "own identity is not in the log yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes entries durable in the own log and remembers how far it reaches.
+    async fn write(&self, entries: Vec<Entry>) -> Result<Authored, Failure> {
+        let authored = self.0.handle.author(entries).await.map_err(|error| match error {
+            AuthorError::Refused(refusal) => refused(refusal),
+            _ => stopping(),
+        })?;
+        let end = authored.start + authored.count as u64;
+        self.0.written.fetch_max(end, Ordering::SeqCst);
+        self.0.projector.wake();
+        Ok(authored)
+    }
+
+    /// Waits until the register has everything that was written. Blocks.
+    fn settle_register(&self) -> Result<(), Failure> {
+        let (log, written) = (self.own_log(), self.0.written.load(Ordering::SeqCst));
+        let end = std::time::Instant::now() + REGISTER_PATIENCE;
+        while self.0.projector.register().position(&log).map_err(failed_store)? < written {
+            if let projector::State::Failed(why) = self.0.projector.state() {
+                return Err(failed_projector(ProjectorError::Failed(why)));
+            }
+            if std::time::Instant::now() > end {
+                return Err(failed_projector(ProjectorError::Timeout));
+            }
+            self.0.projector.wake();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Waits, within reason, until own changes can be found. Blocks.
+    fn settle_search(&self) -> Result<(), Failure> {
+        let written = self.0.written.load(Ordering::SeqCst);
+        let projector = &self.0.projector;
+        let reached = projector.wait_until(&self.own_log(), written, INDEX_PATIENCE);
+        let reached = match (reached, self.0.referred.swap(false, Ordering::SeqCst)) {
+            (Ok(()), true) => projector.settle(INDEX_PATIENCE),
+            (reached, _) => reached,
+        };
+        match reached {
+            // What there is can be shown; status says how much is missing.
+            Ok(()) | Err(ProjectorError::Timeout) => Ok(()),
+            Err(error) => Err(failed_projector(error)),
+        }
+    }
+}
+
+/// The entry that carries an identity event. Everything in it follows from the
+/// event, so that a log that is begun again begins with the same entry.
+fn identity_entry(
+    authority: &AuthorityId,
+    event: &[u8],
+    issued: UnixTime,
+) -> Result<Entry, Failure> {
+    use sha2::{Digest as _, Sha256};
+    let mut fields = Fields::new();
+    fields.insert("event", &ciborium::Value::Bytes(event.to_vec())).map_err(Failure::internal)?;
+    // The event is public, so nothing is lost if its salt can be computed.
+    let salt = Sha256::new().chain_update(b"tallystick identity entry v1\n").chain_update(event);
+    let salt = Salt::from_random(salt.finalize().into());
+    let (body, commitment) = FullBody::new(&salt, &fields).map_err(Failure::internal)?;
+    let size = u32::try_from(body.as_bytes().len()).map_err(Failure::internal)?;
+    let record = authority.as_bytes().first_chunk().copied().unwrap_or_default();
+    let record = RecordId::from_bytes(record);
+    let header = Header::new(Kind::IDENTITY, record, Action::Put, issued, commitment, size);
+    Entry::author(header, Body::Full(body)).map_err(Failure::internal)
+}
+
+/// What a card says of the node that made it.
+///
+/// # Errors
+/// A [`Failure`] if the card's node key is none, which is a fault.
+pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
+    let peer = network::peer_id(&card.node()).ok_or_else(|| Failure::internal("no libp2p id"))?;
+    Ok(answer::Whoami {
+        authority: card.authority(),
+        name: card.identity().profile().name.clone(),
+        network: card.identity().network().to_string(),
+        fingerprint: fingerprint(&card.authority()),
+        card: card.to_line(),
+        peer: peer.to_string(),
+        addresses: card.addresses().to_vec(),
+    })
+}
+
+/// The addresses for a card: those to announce; else those listened on, known
+/// or configured, by which somebody else can reach the node.
+#[must_use]
+pub fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<String> {
+    use libp2p::multiaddr::Protocol;
+    let candidates = match (config.announce.as_slice(), listening) {
+        ([], []) => config.listen.as_slice(),
+        ([], listening) => listening,
+        (announce, _) => announce,
+    };
+    let usable = |address: &&Multiaddr| {
+        !address.iter().any(|part| match part {
+            Protocol::Ip4(ip) => ip.is_unspecified(),
+            Protocol::Ip6(ip) => ip.is_unspecified(),
+            Protocol::Tcp(port) | Protocol::Udp(port) => port == 0,
+            _ => false,
+        })
+    };
+    let local = |address: &&Multiaddr| {
+        address.iter().any(|part| match part {
+            Protocol::Ip4(ip) => ip.is_loopback(),
+            Protocol::Ip6(ip) => ip.is_loopback(),
+            _ => false,
+        })
+    };
+    let usable: Vec<_> = candidates.iter().filter(usable).collect();
+    // Loopback addresses are of use only where there are no others: several nodes on one machine.
+    let all_local = usable.iter().all(local);
+    let kept = usable.iter().filter(|address| all_local || !local(address));
+    let short = kept.map(ToString::to_string).filter(|text| text.len() <= limits::ADDRESS_BYTES);
+    short.take(limits::CARD_ADDRESSES).collect()
+}
+
+fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
+    let state = match log {
+        LogStatus { disputed: true, .. } => answer::LogState::Disputed,
+        LogStatus { behind: Some(_), .. } => answer::LogState::Behind,
+        LogStatus { size, signed, .. } if signed < size => answer::LogState::Unsigned,
+        _ => answer::LogState::Current,
+    };
+    answer::LogView {
+        authority: log.log.authority,
+        name,
+        space: log.log.space.to_string(),
+        generation: log.log.generation,
+        size: log.size,
+        root: log.root,
+        state,
+        signed: log.signed,
+        behind: log.behind,
+    }
+}
+
+/// The wall clock.
+fn now() -> Result<UnixTime, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;
+    Ok(UnixTime::from_seconds(now.as_secs()))
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(Failure::internal)
+}
+
+fn read_card(text: &str, config: &Config) -> Result<Card, Failure> {
+    let card = UnverifiedCard::parse(text).and_then(|card| card.verify(&config.network));
+    card.map_err(|error| {
+        Failure::usage(error, "ask the partner for the output of `tally whoami`, as a file")
+    })
+}
+
+fn stopping() -> Failure {
+    Failure::unavailable("the node is stopping", "start it again with `tally run`")
+}
+
+fn refused(refusal: AuthorRefusal) -> Failure {
+    match refusal {
+        AuthorRefusal::FetchingOwn { .. } => {
+            Failure::unavailable(refusal, "wait until they are here; `tally status` shows it")
+        }
+        AuthorRefusal::TwoHistories => Failure::unavailable(
+            refusal,
+            "find out which other machine has this authority's keys, and keep both logs as evidence",
+        ),
+        AuthorRefusal::LogFull => Failure::unavailable(refusal, "open a new generation of the log"),
+        refusal => Failure::internal(refusal),
+    }
+}
+
+fn failed_store(error: StoreError) -> Failure {
+    tracing::error!(%error, "store");
+    let remedy = error.remedy();
+    match error {
+        StoreError::Locked(_) | StoreError::Newer { .. } => Failure::unavailable(error, remedy),
+        StoreError::Unreadable { .. } => Failure::usage(error, remedy),
+        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
+    }
+}
+
+fn failed_driver(error: DriverError) -> Failure {
+    match error {
+        DriverError::Store(error) => failed_store(error),
+        DriverError::Network(error) => Failure::usage(
+            error,
+            "correct `listen` in tally.toml or --listen; another program may use the port already",
+        ),
+        error => Failure::internal(error),
+    }
+}
+
+fn failed_projector(error: ProjectorError) -> Failure {
+    tracing::error!(%error, "search index");
+    Failure { remedy: error.remedy().to_owned(), ..Failure::internal(error) }
+}
+
+fn failed_search(error: SearchError) -> Failure {
+    let remedy = error.remedy();
+    match error {
+        SearchError::Cpv(_) => Failure::usage(error, remedy),
+        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
+    }
+}
+
+fn failed_author(error: author::AuthorError) -> Failure {
+    let remedy = error.remedy();
+    match error {
+        author::AuthorError::Record(_) | author::AuthorError::Body(_) => {
+            Failure::usage(error, remedy)
+        }
+        author::AuthorError::Store(error) => failed_store(error),
+        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(announce: &[&str], listening: &[&str]) -> Vec<String> {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let config = Config { announce: parse(announce), ..Config::default() };
+        let listening: Vec<Multiaddr> = parse(listening);
+        card_addresses(&config, &listening)
+    }
+
+    #[test]
+    fn cards_carry_addresses_by_which_others_can_reach_the_node() {
+        let (public, local) = ("/ip4/192.0.2.7/tcp/4817", "/ip4/127.0.0.1/tcp/4817");
+        assert_eq!(addresses(&[], &[local, public]), [public]);
+        assert_eq!(addresses(&[], &[local]), [local]);
+        assert_eq!(
+            addresses(&["/dns4/tally.example/tcp/1"], &[public]),
+            ["/dns4/tally.example/tcp/1"]
+        );
+        // The configured address says every interface, which is nobody's address.
+        assert!(addresses(&[], &[]).is_empty());
+        assert!(addresses(&[], &["/ip4/192.0.2.7/tcp/0"]).is_empty());
+    }
+
+    #[test]
+    fn a_log_begun_again_begins_with_the_same_entry() {
+        let id = AuthorityId::from_bytes([7; 32]);
+        let entry = || identity_entry(&id, b"event", UnixTime::from_seconds(5)).unwrap();
+        assert_eq!(entry().leaf(), entry().leaf());
+        assert_eq!(entry().header().kind, Kind::IDENTITY);
+        let other = identity_entry(&id, b"other", UnixTime::from_seconds(5)).unwrap();
+        assert_ne!(other.leaf(), entry().leaf());
+    }
+}

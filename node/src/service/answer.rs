@@ -1,0 +1,390 @@
+//! What the service is asked and what it answers, as JSON says it.
+//!
+//! Both ends of the loopback API use these types, so they cannot disagree. Keys
+//! are camelCase; those that scripts rely on stand in the command line contract
+//! (section 8 of the design). Deliberately absent: anything secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
+use tallystick_protocol::record::part::Organisation;
+
+/// Most rows in one batch of an import.
+pub const BATCH_ROWS: usize = 500;
+
+/// Who this node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Whoami {
+    /// Its authority.
+    pub authority: AuthorityId,
+    /// The authority's name.
+    pub name: String,
+    /// The network.
+    pub network: String,
+    /// To be read out over the telephone.
+    pub fingerprint: String,
+    /// Its partner card, on one line.
+    pub card: String,
+    /// The node's libp2p id.
+    pub peer: String,
+    /// The addresses on the card.
+    pub addresses: Vec<String>,
+}
+
+/// One log, for showing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogView {
+    /// Whose it is.
+    pub authority: AuthorityId,
+    /// That authority's name, if its identity is known.
+    pub name: Option<String>,
+    /// `public`, or a group.
+    pub space: String,
+    /// Its generation.
+    pub generation: u32,
+    /// Durable entries.
+    pub size: u64,
+    /// Root of the newest signed head.
+    pub root: Option<Hash>,
+    /// How it stands.
+    pub state: LogState,
+    /// Entries under the newest signed head.
+    pub signed: u64,
+    /// The size some partner has, if it is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<u64>,
+}
+
+/// How a log stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogState {
+    /// As far as anybody connected has it.
+    Current,
+    /// A partner has more of it.
+    Behind,
+    /// It has entries that no signed head covers yet.
+    Unsigned,
+    /// Its author signed two histories.
+    Disputed,
+}
+
+impl LogState {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Behind => "behind",
+            Self::Unsigned => "not yet signed",
+            Self::Disputed => "DISPUTED",
+        }
+    }
+}
+
+/// One connected node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerView {
+    /// Its node key.
+    pub node: NodeId,
+    /// The authority it works for, if known.
+    pub authority: Option<AuthorityId>,
+    /// That authority's name.
+    pub name: Option<String>,
+    /// Whether both sides have greeted each other.
+    pub greeted: bool,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Its authority.
+    pub authority: AuthorityId,
+    /// The authority's name.
+    pub name: String,
+    /// The network.
+    pub network: String,
+    /// Where it waits for other nodes.
+    pub listen: Vec<String>,
+    /// All logs.
+    pub logs: Vec<LogView>,
+    /// Connected nodes.
+    pub peers: Vec<PeerView>,
+    /// How many partners it has, connected or not.
+    pub partners: usize,
+    /// How many nodes would like to be partners.
+    pub requests: usize,
+    /// What was refused since the start, by label.
+    pub refusals: BTreeMap<String, u64>,
+    /// Records and references that can be found.
+    pub searchable: u64,
+    /// Entries that cannot be found yet.
+    pub index_lag: u64,
+    /// Why nothing can be signed now, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
+    /// Why the search index is not kept up to date, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_failure: Option<String>,
+}
+
+/// A partner, or a node that would like to be one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartnerView {
+    /// The authority.
+    pub authority: AuthorityId,
+    /// Its name, a claim.
+    pub name: String,
+    /// To be compared over the telephone.
+    pub fingerprint: String,
+    /// The node on the card.
+    pub node: NodeId,
+    /// Where it says it can be reached.
+    pub addresses: Vec<String>,
+    /// Whether it is connected now.
+    pub connected: bool,
+}
+
+/// Partners and requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partners {
+    /// Accepted partners.
+    pub partners: Vec<PartnerView>,
+    /// Nodes that would like to be partners.
+    pub requests: Vec<PartnerView>,
+}
+
+/// What adding or removing a partner did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartnerChange {
+    /// Who it concerns.
+    pub partner: PartnerView,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+/// A partner card to be added.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AddPartner {
+    /// The card, in any of its forms.
+    pub card: String,
+}
+
+/// A partner by its id or the beginning of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NamePartner {
+    /// The id, perhaps shortened, or the exact name.
+    pub authority: String,
+}
+
+/// Who may see what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Audience {
+    /// Anyone.
+    Public,
+}
+
+/// A document to be published.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// Name of its kind.
+    pub kind: String,
+    /// The document in record form.
+    pub document: Value,
+    /// Who may see it.
+    pub audience: Audience,
+    /// The record this is a new version of; a new record if absent.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+}
+
+/// What was published or withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// Full reference with version.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// What is odd but allowed.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Whether a signed head covers it yet.
+    pub signed: bool,
+}
+
+/// A record to be withdrawn.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Withdraw {
+    /// Its reference, perhaps shortened.
+    #[serde(rename = "ref")]
+    pub reference: String,
+}
+
+/// Rows of a file to be imported.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportBatch {
+    /// The rows, at most [`BATCH_ROWS`].
+    pub rows: Vec<ImportRow>,
+    /// Who may see this authority's own.
+    pub audience: Audience,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub preview: bool,
+    /// What is written beside references: the name of the file.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// One row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportRow {
+    /// Its number in the file.
+    pub number: u64,
+    /// The records it gives.
+    pub drafts: Vec<ImportDraft>,
+}
+
+/// One record of a row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImportDraft {
+    /// Name of its kind.
+    pub kind: String,
+    /// The document in record form.
+    pub document: Value,
+    /// All buyers the row names.
+    pub buyers: Vec<Organisation>,
+    /// What was left out or changed in reading.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// What became of the rows of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Row by row.
+    pub rows: Vec<ImportedRow>,
+    /// Whether a signed head covers all of it.
+    pub signed: bool,
+}
+
+/// What became of one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedRow {
+    /// Its number in the file.
+    pub number: u64,
+    /// What became of each of its records.
+    pub outcomes: Vec<ImportOutcome>,
+}
+
+/// What became of one record of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "outcome", content = "reason")]
+pub enum ImportOutcome {
+    /// It is new, and this authority's own.
+    Stored,
+    /// It replaced an earlier version.
+    Changed,
+    /// It said nothing new.
+    Unchanged,
+    /// It is another buyer's, kept for context.
+    Reference,
+    /// It was not kept, and why.
+    Refused(String),
+}
+
+/// How a column is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CellForm {
+    /// As it is.
+    Text,
+    /// `YYYY-MM-DD`.
+    Day,
+    /// `1234.50 GBP`.
+    Money,
+}
+
+/// One column of a kind's list, for one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Heading of the column.
+    pub heading: String,
+    /// What the record says.
+    pub value: String,
+    /// How it is written.
+    pub form: CellForm,
+}
+
+/// A record or reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// Full reference with version, or the address of a reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Name of its kind.
+    pub kind: String,
+    /// What a screen calls such a record.
+    pub kind_title: String,
+    /// Its title.
+    pub title: String,
+    /// Who says it; nobody for a reference.
+    pub authority: Option<AuthorityId>,
+    /// That authority's name.
+    pub authority_name: Option<String>,
+    /// Who may see it.
+    pub space: String,
+    /// How it stands.
+    pub state: ShownState,
+    /// When it was issued or imported, in seconds since 1970.
+    pub issued: u64,
+    /// The kind's columns.
+    pub columns: Vec<Cell>,
+    /// Everything it says.
+    pub document: Value,
+    /// Names of fields that are withheld here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<String>,
+    /// What was remarked on when it was imported.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// All versions, the oldest first, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Vec<HistoryView>>,
+}
+
+/// How a shown record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ShownState {
+    /// The newest version, and its author stands by it.
+    Current,
+    /// An earlier version.
+    Earlier,
+    /// Its author no longer stands by it.
+    Withdrawn,
+    /// A public notice kept for context: nobody on the network vouches for it.
+    Reference,
+}
+
+/// One version of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// Where it stands.
+    pub version: String,
+    /// `put`, `withdraw` or `erase`.
+    pub action: String,
+    /// When, in seconds since 1970; the author's claim.
+    pub issued: u64,
+    /// Fields that differ from the version before.
+    pub changed: Vec<String>,
+}

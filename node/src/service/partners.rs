@@ -1,0 +1,152 @@
+//! Partners at the desk: adding, accepting, listing, removing.
+
+use tallystick_protocol::card::Card;
+use tallystick_protocol::id::NodeId;
+
+use super::{Desk, answer, read_card, stopping};
+use crate::failure::Failure;
+use crate::partner::{Added, dialable};
+
+impl Desk {
+    /// Partners, and nodes that would like to be partners.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the node is stopping.
+    pub async fn partners(&self) -> Result<answer::Partners, Failure> {
+        let status = self.0.handle.status().await.ok_or_else(stopping)?;
+        let connected = |node: NodeId| status.peers.iter().any(|peer| peer.node == node);
+        let book = self.0.partners.lock().await;
+        let partners = book.partners().map(|card| view(card, connected(card.node()))).collect();
+        drop(book);
+        let requests = self.requests().await;
+        let requests = requests.iter().map(|card| view(card, connected(card.node()))).collect();
+        Ok(answer::Partners { partners, requests })
+    }
+
+    /// Makes the authority on a card a partner: keeps it, connects, replicates.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the card is not valid here, or cannot be kept.
+    pub async fn add_partner(&self, card: &str) -> Result<answer::PartnerChange, Failure> {
+        self.add(read_card(card, &self.0.config)?).await
+    }
+
+    /// Accepts a node that would like to be a partner.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such request, or several.
+    pub async fn accept_partner(&self, name: &str) -> Result<answer::PartnerChange, Failure> {
+        let requests = self.requests().await;
+        match find(&requests, name)? {
+            Some(card) => self.add(card.clone()).await,
+            None => Err(Failure::no(
+                format!("no node called {name:?} would like to be a partner"),
+                "`tally partner list` shows the requests; ask for the card and use `tally partner add`",
+            )),
+        }
+    }
+
+    /// Ends a partnership or turns a request down. What was received stays.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such partner or request, or several.
+    pub async fn remove_partner(&self, name: &str) -> Result<answer::PartnerChange, Failure> {
+        let mut known = self.requests().await;
+        let mut book = self.0.partners.lock().await;
+        known.extend(book.partners().cloned());
+        let Some(card) = find(&known, name)?.cloned() else {
+            return Err(Failure::no(
+                format!("there is no partner called {name:?}"),
+                "`tally partner list` shows them",
+            ));
+        };
+        book.remove(&card.authority())?;
+        drop(book);
+        self.0.handle.forbid(card.node()).await;
+        Ok(answer::PartnerChange { partner: view(&card, false), changed: true })
+    }
+
+    async fn add(&self, card: Card) -> Result<answer::PartnerChange, Failure> {
+        if card.authority() == self.authority() {
+            return Err(Failure::usage(
+                "this is the card of this authority itself",
+                "give this card to the partner, and add the one the partner gives you",
+            ));
+        }
+        let mut book = self.0.partners.lock().await;
+        let before = book.partners().find(|known| known.authority() == card.authority());
+        let moved = before.map(Card::node).filter(|node| *node != card.node());
+        let added = book.add(card.clone())?;
+        drop(book);
+        if added != Added::Known {
+            if let Some(node) = moved {
+                self.0.handle.forbid(node).await;
+            }
+            self.0.handle.introduce(card.identity().events().to_vec()).await;
+            self.0.handle.allow(card.node(), dialable(&card)).await;
+        }
+        let changed = added == Added::New;
+        Ok(answer::PartnerChange { partner: view(&card, false), changed })
+    }
+
+    /// Valid cards of nodes that are no partners, handed in by these nodes themselves.
+    async fn requests(&self) -> Vec<Card> {
+        let book = self.0.partners.lock().await;
+        let mut requests = Vec::new();
+        for request in self.0.handle.requests() {
+            match read_card(&request.card, &self.0.config) {
+                Ok(card) if card.node() != request.node || book.is_partner(&card.authority()) => {}
+                Ok(card) => requests.push(card),
+                Err(failure) => tracing::debug!(peer = %request.node, %failure, "request refused"),
+            }
+        }
+        requests
+    }
+}
+
+/// The card whose authority has this name, or an id that begins so.
+fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> {
+    let meant = |card: &&Card| {
+        let id = card.authority().to_string();
+        let begins = name.len() >= 6 && id.starts_with(name);
+        begins || card.identity().profile().name == name
+    };
+    let found: Vec<_> = cards.iter().filter(meant).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [card] => Ok(Some(card)),
+        _ => Err(Failure::usage(
+            format!("several authorities may be meant by {name:?}"),
+            "give more characters of the authority id; `tally partner list` shows it",
+        )),
+    }
+}
+
+fn view(card: &Card, connected: bool) -> answer::PartnerView {
+    answer::PartnerView {
+        authority: card.authority(),
+        name: card.identity().profile().name.clone(),
+        fingerprint: card.fingerprint(),
+        node: card.node(),
+        addresses: card.addresses().to_vec(),
+        connected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::tests::card;
+
+    #[test]
+    fn names_mean_one_authority_or_none() {
+        let cards = [card("Ash", 1), card("Oak", 1), card("Ash", 1)];
+        assert_eq!(find(&cards, "Oak").unwrap(), Some(&cards[1]));
+        assert_eq!(find(&cards, "Elm").unwrap(), None);
+        assert_eq!(find(&cards, "Ash").unwrap_err().kind.exit_code(), 2);
+        let id = cards[2].authority().to_string();
+        assert_eq!(find(&cards, &id[..20]).unwrap(), Some(&cards[2]));
+        // A few characters fit nearly everybody.
+        assert_eq!(find(&cards, "tally").unwrap(), None);
+    }
+}

@@ -1,0 +1,482 @@
+//! Records at the desk: publishing, withdrawing, searching, showing, proving.
+
+use ciborium::Value as Cbor;
+use serde_json::{Map, Value, json};
+use tallystick_protocol::body::{Body, Fields};
+use tallystick_protocol::entry::Action;
+use tallystick_protocol::id::{AuthorityId, RecordId, RecordRef, Space, Version};
+use tallystick_protocol::log::inclusion_proof;
+use tallystick_protocol::proof::record::assemble;
+use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
+
+use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
+use crate::author::{
+    Lookup as _, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
+    withdraw,
+};
+use crate::failure::Failure;
+use crate::reference;
+use crate::register::{Current, RecordKey, ResolveError, VersionInfo};
+use crate::search::{Query, Results};
+
+/// Most versions shown in a history, the newest of them.
+const HISTORY: usize = 200;
+
+/// The kind that `name` means.
+///
+/// # Errors
+/// A [`Failure`] that lists the kinds.
+pub fn kind(name: &str) -> Result<Kind, Failure> {
+    Kind::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = registry().iter().map(|known| known.name).collect();
+        Failure::usage(
+            format!("{name:?} is no kind of record"),
+            format!("there are {}", names.join(", ")),
+        )
+    })
+}
+
+/// Reads `document` as a record of `kind` and checks the kind's rules.
+///
+/// # Errors
+/// A [`Failure`] with the first fault.
+pub fn document(kind: Kind, document: &Value) -> Result<Record, Failure> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::usage(
+            format!("the document is not a valid {kind}: {error}"),
+            "correct the document; `tally show REF --json` shows what one looks like",
+        )
+    };
+    let record = Record::from_json(kind, document).map_err(|error| refused(&error))?;
+    record.validate().map_err(|error| refused(&error))?;
+    Ok(record)
+}
+
+/// What JSON and screens call an action.
+#[must_use]
+pub const fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::Put => "put",
+        Action::Withdraw => "withdraw",
+        Action::Erase => "erase",
+        Action::Other(_) => "unknown",
+    }
+}
+
+/// A record found by its reference.
+struct Found {
+    key: RecordKey,
+    current: Current,
+    version: Option<Version>,
+}
+
+impl Desk {
+    /// Publishes one document of this authority; returns once it is durable.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the document is not valid, the record it should replace
+    /// is not this authority's, or the node cannot write now.
+    pub async fn publish(&self, publish: answer::Publish) -> Result<answer::Published, Failure> {
+        let answer::Audience::Public = publish.audience;
+        let kind = kind(&publish.kind)?;
+        let record = document(kind, &publish.document)?;
+        let warnings = record.warnings().iter().map(ToString::to_string).collect();
+        let _writing = self.0.writing.lock().await;
+        let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
+        let (id, entry) = blocking(move || {
+            desk.settle_register()?;
+            let (id, previous) = desk.place_of(&record, publish.reference.as_deref())?;
+            let salt = salt.map_err(Failure::internal)?;
+            let entry = prepare(&record, id, previous, Action::Put, issued, salt);
+            Ok::<_, Failure>((id, entry.map_err(failed_author)?))
+        })
+        .await??;
+        let authored = self.write(vec![entry]).await?;
+        let version = Version { generation: authored.log.generation, index: authored.start };
+        Ok(self.published(id, version, warnings, authored.signed))
+    }
+
+    /// Withdraws a record of this authority; returns once that is durable.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such record, it is not this authority's, it
+    /// was withdrawn before, or the node cannot write now.
+    pub async fn withdraw(&self, reference: &str) -> Result<answer::Published, Failure> {
+        let _writing = self.0.writing.lock().await;
+        let (desk, reference, salt) = (self.clone(), reference.to_owned(), random_salt());
+        let issued = now()?;
+        let (id, entry) = blocking(move || {
+            desk.settle_register()?;
+            let found = desk.find_own(&reference)?;
+            let newest = found.current.newest;
+            if newest.action != Action::Put {
+                return Err(Failure::usage(
+                    "this record is withdrawn already",
+                    "`tally show REF --history` shows when",
+                ));
+            }
+            let (id, salt) = (found.key.record, salt.map_err(Failure::internal)?);
+            let entry = withdraw(newest.kind, id, newest.version, None, issued, salt);
+            Ok::<_, Failure>((id, entry.map_err(failed_author)?))
+        })
+        .await??;
+        let authored = self.write(vec![entry]).await?;
+        let version = Version { generation: authored.log.generation, index: authored.start };
+        Ok(self.published(id, version, Vec::new(), authored.signed))
+    }
+
+    fn published(
+        &self,
+        record: RecordId,
+        version: Version,
+        warnings: Vec<String>,
+        signed: bool,
+    ) -> answer::Published {
+        let reference =
+            RecordRef { authority: self.authority(), record, version: Some(version) }.to_string();
+        answer::Published { reference, warnings, signed }
+    }
+
+    /// Under which id a document is published, and which version it follows:
+    /// the record named, else the one with the same source, else a new one.
+    fn place_of(
+        &self,
+        record: &Record,
+        replaces: Option<&str>,
+    ) -> Result<(RecordId, Option<Version>), Failure> {
+        if let Some(reference) = replaces {
+            let found = self.find_own(reference)?;
+            let newest = found.current.newest;
+            if newest.kind != record.kind() {
+                return Err(Failure::usage(
+                    format!("the record is a {}, the document a {}", newest.kind, record.kind()),
+                    "publish it as a record of its own, without --replaces",
+                ));
+            }
+            return Ok((found.key.record, Some(newest.version)));
+        }
+        let Some(source) = record.source_key() else {
+            return Ok((random_record_id().map_err(Failure::internal)?, None));
+        };
+        let register = self.0.projector.register().clone();
+        let lookup = ReplicaLookup::new(self.authority(), Space::Public, register);
+        match lookup.own(&source).map_err(failed_store)? {
+            Some(own) => Ok((own.id, Some(own.version))),
+            None => Ok((imported_record_id(&self.authority(), &source), None)),
+        }
+    }
+
+    /// Searches records and references; waits for own changes to be found.
+    ///
+    /// # Errors
+    /// A [`Failure`] for a wrong CPV prefix, or if the index fails.
+    pub async fn search(&self, query: Query) -> Result<Results, Failure> {
+        let names = self.names().await;
+        let desk = self.clone();
+        blocking(move || {
+            desk.settle_search()?;
+            let mut results = desk.0.projector.search().search(&query).map_err(failed_search)?;
+            results.name_authorities(|authority| names.get(authority).cloned());
+            Ok(results)
+        })
+        .await?
+    }
+
+    /// Shows a record or reference.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the text means none, or several.
+    pub async fn show(&self, text: &str, history: bool) -> Result<answer::Shown, Failure> {
+        let names = self.names().await;
+        let (desk, text) = (self.clone(), text.to_owned());
+        let name = move |authority: &AuthorityId| names.get(authority).cloned();
+        blocking(move || {
+            desk.settle_register()?;
+            if text.trim().starts_with(reference::PREFIX) {
+                return desk.show_reference(text.trim());
+            }
+            let found = desk.find(&text)?;
+            let shown = desk.show_record(&found, history)?;
+            Ok(answer::Shown { authority_name: name(&found.key.authority), ..shown })
+        })
+        .await?
+    }
+
+    /// The file from which anybody can verify a record.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the text means no record, or no signed head covers it yet.
+    pub async fn prove(&self, text: &str) -> Result<Vec<u8>, Failure> {
+        let (desk, text) = (self.clone(), text.to_owned());
+        let (found, version, entry) = blocking(move || {
+            desk.settle_register()?;
+            let found = desk.find(&text)?;
+            let version = found.version.unwrap_or(found.current.newest.version);
+            let entry = desk.0.projector.register().entry(&found.key, version);
+            let entry = entry.map_err(failed_store)?.ok_or_else(gone)?;
+            Ok::<_, Failure>((found, version, entry))
+        })
+        .await??;
+        let authority = found.key.authority;
+        let log = tallystick_protocol::id::LogId {
+            authority,
+            space: found.key.space,
+            generation: version.generation,
+        };
+        let identity = self.0.handle.identity(authority).await.ok_or_else(gone)?;
+        let head = self.0.handle.head(log).await;
+        let head =
+            head.filter(|head| head.checkpoint().size() > version.index).ok_or_else(|| {
+                Failure::unavailable(
+                    "no signed log head covers this record yet",
+                    "wait until `tally status` shows the log as current, then repeat the command",
+                )
+            })?;
+        let replica = self.0.handle.replica();
+        let size = head.checkpoint().size();
+        let hashes = blocking(move || {
+            let nodes = replica.nodes(&log).map_err(failed_store)?;
+            inclusion_proof(&*nodes, version.index, size).map_err(Failure::internal)
+        })
+        .await??;
+        assemble(&identity, &entry, version.index, &hashes, &head).map_err(Failure::internal)
+    }
+
+    fn find(&self, text: &str) -> Result<Found, Failure> {
+        let register = self.0.projector.register();
+        let RecordRef { authority, record, version } =
+            register.resolve(text).map_err(unresolved)?;
+        let newest = register.newest(&authority, &record).map_err(failed_store)?;
+        let (key, current) = newest.ok_or_else(gone)?;
+        Ok(Found { key, current, version })
+    }
+
+    fn find_own(&self, text: &str) -> Result<Found, Failure> {
+        let found = self.find(text)?;
+        if found.key.authority == self.authority() {
+            return Ok(found);
+        }
+        Err(Failure::usage(
+            "this record was said by another authority",
+            "only its author can change or withdraw it; ask them",
+        ))
+    }
+
+    fn show_reference(&self, address: &str) -> Result<answer::Shown, Failure> {
+        let found = self.0.projector.references().resolve(address).map_err(failed_store)?;
+        let [reference] = found.as_slice() else {
+            return Err(match found.len() {
+                0 => Failure::no(
+                    format!("no reference here has the address {address}"),
+                    "check the address with `tally search`",
+                ),
+                _ => Failure::usage(
+                    format!("{address} may mean several references"),
+                    "give more characters of the address",
+                ),
+            });
+        };
+        let kind = reference.kind();
+        let description = kind.description().ok_or_else(|| unknown(kind))?;
+        let shown = page(description, reference.fields());
+        Ok(answer::Shown {
+            reference: reference.address(),
+            space: "this node only".to_owned(),
+            state: answer::ShownState::Reference,
+            issued: reference.imported.as_seconds(),
+            note: reference.note.clone(),
+            ..shown
+        })
+    }
+
+    fn show_record(&self, found: &Found, history: bool) -> Result<answer::Shown, Failure> {
+        let register = self.0.projector.register();
+        let Found { key, current, version } = found;
+        let all = register.versions(&key.authority, &key.record).map_err(failed_store)?;
+        let all: Vec<VersionInfo> =
+            all.into_iter().filter(|(other, _)| other == key).map(|(_, info)| info).collect();
+        let last_put = all.iter().rfind(|info| info.action == Action::Put);
+        // What a withdrawn record said is still worth knowing.
+        let wanted = match version {
+            Some(version) => all.iter().find(|info| info.version == *version),
+            None => last_put.or(all.last()),
+        };
+        let wanted = wanted.ok_or_else(gone)?;
+        let state = match current.newest {
+            newest if newest.action != Action::Put => answer::ShownState::Withdrawn,
+            newest if newest.version == wanted.version => answer::ShownState::Current,
+            _ => answer::ShownState::Earlier,
+        };
+        let entry = register.entry(key, wanted.version).map_err(failed_store)?.ok_or_else(gone)?;
+        let fields = entry.body().map(Body::fields).unwrap_or_default();
+        let withheld = entry.body().map(Body::withheld).unwrap_or_default();
+        let description = wanted.kind.description().ok_or_else(|| unknown(wanted.kind))?;
+        let (authority, record) = (key.authority, key.record);
+        let reference = RecordRef { authority, record, version: Some(wanted.version) };
+        let history = history.then(|| self.history(key, &all)).transpose()?;
+        Ok(answer::Shown {
+            reference: reference.to_string(),
+            authority: Some(authority),
+            space: key.space.to_string(),
+            state,
+            issued: wanted.issued.as_seconds(),
+            withheld: withheld.iter().map(ToString::to_string).collect(),
+            history,
+            ..page(description, &fields)
+        })
+    }
+
+    fn history(
+        &self,
+        key: &RecordKey,
+        all: &[VersionInfo],
+    ) -> Result<Vec<answer::HistoryView>, Failure> {
+        let register = self.0.projector.register();
+        let mut before: Option<Fields> = None;
+        let mut history = Vec::new();
+        for info in all.iter().skip(all.len().saturating_sub(HISTORY)) {
+            let entry = register.entry(key, info.version).map_err(failed_store)?;
+            let fields = entry.and_then(|entry| entry.body().map(Body::fields));
+            let changed = match (&before, &fields, info.action) {
+                (Some(before), Some(now), Action::Put) => differing(before, now),
+                _ => Vec::new(),
+            };
+            if info.action == Action::Put {
+                before = fields;
+            }
+            history.push(answer::HistoryView {
+                version: info.version.to_string(),
+                action: action_name(info.action).to_owned(),
+                issued: info.issued.as_seconds(),
+                changed,
+            });
+        }
+        Ok(history)
+    }
+}
+
+/// What a kind's own description says of a body.
+fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
+    let cell = |column: &tallystick_protocol::record::Column| answer::Cell {
+        heading: column.heading.to_owned(),
+        value: column.cell(fields),
+        form: match column.form {
+            Form::Text => answer::CellForm::Text,
+            Form::Day => answer::CellForm::Day,
+            Form::Money => answer::CellForm::Money,
+        },
+    };
+    answer::Shown {
+        reference: String::new(),
+        kind: description.name.to_owned(),
+        kind_title: description.title.to_owned(),
+        title: description.facets(fields).title,
+        authority: None,
+        authority_name: None,
+        space: String::new(),
+        state: answer::ShownState::Current,
+        issued: 0,
+        columns: description.columns.iter().map(cell).collect(),
+        document: to_json(description.kind, fields),
+        withheld: Vec::new(),
+        note: String::new(),
+        history: None,
+    }
+}
+
+/// The document in record form; flat if it has not the shape of its kind.
+fn to_json(kind: Kind, fields: &Fields) -> Value {
+    let typed = Record::from_fields(kind, fields).ok();
+    if let Some(document) = typed.and_then(|record| serde_json::to_value(record).ok()) {
+        return document;
+    }
+    let mut flat = Map::new();
+    for (name, _) in fields.iter() {
+        let value = match fields.value(name.as_str()) {
+            Some(Cbor::Text(text)) => json!(text),
+            Some(Cbor::Bool(truth)) => json!(truth),
+            Some(Cbor::Integer(number)) => i64::try_from(number).map_or(Value::Null, Value::from),
+            _ => Value::Null,
+        };
+        flat.insert(name.to_string(), value);
+    }
+    Value::Object(flat)
+}
+
+/// Names of the fields that are not the same in both.
+fn differing(before: &Fields, after: &Fields) -> Vec<String> {
+    let changed = after.iter().filter(|(name, value)| before.get(name.as_str()) != Some(value));
+    let gone = before.iter().filter(|(name, _)| after.get(name.as_str()).is_none());
+    changed.chain(gone).map(|(name, _)| name.to_string()).collect()
+}
+
+fn unresolved(error: ResolveError) -> Failure {
+    let remedy = error.remedy();
+    match error {
+        ResolveError::NotFound(_) => Failure::no(error, remedy),
+        ResolveError::Store(error) => failed_store(error),
+        error => Failure::usage(error, remedy),
+    }
+}
+
+fn unknown(kind: Kind) -> Failure {
+    Failure::unavailable(
+        format!("this version does not know records of {kind}"),
+        "install a newer version of tally",
+    )
+}
+
+fn gone() -> Failure {
+    Failure::no(
+        "this version of the record is not here",
+        "`tally show REF --history` lists the versions; it may not have arrived yet",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::new();
+        for (name, value) in pairs {
+            fields.insert(name, &Cbor::from(*value)).unwrap();
+        }
+        fields
+    }
+
+    #[test]
+    fn faults_of_a_document_are_one_sentence() {
+        let contract = kind("contract").unwrap();
+        let remedy = kind("invoice").unwrap_err().remedy;
+        assert_eq!(remedy, "there are contract, performance, pipeline");
+        let cases = [
+            (json!({}), "title"),
+            (json!({ "title": "A", "tittle": "B" }), "tittle"),
+            (json!({ "title": "A", "period": { "endDate": "31/03/2026" } }), "period.endDate"),
+            (json!([1]), "not a valid contract"),
+        ];
+        for (given, part) in cases {
+            let failure = document(contract, &given).unwrap_err();
+            assert_eq!(failure.kind.exit_code(), 2);
+            assert!(failure.error.contains(part), "{given}: {failure}");
+            assert!(!failure.error.contains('\n'), "{failure}");
+        }
+    }
+
+    #[test]
+    fn changes_of_a_version_are_named() {
+        let before = fields(&[("title", "A"), ("cpv", "48000000"), ("status", "active")]);
+        let after = fields(&[("title", "B"), ("cpv", "48000000"), ("ocid", "x")]);
+        assert_eq!(differing(&before, &after), ["ocid", "title", "status"]);
+        assert_eq!(differing(&after, &after), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_body_of_another_shape_is_shown_as_it_is() {
+        let odd = fields(&[("period", "soon"), ("period.endDate", "2026-03-31")]);
+        let shown = to_json(Kind::CONTRACT, &odd);
+        assert_eq!(shown["period"], "soon");
+        assert_eq!(shown["period.endDate"], "2026-03-31");
+    }
+}
