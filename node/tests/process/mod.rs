@@ -1,0 +1,149 @@
+//! Real `tally` processes, driven through the command line contract.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by test programs, each of which uses a part")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Where the shared data lies; `None`, said aloud, if it is absent here.
+pub fn shared(file: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data").join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing", path.display());
+    eprintln!("skipped: {} is missing", path.display());
+    None
+}
+
+/// One data directory and, at times, the node that runs on it.
+pub struct Tally {
+    pub dir: tempfile::TempDir,
+    running: Option<Child>,
+    pub listen: Vec<String>,
+}
+
+impl Tally {
+    /// A fresh authority with these arguments to `init`.
+    pub fn init(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let tally = Self { dir, running: None, listen: Vec::new() };
+        tally.ok(&[&["init"], arguments].concat());
+        tally
+    }
+
+    /// The data directory lies one level below, since `init` wants to make it.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
+        command.arg("--data").arg(self.data()).arg("--json").args(arguments);
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs a command that must succeed and gives its JSON.
+    pub fn ok(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_str(text.trim()).unwrap_or(Value::Null)
+    }
+
+    /// Starts the node and waits until it is ready.
+    pub fn start(&mut self) {
+        let listen = "/ip4/127.0.0.1/tcp/0";
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
+        let mut child = self
+            .command(&["run", "--listen", listen, "--http", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("not ready: {line}{}", self.log()));
+        let listening = ready["listen"].as_array().unwrap();
+        self.listen = listening.iter().map(|a| a.as_str().unwrap().to_owned()).collect();
+        self.running = Some(child);
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Ends the node at once, as a power cut would.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.running.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn card(&self) -> String {
+        self.ok(&["whoami"])["card"].as_str().unwrap().to_owned()
+    }
+
+    pub fn authority(&self) -> String {
+        self.ok(&["whoami"])["authority"].as_str().unwrap().to_owned()
+    }
+
+    /// Both sides take each other's card.
+    pub fn befriend(&self, other: &Self) {
+        for (one, two) in [(self, other), (other, self)] {
+            let file = one.dir.path().join("partner.card");
+            std::fs::write(&file, two.card()).unwrap();
+            one.ok(&["partner", "add", file.to_str().unwrap()]);
+        }
+    }
+
+    /// (authority, size, root) of every log, sorted.
+    pub fn heads(&self) -> Vec<(String, u64, String)> {
+        let status = self.ok(&["status"]);
+        let log = |log: &Value| {
+            (
+                log["authority"].as_str().unwrap().to_owned(),
+                log["size"].as_u64().unwrap(),
+                log["root"].as_str().unwrap_or_default().to_owned(),
+            )
+        };
+        let mut heads: Vec<_> = status["logs"].as_array().unwrap().iter().map(log).collect();
+        heads.sort();
+        heads
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until `holds`, or fails with what it says instead.
+pub fn eventually(patience: Duration, what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+    let started = Instant::now();
+    loop {
+        match holds() {
+            Ok(()) => return,
+            Err(instead) => {
+                assert!(started.elapsed() < patience, "{what} after {patience:?}: {instead}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
