@@ -129,7 +129,11 @@ fn nine_councils_share_their_contracts_and_each_sees_each_contract_once() {
     let before = all[0].heads();
     for (node, (name, _, own)) in all.iter().zip(&COUNCILS) {
         let again = import(node, &file);
-        assert_eq!((&again["stored"], &again["changed"]), (&Value::from(0), &Value::from(0)), "{name}");
+        assert_eq!(
+            (&again["stored"], &again["changed"]),
+            (&Value::from(0), &Value::from(0)),
+            "{name}"
+        );
         assert_eq!(counts(&again).iter().sum::<u64>() + refused(&again), ROWS, "{name}");
         assert!(again["unchanged"].as_u64().unwrap() >= *own, "{name}: {again}");
         assert_eq!(node.heads(), before, "{name}");
@@ -155,7 +159,10 @@ fn prove_and_verify_elsewhere(node: &Tally, author: &str) {
     };
     let alone = verify(&[]);
     assert_eq!(alone.status.code(), Some(0), "{alone:?}");
-    assert_eq!((&json(&alone)["verified"], &json(&alone)["identity"]), (&true.into(), &"self-asserted".into()));
+    assert_eq!(
+        (&json(&alone)["verified"], &json(&alone)["identity"]),
+        (&true.into(), &"self-asserted".into())
+    );
     let pinned = verify(&["--authority", author]);
     assert_eq!(pinned.status.code(), Some(0));
     assert_eq!(json(&pinned)["identity"], "pinned");

@@ -48,9 +48,12 @@ fn import_and_kill(tally: &mut Tally, file: &str, wait: Duration) -> Option<u64>
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     let failure: Value = [&output.stdout, &output.stderr]
         .iter()
-        .filter_map(|text| String::from_utf8_lossy(text).lines().rev().find_map(|line| {
-            serde_json::from_str::<Value>(line).ok()
-        }))
+        .filter_map(|text| {
+            String::from_utf8_lossy(text)
+                .lines()
+                .rev()
+                .find_map(|line| serde_json::from_str::<Value>(line).ok())
+        })
         .next()
         .unwrap_or(Value::Null);
     Some(failure["acknowledged"].as_u64().unwrap_or(0))
@@ -81,7 +84,8 @@ fn rehearse(rows: u32, kills: u32, longest: Duration) {
         size = now;
     }
     let summary = tally.ok(&["import", &file, "--public"]);
-    let sum: u64 = ["stored", "changed", "unchanged"].map(|k| summary[k].as_u64().unwrap()).iter().sum();
+    let sum: u64 =
+        ["stored", "changed", "unchanged"].map(|k| summary[k].as_u64().unwrap()).iter().sum();
     assert_eq!((sum, &summary["changed"]), (u64::from(rows), &Value::from(0)));
     let own = own_head(&tally);
     assert_eq!(own.1, u64::from(rows) + 1, "each row exactly once");

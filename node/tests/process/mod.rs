@@ -1,5 +1,10 @@
 //! Real `tally` processes, driven through the command line contract.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "shared by test programs, each of which uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by test programs, each of which uses a part"
+)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
 
 use std::io::{BufRead as _, BufReader};
