@@ -3,13 +3,14 @@
 //!
 //! **Invariants:** a length over the limit ends the stream before anything is
 //! allocated; a peer has at most [`CREDITS`] frames with the driver; a peer that
-//! lets more than [`UNSENT_BYTES`] pile up is disconnected.
+//! lets more than [`UNSENT_BYTES`] pile up is disconnected; streams that soon
+//! end are opened again ever less often.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
@@ -30,8 +31,11 @@ const CREDITS: usize = 4;
 const UNSENT_BYTES: usize = 64 << 20;
 /// How long a card may take.
 const CARD_TIME: Duration = Duration::from_secs(10);
-/// Pause before a stream that ended is opened again.
-const REOPEN: Duration = Duration::from_millis(500);
+/// First and longest rest before a stream that soon ended is opened again: a
+/// node that has not accepted us yet ends every stream at once.
+const REST: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(8));
+/// A stream that lasted so long has not ended soon.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Tells the streams that one node has had apart.
 pub type SessionId = u64;
@@ -45,6 +49,7 @@ struct Session {
     id: SessionId,
     frames: mpsc::UnboundedSender<Vec<u8>>,
     unsent: Arc<AtomicUsize>,
+    since: Instant,
     task: JoinHandle<()>,
 }
 
@@ -69,6 +74,8 @@ pub(super) struct Streams {
     opened: Queue<(NodeId, Option<Stream>)>,
     ended: Queue<(NodeId, SessionId)>,
     opening: BTreeMap<NodeId, JoinHandle<()>>,
+    /// Nodes whose streams end soon, and how long the next one waits.
+    rests: BTreeMap<NodeId, Duration>,
 }
 
 impl Streams {
@@ -80,6 +87,7 @@ impl Streams {
             opened: Queue::new(),
             ended: Queue::new(),
             opening: BTreeMap::new(),
+            rests: BTreeMap::new(),
         }
     }
 
@@ -87,14 +95,14 @@ impl Streams {
         self.open.contains_key(node) || self.opening.contains_key(node)
     }
 
-    /// Opens a stream to a connected node in the background.
+    /// Opens a stream to a connected node in the background, at once unless the
+    /// streams before it ended soon.
     pub(super) fn open(&mut self, mut control: libp2p_stream::Control, node: NodeId, peer: PeerId) {
         let opened = self.opened.sender.clone();
+        let rest = self.rests.get(&node).copied().unwrap_or_default();
         let task = tokio::spawn(async move {
+            tokio::time::sleep(rest).await;
             let stream = control.open_stream(peer, SYNC).await;
-            if stream.is_err() {
-                tokio::time::sleep(REOPEN).await;
-            }
             // The network task is gone only when the node stops.
             let _stopping = opened.send((node, stream.ok())).await;
         });
@@ -121,7 +129,7 @@ impl Streams {
             }
             let _stopping = ended.send((node, id)).await;
         });
-        self.open.insert(node, Session { id, frames, unsent, task });
+        self.open.insert(node, Session { id, frames, unsent, since: Instant::now(), task });
     }
 
     /// Queues a frame. `false` if too much waits already.
@@ -158,17 +166,36 @@ impl Streams {
                     }
                     match stream {
                         Some(stream) => self.start(node, stream),
-                        None => return node,
+                        None => {
+                            self.rest(node);
+                            return node;
+                        }
                     }
                 }
                 Some((node, id)) = self.ended.receiver.recv() => {
-                    if self.open.get(&node).is_some_and(|session| session.id == id) {
+                    let session = self.open.get(&node).filter(|session| session.id == id);
+                    if let Some(soon) = session.map(|session| session.since.elapsed() < SOON) {
                         self.close(&node);
+                        if soon {
+                            self.rest(node);
+                        } else {
+                            self.rests.remove(&node);
+                        }
                         return node;
                     }
                 }
             }
         }
+    }
+
+    /// Lets the next stream to a node wait, each time twice as long.
+    fn rest(&mut self, node: NodeId) {
+        if self.rests.len() >= limits::PEERS && !self.rests.contains_key(&node) {
+            // Strangers may be many; forgetting costs them one early attempt.
+            self.rests.clear();
+        }
+        let rest = self.rests.entry(node).or_default();
+        *rest = (*rest * 2).clamp(REST.0, REST.1);
     }
 }
 
@@ -243,4 +270,29 @@ pub(super) fn read_card(node: NodeId, mut stream: Stream, events: mpsc::Sender<E
             let _stopping = events.send(Event::Card(node, card)).await;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_soon_end_are_opened_ever_less_often() {
+        let mut streams = Streams::new(mpsc::channel(1).0);
+        let node = NodeId::from_bytes([1; 32]);
+        let mut before = Duration::ZERO;
+        for _ in 0..20 {
+            streams.rest(node);
+            let rest = streams.rests[&node];
+            assert!(rest > before || rest == REST.1);
+            before = rest;
+        }
+        assert_eq!(before, REST.1);
+        for number in 0..limits::PEERS as u64 * 2 {
+            let mut bytes = [2; 32];
+            bytes[..8].copy_from_slice(&number.to_be_bytes());
+            streams.rest(NodeId::from_bytes(bytes));
+            assert!(streams.rests.len() <= limits::PEERS);
+        }
+    }
 }
