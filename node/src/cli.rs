@@ -11,6 +11,7 @@
 
 pub mod audience;
 pub mod client;
+pub mod demo;
 pub mod import;
 pub mod init;
 pub mod output;
@@ -90,6 +91,7 @@ impl Global {
 /// One variant per command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Init(init::Init),
     Run(run::Run),
     Whoami(whoami::Whoami),
@@ -108,6 +110,7 @@ enum Command {
 impl Command {
     fn obey(&self, global: &Global) -> Result<output::Answer, Failure> {
         match self {
+            Self::Demo(command) => command.run(global),
             Self::Init(command) => command.run(global),
             Self::Run(command) => command.run(global),
             Self::Whoami(command) => command.run(global),

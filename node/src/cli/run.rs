@@ -69,7 +69,7 @@ impl Run {
 }
 
 /// Waits until the process is asked to end.
-async fn stopped() {
+pub(super) async fn stopped() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {
