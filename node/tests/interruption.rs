@@ -103,6 +103,13 @@ fn own_head(tally: &Tally) -> (String, u64, String) {
 }
 
 #[test]
-fn killed_twenty_times_while_importing_nothing_acknowledged_is_lost() {
-    rehearse(100_000, KILLS, Duration::from_secs(3));
+fn invariants_2_and_5_an_import_killed_twenty_times_loses_nothing_acknowledged() {
+    rehearse(5_000, KILLS, Duration::from_millis(1500));
+}
+
+/// The full size, for an optimised build: part of the nightly checks.
+#[test]
+#[ignore = "imports 100,000 rows again and again: minutes in a release build, see .ci/nightly"]
+fn an_import_of_100_000_rows_killed_twenty_times_loses_nothing_acknowledged() {
+    rehearse(100_000, KILLS, Duration::from_secs(8));
 }
