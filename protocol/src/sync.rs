@@ -598,17 +598,23 @@ impl Machine {
         self.authoring.obstacle()
     }
 
-    /// All logs.
+    /// All logs, those among them of which nothing has come yet.
     #[must_use]
     pub fn logs(&self) -> Vec<LogStatus> {
         let behind: BTreeMap<_, _> = self.exchanges.behind().collect();
-        let status = self.ledger.logs().map(|(log, slot)| LogStatus {
-            log: *log,
-            size: slot.stored.size(),
-            signed: slot.head_size(),
-            root: slot.head.as_ref().map(|head| head.checkpoint().root()),
-            disputed: slot.disputed,
-            behind: behind.get(log).copied(),
+        let unknown = behind.keys().filter(|log| self.ledger.log(log).is_none());
+        let logs: BTreeSet<_> =
+            self.ledger.logs().map(|(log, _)| log).chain(unknown.copied()).collect();
+        let status = logs.into_iter().map(|log| {
+            let slot = self.ledger.log(log);
+            LogStatus {
+                log: *log,
+                size: slot.map_or(0, |slot| slot.stored.size()),
+                signed: slot.map_or(0, ledger::Slot::head_size),
+                root: self.head(log).map(|head| head.checkpoint().root()),
+                disputed: slot.is_some_and(|slot| slot.disputed),
+                behind: behind.get(log).copied(),
+            }
         });
         status.collect()
     }

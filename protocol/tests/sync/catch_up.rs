@@ -40,7 +40,6 @@ fn logs_are_continued_from_every_size_around_a_subtree() {
 
 #[test]
 fn five_thousand_entries_are_caught_up() {
-    catches_up(5_000, 0);
     catches_up(5_000, 1_300);
 }
 
@@ -59,7 +58,7 @@ fn thirty_two_authors_are_caught_up_through_one_hub() {
     let mut world = World::new(32);
     world.add_many(34);
     for author in 1..33 {
-        world.author(author, 20 + author * 5, 60);
+        world.author(author, 20 + author * 3, 60);
         world.run(1);
         world.connect(0, author);
         world.run_up_to(5, |world| world.signed(0, author) > 0);
@@ -68,7 +67,7 @@ fn thirty_two_authors_are_caught_up_through_one_hub() {
     world.connect(0, 33);
     let took = world.run_up_to(40, |world| world.agree(&[0, 33]));
     assert!(took < 5, "took {took} seconds");
-    assert_eq!(world.signed(33, 32), 180);
+    assert_eq!(world.signed(33, 32), 116);
     world.assert_no_refusals();
 }
 
@@ -78,8 +77,9 @@ fn more_logs_than_are_worked_on_at_once_and_news_of_many_pages_are_all_read() {
     world.add_many(2);
     world.fill(0, 600);
     world.connect(0, 1);
-    let took = world.run_up_to(60, |world| world.agree(&[0, 1]));
+    let took = world.run_up_to(60, |world| world.nodes[1].disk.logs.len() == 600);
     assert!(took < 10, "took {took} seconds");
+    assert!(world.agree(&[0, 1]));
     // 1,200 heads and identities are more than one frame of news carries.
     assert_eq!(world.nodes[1].disk.logs.len(), 600);
     assert_eq!(world.nodes[1].machine.as_ref().unwrap().authorities().count(), 602);
@@ -136,20 +136,21 @@ fn a_lost_connection_costs_only_what_was_on_its_way() {
 fn several_partners_each_serve_a_share() {
     let mut world = World::new(11);
     world.add_many(4);
-    world.author(0, 8_000, 400);
+    world.author(0, 5_000, 400);
     world.run(1);
     world.connect(0, 1);
     world.connect(0, 2);
     world.run(20);
     assert!(world.agree(&[0, 1, 2]));
+    world.spread = 1;
     for partner in 0..3 {
         world.connect(3, partner);
     }
     world.run(5);
     assert!(world.agree(&[0, 3]));
     let shares: Vec<usize> = (0..3).map(|partner| world.bodies_sent(partner, 3)).collect();
-    assert_eq!(shares.iter().sum::<usize>(), 8_000);
-    assert!(shares.iter().all(|share| *share > 500), "{shares:?}");
+    assert_eq!(shares.iter().sum::<usize>(), 5_000);
+    assert!(shares.iter().all(|share| *share > 1_000), "{shares:?}");
 }
 
 #[test]

@@ -28,11 +28,11 @@ fn run(seed: u64) -> [u8; 32] {
         world.nodes[*node].hears_gossip = !rng.chance(20);
     }
     let mut authored = vec![0; nodes.len()];
-    for _ in 0..25 {
+    for _ in 0..20 {
         let node = rng.below(nodes.len() as u64) as usize;
         match rng.below(10) {
             0..=3 => world.author(node, 1 + rng.below(6) as usize, rng.below(300) as usize),
-            4 => world.author(node, 1 + rng.below(400) as usize, 10),
+            4 => world.author(node, 1 + rng.below(300) as usize, 10),
             5 => {
                 let (a, b) = links[rng.below(links.len() as u64) as usize];
                 world.disconnect(a, b);

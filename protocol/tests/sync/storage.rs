@@ -9,7 +9,7 @@ use super::world::{SECOND, World};
 fn a_slow_disk_bounds_what_is_held_in_memory() {
     let mut world = World::new(1);
     world.add_many(3);
-    world.author(0, 100, 900_000);
+    world.author(0, 75, 900_000);
     world.connect(0, 1);
     world.run(30);
     assert!(world.agree(&[0, 1]));

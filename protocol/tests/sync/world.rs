@@ -83,6 +83,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     /// Gossip messages lost, in percent.
     pub(crate) loss: u64,
+    /// How much the delays of links differ, in microseconds.
+    pub(crate) spread: u64,
     /// Bytes and frames sent, by sender and receiver.
     pub(crate) traffic: BTreeMap<(usize, usize), (usize, usize)>,
     /// Entries whose bodies were sent, by sender and receiver.
@@ -110,6 +112,7 @@ impl World {
             nodes: Vec::new(),
             rng: Rng::new(seed),
             loss: 0,
+            spread: 30_000,
             traffic: BTreeMap::new(),
             bodies: BTreeMap::new(),
             sequence: 0,
@@ -238,7 +241,7 @@ impl World {
             return;
         }
         self.last_session += 1;
-        let (session, delay) = (self.last_session, 2_000 + self.rng.below(30_000));
+        let (session, delay) = (self.last_session, 2_000 + self.rng.below(self.spread));
         self.links.insert(pair(a, b), (session, delay));
         self.push(0, Event::Up { node: a, peer: b, session });
         self.push(0, Event::Up { node: b, peer: a, session });
