@@ -75,7 +75,7 @@ fn thirty_two_authors_are_caught_up_through_one_hub() {
 fn more_logs_than_are_worked_on_at_once_and_news_of_many_pages_are_all_read() {
     let mut world = World::new(8);
     world.add_many(2);
-    world.fill(0, 600);
+    world.fill(0, 600, 10);
     world.connect(0, 1);
     let took = world.run_up_to(60, |world| world.nodes[1].disk.logs.len() == 600);
     assert!(took < 10, "took {took} seconds");

@@ -195,11 +195,11 @@ impl World {
     }
 
     /// Puts the logs of so many absent authors, of one entry each, on the disk of a node.
-    pub(crate) fn fill(&mut self, node: usize, authors: u16) {
+    pub(crate) fn fill(&mut self, node: usize, authors: u16, bytes: usize) {
         self.crash(node);
         for number in 1_000..1_000 + authors {
             let who = Who::new(number);
-            let entry = self.entry(10);
+            let entry = self.entry(bytes);
             let disk = &mut self.nodes[node].disk;
             disk.fill(&who, entry, u64::from(number) * 2);
             self.absent.insert(who.log(), who);
