@@ -41,15 +41,16 @@ fn answers_that_are_larger_than_expected_stay_with_the_transport() {
         world.nodes[copy].disk.identities = world.nodes[0].disk.identities.clone();
         world.start(copy);
     }
-    world.nodes[3].disk.delay = 5 * SECOND;
+    world.nodes[3].disk.delay = 30 * SECOND;
     world.spread = 1;
     for partner in 0..3 {
         world.connect(partner, 3);
     }
-    world.run_up_to(100, |world| world.nodes[3].disk.logs.len() == 45);
+    world.run_up_to(300, |world| world.nodes[3].disk.logs.len() == 45);
     assert_eq!(world.nodes[3].disk.logs.len(), 45);
     // More was asked for than the stage holds; see the assertion in the world.
     assert!(world.nodes[3].most_staged >= limits::STAGED_BYTES);
+    assert_eq!(stalls(&world, 3), 0, "blamed for our disk");
 }
 
 #[test]
