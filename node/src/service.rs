@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`Service::start`] brings up a whole node from its data directory; several
-//! may run in one process. **Invariants:** what [`Service::publish`],
-//! [`Service::withdraw`] and [`Service::import`] acknowledge is durable; one
+//! may run in one process. **Invariants:** what [`Desk::publish`],
+//! [`Desk::withdraw`] and [`Desk::import`] acknowledge is durable; one
 //! writing request is carried out at a time, so that each sees what the one
 //! before it said; whoever searches afterwards finds it. Deliberately absent:
 //! groups, accounts and pages, and any decision about other authorities' data.
@@ -146,6 +146,7 @@ impl Service {
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
         let store = open_store(place.data(), &config, identity.authority()).await?;
         // Before anything else is set up: a second node on one address ends here.
+        config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
         let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
         let projector = {
@@ -226,6 +227,27 @@ impl Service {
         if let Ok(Err(error)) = stopped {
             tracing::error!(%error, "search index was not closed properly");
         }
+    }
+}
+
+/// Refuses a TCP address on which another program listens. libp2p would share
+/// the port with it, and each would get some of the connections.
+fn refuse_taken(address: &Multiaddr) -> Result<(), Failure> {
+    use libp2p::multiaddr::Protocol;
+    let mut parts = address.iter();
+    let ip: std::net::IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    let Some(Protocol::Tcp(port)) = parts.next() else { return Ok(()) };
+    match std::net::TcpListener::bind((ip, port)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Failure::usage(
+            format!("another program listens on {address} already"),
+            "give another port with --listen or `listen` in tally.toml",
+        )),
+        // Whatever else is wrong with it, the network says better.
+        _ => Ok(()),
     }
 }
 
@@ -570,12 +592,14 @@ fn refused(refusal: AuthorRefusal) -> Failure {
 }
 
 fn failed_store(error: StoreError) -> Failure {
-    tracing::error!(%error, "store");
     let remedy = error.remedy();
     match error {
         StoreError::Locked(_) | StoreError::Newer { .. } => Failure::unavailable(error, remedy),
         StoreError::Unreadable { .. } => Failure::usage(error, remedy),
-        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
+        error => {
+            tracing::error!(%error, "store");
+            Failure { remedy: remedy.to_owned(), ..Failure::internal(error) }
+        }
     }
 }
 
@@ -637,6 +661,16 @@ mod tests {
         // The configured address says every interface, which is nobody's address.
         assert!(addresses(&[], &[]).is_empty());
         assert!(addresses(&[], &["/ip4/192.0.2.7/tcp/0"]).is_empty());
+    }
+
+    #[test]
+    fn an_address_is_for_one_node_only() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let address = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+        assert_eq!(refuse_taken(&address).unwrap_err().kind.exit_code(), 2);
+        drop(other);
+        assert!(refuse_taken(&address).is_ok());
     }
 
     #[test]

@@ -54,7 +54,10 @@ impl Council {
 
     /// Runs a command that must fail with `code`, a sentence and a line on what to do.
     fn fails(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.tally(arguments);
+        let mut command = self.command();
+        // A node that does not start logs before it says why.
+        command.env("TALLY_LOG", "error").args(arguments).stdin(Stdio::null());
+        let output = command.output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         let lines: Vec<_> = said.lines().collect();
@@ -312,6 +315,43 @@ fn bad_input_is_one_sentence_and_exit_code_two() {
     assert_eq!(ash.json(&["status"])["logs"], before);
 }
 
+#[cfg(unix)]
+#[test]
+fn an_import_survives_a_killed_node_and_is_resumed() {
+    const ROWS: u64 = 3000;
+    let mut ash = Council::new("Ash Borough Council");
+    ash.run();
+    let mut rows = "Reference,Title,Buyer Name,Supplier,Value,End date\n".to_owned();
+    for row in 0..ROWS {
+        rows.push_str(&format!("R{row},Lot {row},Ash Borough Council,Elm Ltd,{row},2026-03-31\n"));
+    }
+    let file = ash.file("register.csv", &rows);
+    let size = |council: &Council| council.json(&["status"])["logs"][0]["size"].as_u64().unwrap();
+    let mut import = ash.command();
+    import.args(["import", "--public", &file]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let import = import.spawn().unwrap();
+    until("some of the rows", || size(&ash) > 500);
+    let mut node = ash.running.take().unwrap();
+    node.kill().unwrap();
+    node.wait().unwrap();
+    let output = import.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let words: Vec<_> = said.split_whitespace().collect();
+    let at = words.windows(2).position(|pair| pair == ["rows", "were"]).unwrap();
+    let acknowledged: u64 = words[at - 1].replace(',', "").parse().unwrap();
+
+    ash.run();
+    let kept = size(&ash) - 1;
+    assert!((acknowledged..ROWS).contains(&kept), "{kept} kept, {acknowledged} acknowledged");
+    let resumed = ash.json(&["import", "--public", &file]);
+    assert_eq!(resumed["rows"], ROWS);
+    assert_eq!(resumed["unchanged"], kept);
+    assert_eq!(resumed["stored"], ROWS - kept);
+    assert_eq!(size(&ash), ROWS + 1);
+    assert_eq!(ash.json(&["status"])["logs"][0]["state"], "current");
+}
+
 #[test]
 fn malformed_rows_are_refused_one_by_one() {
     let mut ash = Council::new("Ash Borough Council");
@@ -326,6 +366,19 @@ fn malformed_rows_are_refused_one_by_one() {
         let reason = refused["reason"].as_str().unwrap();
         assert!(!reason.is_empty() && !reason.contains('\n') && !reason.ends_with('.'), "{reason}");
     }
+}
+
+#[test]
+fn two_nodes_share_neither_directory_nor_address() {
+    let (mut ash, oak) = (Council::new("Ash Borough Council"), Council::new("Oak Council"));
+    let ready = ash.run();
+    let address = ready["listen"][0].as_str().unwrap();
+    let http = ready["http"].as_str().unwrap().strip_prefix("http://").unwrap();
+    assert!(ash.fails(3, &["run"]).contains("another process"));
+    assert!(oak.fails(2, &["run", "--listen", address]).contains(address));
+    let listen = "/ip4/127.0.0.1/tcp/0";
+    assert!(oak.fails(2, &["run", "--listen", listen, "--http", http]).contains(http));
+    assert!(!oak.data().join("api.addr").exists());
 }
 
 #[test]

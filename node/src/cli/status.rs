@@ -38,7 +38,7 @@ fn text(status: &answer::Status) -> String {
         ("listens on", status.listen.join(" ")),
         ("partners", partners),
         ("entries", format!("{} in {}", count(entries), several(status.logs.len() as u64, "log"))),
-        ("searchable", format!("{}{lag}", several(status.searchable, "record"))),
+        ("searchable", format!("{} records and references{lag}", count(status.searchable))),
     ]));
     if status.requests > 0 {
         let number = several(status.requests as u64, "node");

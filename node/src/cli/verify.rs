@@ -180,8 +180,9 @@ fn text(
             "Identity pinned: it is by the authority you named, {id},\nwhich calls itself {name:?}.\n"
         ),
         None => format!(
-            "Identity self-asserted: it is by {id},\nwhich calls itself {name:?}. Nothing in the file shows that it is.\n\
-             To be sure, compare the fingerprint with them over the telephone, or give\n--authority ID: {}\n",
+            "Identity self-asserted: it is by {id},\nwhich calls itself {name:?}. Nothing in the file shows that this is so.\n\
+             To be sure, name the authority with --authority ID, or compare the fingerprint\n\
+             with them over the telephone: {}\n",
             fingerprint(&id),
         ),
     };
