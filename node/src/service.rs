@@ -14,6 +14,7 @@
 //! groups, accounts and pages, and any decision about other authorities' data.
 
 pub mod answer;
+mod fault;
 mod import;
 mod partners;
 mod record;
@@ -35,15 +36,17 @@ use tallystick_protocol::identity::Identity;
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
 use tallystick_protocol::record::Kind;
-use tallystick_protocol::sync::{AuthorRefusal, LogStatus};
+use tallystick_protocol::sync::LogStatus;
 use tallystick_protocol::time::UnixTime;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use self::fault::{
+    failed_author, failed_driver, failed_projector, failed_search, failed_store, refused, stopping,
+};
 pub use self::import::ownership;
 pub use self::record::{action_name, document, kind};
 use crate::api;
-use crate::author;
 use crate::config::{Config, Place};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
@@ -51,8 +54,7 @@ use crate::keys::{self, NodeKeys};
 use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
-use crate::search::SearchError;
-use crate::store::{Store, StoreError, StoreOptions};
+use crate::store::{Store, StoreOptions};
 
 /// Directory of the search index in the data directory.
 const SEARCH_DIR: &str = "search";
@@ -571,71 +573,6 @@ fn read_card(text: &str, config: &Config) -> Result<Card, Failure> {
     card.map_err(|error| {
         Failure::usage(error, "ask the partner for the output of `tally whoami`, as a file")
     })
-}
-
-fn stopping() -> Failure {
-    Failure::unavailable("the node is stopping", "start it again with `tally run`")
-}
-
-fn refused(refusal: AuthorRefusal) -> Failure {
-    match refusal {
-        AuthorRefusal::FetchingOwn { .. } => {
-            Failure::unavailable(refusal, "wait until they are here; `tally status` shows it")
-        }
-        AuthorRefusal::TwoHistories => Failure::unavailable(
-            refusal,
-            "find out which other machine has this authority's keys, and keep both logs as evidence",
-        ),
-        AuthorRefusal::LogFull => Failure::unavailable(refusal, "open a new generation of the log"),
-        refusal => Failure::internal(refusal),
-    }
-}
-
-fn failed_store(error: StoreError) -> Failure {
-    let remedy = error.remedy();
-    match error {
-        StoreError::Locked(_) | StoreError::Newer { .. } => Failure::unavailable(error, remedy),
-        StoreError::Unreadable { .. } => Failure::usage(error, remedy),
-        error => {
-            tracing::error!(%error, "store");
-            Failure { remedy: remedy.to_owned(), ..Failure::internal(error) }
-        }
-    }
-}
-
-fn failed_driver(error: DriverError) -> Failure {
-    match error {
-        DriverError::Store(error) => failed_store(error),
-        DriverError::Network(error) => Failure::usage(
-            error,
-            "correct `listen` in tally.toml or --listen; another program may use the port already",
-        ),
-        error => Failure::internal(error),
-    }
-}
-
-fn failed_projector(error: ProjectorError) -> Failure {
-    tracing::error!(%error, "search index");
-    Failure { remedy: error.remedy().to_owned(), ..Failure::internal(error) }
-}
-
-fn failed_search(error: SearchError) -> Failure {
-    let remedy = error.remedy();
-    match error {
-        SearchError::Cpv(_) => Failure::usage(error, remedy),
-        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
-    }
-}
-
-fn failed_author(error: author::AuthorError) -> Failure {
-    let remedy = error.remedy();
-    match error {
-        author::AuthorError::Record(_) | author::AuthorError::Body(_) => {
-            Failure::usage(error, remedy)
-        }
-        author::AuthorError::Store(error) => failed_store(error),
-        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,79 @@
+//! What the errors of a node's parts mean to the people who use it.
+//!
+//! Each part has its own error; here it becomes a [`Failure`] with an exit code
+//! and a line on what to do. What points to a fault of the node or its machine
+//! is logged as well. Deliberately absent: errors of peers, which never get here.
+
+use tallystick_protocol::sync::AuthorRefusal;
+
+use crate::author;
+use crate::driver::DriverError;
+use crate::failure::Failure;
+use crate::projector::ProjectorError;
+use crate::search::SearchError;
+use crate::store::StoreError;
+
+pub(super) fn stopping() -> Failure {
+    Failure::unavailable("the node is stopping", "start it again with `tally run`")
+}
+
+pub(super) fn refused(refusal: AuthorRefusal) -> Failure {
+    match refusal {
+        AuthorRefusal::FetchingOwn { .. } => {
+            Failure::unavailable(refusal, "wait until they are here; `tally status` shows it")
+        }
+        AuthorRefusal::TwoHistories => Failure::unavailable(
+            refusal,
+            "find out which other machine has this authority's keys, and keep both logs as evidence",
+        ),
+        AuthorRefusal::LogFull => Failure::unavailable(refusal, "open a new generation of the log"),
+        refusal => Failure::internal(refusal),
+    }
+}
+
+pub(super) fn failed_store(error: StoreError) -> Failure {
+    let remedy = error.remedy();
+    match error {
+        StoreError::Locked(_) | StoreError::Newer { .. } => Failure::unavailable(error, remedy),
+        StoreError::Unreadable { .. } => Failure::usage(error, remedy),
+        error => {
+            tracing::error!(%error, "store");
+            Failure { remedy: remedy.to_owned(), ..Failure::internal(error) }
+        }
+    }
+}
+
+pub(super) fn failed_driver(error: DriverError) -> Failure {
+    match error {
+        DriverError::Store(error) => failed_store(error),
+        DriverError::Network(error) => Failure::usage(
+            error,
+            "correct `listen` in tally.toml or --listen; another program may use the port already",
+        ),
+        error => Failure::internal(error),
+    }
+}
+
+pub(super) fn failed_projector(error: ProjectorError) -> Failure {
+    tracing::error!(%error, "search index");
+    Failure { remedy: error.remedy().to_owned(), ..Failure::internal(error) }
+}
+
+pub(super) fn failed_search(error: SearchError) -> Failure {
+    let remedy = error.remedy();
+    match error {
+        SearchError::Cpv(_) => Failure::usage(error, remedy),
+        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
+    }
+}
+
+pub(super) fn failed_author(error: author::AuthorError) -> Failure {
+    let remedy = error.remedy();
+    match error {
+        author::AuthorError::Record(_) | author::AuthorError::Body(_) => {
+            Failure::usage(error, remedy)
+        }
+        author::AuthorError::Store(error) => failed_store(error),
+        error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
+    }
+}
