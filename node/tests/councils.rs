@@ -1,5 +1,11 @@
 //! Nine nodes, one for each council of Lancashire in a real file of notices.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod process;
 

@@ -1,6 +1,12 @@
 //! `kill -9` in the middle of imports: nothing acknowledged is lost, no second
 //! history is signed, and the import can be resumed (invariants 2 and 5).
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod process;
 

@@ -1,5 +1,11 @@
 //! Real nodes, real disks and libp2p on loopback: live gossip and catch-up.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod fixture;
 
