@@ -48,6 +48,16 @@ pub(super) struct Node {
 /// of the nodes, one cell per authority, in the same order.
 pub(super) type Grid = Vec<Vec<u64>>;
 
+/// All nodes have the same.
+pub(super) struct Settled {
+    /// What they have.
+    pub(super) grid: Grid,
+    /// When it was checked and on the last disk.
+    pub(super) stored: Instant,
+    /// When the last node could find all of it.
+    pub(super) found: Instant,
+}
+
 /// All nodes, in the order in which they came.
 pub(super) struct Federation(Vec<Node>);
 
@@ -107,7 +117,7 @@ impl Federation {
     ///
     /// # Errors
     /// A [`Failure`] that names what is missing if that takes too long.
-    pub(super) async fn settle(&self) -> Result<Grid, Failure> {
+    pub(super) async fn settle(&self) -> Result<Settled, Failure> {
         let end = Instant::now() + PATIENCE;
         let grid = loop {
             match self.compare().await? {
@@ -121,6 +131,7 @@ impl Federation {
                 Err(_) => tokio::time::sleep(BEAT).await,
             }
         };
+        let stored = Instant::now();
         for node in &self.0 {
             while node.service.status().await?.index_lag > 0 {
                 if Instant::now() > end {
@@ -132,7 +143,7 @@ impl Federation {
                 tokio::time::sleep(BEAT).await;
             }
         }
-        Ok(grid)
+        Ok(Settled { grid, stored, found: Instant::now() })
     }
 
     /// The grid if all agree, else the first difference.

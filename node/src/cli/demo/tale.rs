@@ -14,7 +14,7 @@ use tallystick_protocol::identity::Role;
 use tallystick_protocol::proof::record::UnverifiedRecordProof;
 use tallystick_protocol::record::{Contract, Kind, Performance, Pipeline};
 
-use super::federation::{Federation, Grid, Node};
+use super::federation::{Federation, Grid, Node, Settled};
 use super::story;
 use super::{REPORT, Voice, expect};
 use crate::cli::wording::{clean, count, day_text, several, table};
@@ -36,12 +36,12 @@ pub(super) struct Summary {
     pub(super) nodes: Vec<NodeFacts>,
     /// Entries that every node holds in the end, over all logs.
     pub(super) entries: u64,
-    /// Milliseconds from the last word of the first councils until all had everything.
-    pub(super) replicated_millis: u64,
+    /// From the last word of the first councils until all had everything.
+    pub(super) replicated: Spans,
     /// The council that came late.
     pub(super) late: LateFacts,
-    /// Milliseconds from a new version until every other node had it.
-    pub(super) live_millis: u64,
+    /// From a new version until every other node had it.
+    pub(super) live: Spans,
     /// What the search across all councils gave, the cheapest first.
     pub(super) offers: Vec<Offer>,
     /// By how many per cent the dearest is above the cheapest.
@@ -50,6 +50,25 @@ pub(super) struct Summary {
     pub(super) proof: ProofFacts,
     /// Milliseconds from the first step to the last.
     pub(super) elapsed_millis: u64,
+}
+
+/// How long something took to be everywhere, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Spans {
+    /// Until it was checked and on every disk.
+    pub(super) stored_millis: u64,
+    /// Until every node could find it.
+    pub(super) found_millis: u64,
+}
+
+impl Spans {
+    fn between(since: Instant, settled: &Settled) -> Self {
+        Self {
+            stored_millis: millis(settled.stored - since),
+            found_millis: millis(settled.found - since),
+        }
+    }
 }
 
 /// One node.
@@ -71,8 +90,9 @@ pub(super) struct LateFacts {
     pub(super) name: &'static str,
     /// Entries it fetched.
     pub(super) entries: u64,
-    /// Milliseconds from meeting its first partner until it could find them all.
-    pub(super) millis: u64,
+    /// From meeting its first partner.
+    #[serde(flatten)]
+    pub(super) spans: Spans,
 }
 
 /// What one council pays.
@@ -128,9 +148,9 @@ pub(super) async fn tell(
         data: dir.display().to_string(),
         nodes: facts(federation).await?,
         entries,
-        replicated_millis: millis(replicated),
+        replicated,
         late,
-        live_millis: millis(live),
+        live,
         offers,
         spread_percent: spread,
         proof,
@@ -278,23 +298,19 @@ async fn say(node: &Node, kind: &str, document: &impl Serialize) -> Result<Strin
 }
 
 /// What arrived where.
-async fn replicate(
-    federation: &Federation,
-    voice: Voice,
-    said: Instant,
-) -> Result<Duration, Failure> {
-    let grid = federation.settle().await?;
-    let took = said.elapsed();
+async fn replicate(federation: &Federation, voice: Voice, said: Instant) -> Result<Spans, Failure> {
+    let settled = federation.settle().await?;
     voice.title("What arrived where");
     voice.say(&format!(
         "{} after the last word every node has every log, has checked each entry \
-         against its author's signature, has it on disk and can find it. One row \
-         per node, one column per author, entries in the cells (the first is the \
-         author's identity):",
-        capitalised(&span(took)),
+         against its author's signature and has it on disk; after {} all can find it. \
+         One row per node, one column per author, entries in the cells (the first is \
+         the author's identity):",
+        capitalised(&span(settled.stored - said)),
+        span(settled.found - said),
     ));
-    voice.show(&shown(federation, &grid));
-    Ok(took)
+    voice.show(&shown(federation, &settled.grid));
+    Ok(Spans::between(said, &settled))
 }
 
 fn shown(federation: &Federation, grid: &Grid) -> String {
@@ -316,10 +332,9 @@ async fn come_late(
     let late = story::EASTFOLD;
     voice.title("One comes late");
     let met = federation.join(dir, late).await?;
-    let grid = federation.settle().await?;
-    let took = met.elapsed();
+    let settled = federation.settle().await?;
     let own = federation.node(&late)?.service.authority();
-    let row = grid.last().map(Vec::as_slice).unwrap_or_default();
+    let row = settled.grid.last().map(Vec::as_slice).unwrap_or_default();
     let fetched: u64 = federation
         .nodes()
         .iter()
@@ -332,21 +347,22 @@ async fn come_late(
     })?;
     voice.say(&format!(
         "{} joins when all is said. {} after it met its first partner it has \
-         caught up with {} of {} authorities, checked, on disk and searchable. Then \
-         it publishes its own:",
+         caught up with {} of {} authorities, checked and on disk; after {} it can find \
+         them. Then it publishes its own:",
         late.name,
-        capitalised(&span(took)),
+        capitalised(&span(settled.stored - met)),
         plural(fetched, "entry", "entries"),
         row.len().saturating_sub(1),
+        span(settled.found - met),
     ));
     speak(federation.node(&late)?).await?;
-    let grid = federation.settle().await?;
-    voice.show(&shown(federation, &grid));
-    Ok(LateFacts { name: late.name, entries: fetched, millis: millis(took) })
+    let spans = Spans::between(met, &settled);
+    voice.show(&shown(federation, &federation.settle().await?.grid));
+    Ok(LateFacts { name: late.name, entries: fetched, spans })
 }
 
 /// A new version travels while everybody is connected.
-async fn change(federation: &Federation, voice: Voice) -> Result<Duration, Failure> {
+async fn change(federation: &Federation, voice: Voice) -> Result<Spans, Failure> {
     let member = story::COLDHARROW;
     let node = federation.node(&member)?;
     let extended = member.housing_contract(true);
@@ -354,8 +370,7 @@ async fn change(federation: &Federation, voice: Voice) -> Result<Duration, Failu
         extended.ok_or_else(|| Failure::internal("the story has no contract to extend"))?;
     let reference = say(node, "contract", &extended).await?;
     let said = Instant::now();
-    federation.settle().await?;
-    let took = said.elapsed();
+    let settled = federation.settle().await?;
     for other in federation.nodes() {
         let seen = other.service.show(&reference, true).await?;
         let versions = seen.history.map_or(0, |history| history.len());
@@ -365,14 +380,15 @@ async fn change(federation: &Federation, voice: Voice) -> Result<Duration, Failu
     }
     voice.title("News travels by itself");
     voice.say(&format!(
-        "{} extends its contract for the {} by a year. {} later \
-         all {} others have the new version, and still the old one: a log only grows.",
+        "{} extends its contract for the {} by a year. {} later all {} others have the \
+         new version, and still the old one: a log only grows. After {} all find it.",
         member.short,
         story::QUESTION,
-        capitalised(&span(took)),
+        capitalised(&span(settled.stored - said)),
         federation.nodes().len() - 1,
+        span(settled.found - said),
     ));
-    Ok(took)
+    Ok(Spans::between(said, &settled))
 }
 
 /// One council asks what all others pay.
