@@ -69,7 +69,7 @@ fn there_is_a_target_with_seeds_for_every_oracle() {
 }
 
 #[test]
-fn seeds_and_everything_one_byte_away_from_them_hold_up() {
+fn invariant_7_seeds_and_everything_one_byte_away_from_them_hold_up() {
     for (target, oracle) in TARGETS {
         for (name, seed) in seeds(target) {
             oracle(&seed);

@@ -50,7 +50,7 @@ fn is_refused_and_another_serves(
 }
 
 #[test]
-fn a_changed_header_is_refused_and_another_serves() {
+fn invariant_1_a_changed_header_is_refused_and_another_serves() {
     is_refused_and_another_serves(Refusal::BadEntries, |mut message| {
         if let Message::Entries { headers, .. } = &mut message {
             flip(&mut headers[0]);
@@ -60,7 +60,7 @@ fn a_changed_header_is_refused_and_another_serves() {
 }
 
 #[test]
-fn a_changed_body_is_refused_and_another_serves() {
+fn invariant_1_a_changed_body_is_refused_and_another_serves() {
     is_refused_and_another_serves(Refusal::BadEntries, |mut message| {
         if let Message::Entries { bodies, .. } = &mut message {
             flip(bodies.last_mut().unwrap().as_mut().unwrap());
@@ -287,7 +287,7 @@ fn stale_heads_change_nothing() {
 }
 
 #[test]
-fn gossip_with_entries_that_are_not_those_signed_is_not_believed() {
+fn invariant_1_gossip_with_entries_that_are_not_those_signed_is_not_believed() {
     let mut world = World::new(26);
     world.add_many(3);
     world.connect(0, 2);

@@ -28,7 +28,7 @@ fn restored(before: usize, after: usize) -> World {
 }
 
 #[test]
-fn later_entries_are_fetched_back_before_anything_is_signed() {
+fn invariant_2_later_entries_are_fetched_back_before_anything_is_signed() {
     let mut world = restored(10, 500);
     world.start(0);
     world.connect(0, 1);

@@ -72,7 +72,7 @@ fn run(seed: u64) -> [u8; 32] {
 }
 
 #[test]
-fn honest_nodes_agree_in_the_end_whatever_the_schedule() {
+fn invariant_4_honest_nodes_agree_in_the_end_whatever_the_schedule() {
     for seed in 0..50 {
         run(seed);
     }

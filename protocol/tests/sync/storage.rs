@@ -6,7 +6,7 @@ use tallystick_protocol::sync::{AuthorRefusal, Notice};
 use super::world::{SECOND, World};
 
 #[test]
-fn a_slow_disk_bounds_what_is_held_in_memory() {
+fn invariant_7_a_slow_disk_bounds_what_is_held_in_memory() {
     let mut world = World::new(1);
     world.add_many(3);
     world.author(0, 75, 900_000);
