@@ -1,4 +1,19 @@
 //! The Tallystick node: storage, network, import, search and the `tally` command.
+//!
+//! A thin driver around `tallystick_protocol`: it decides nothing about what is
+//! valid or who said it. From the wire to the screen:
+//!
+//! - [`network`] (libp2p as a pipe) and [`store`] (replica, journal) are moved by
+//!   [`driver`], the one event loop around the protocol's machine;
+//! - [`projector`] follows the replica and keeps [`register`] and [`search`];
+//!   [`mod@reference`] holds public notices of others, which never leave this node;
+//! - [`ingest`] reads foreign files, [`author`] makes entries of them;
+//! - [`service`] is everything a node does for its own people, [`api`] offers it on
+//!   loopback, [`cli`] is the command; [`config`], [`keys`], [`partner`],
+//!   [`telemetry`] and [`failure`] serve them all.
+//!
+//! **Invariant:** what reads for people reads projections; what writes submits
+//! commands. Nothing else writes.
 
 pub mod api;
 pub mod author;
