@@ -12,10 +12,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use serde::Deserialize;
 use tallystick_protocol::id::NetworkName;
 
 use crate::failure::Failure;
+use crate::network::Proxy;
 
 /// Name of the configuration file.
 pub const CONFIG_FILE: &str = "tally.toml";
@@ -101,6 +103,8 @@ pub struct Config {
     pub listen: Vec<Multiaddr>,
     /// The addresses it puts on its card; if none, those it listens on.
     pub announce: Vec<Multiaddr>,
+    /// The HTTP proxy by which it reaches other nodes; none: it dials them itself.
+    pub proxy: Option<Proxy>,
     /// Where it waits for commands on this machine; port 0 lets the system choose.
     pub http: SocketAddr,
     /// Whether nodes that are not partners may connect.
@@ -124,6 +128,7 @@ impl Default for Config {
             network: "tallystick".parse().expect(known),
             listen: vec!["/ip4/0.0.0.0/tcp/4817".parse().expect(known)],
             announce: Vec::new(),
+            proxy: None,
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             accept_anyone: false,
             own_head_answers: 0,
@@ -164,6 +169,12 @@ impl Config {
     /// # Errors
     /// A [`Failure`].
     pub fn check(&self) -> Result<(), Failure> {
+        if let Some(address) = self.shared_port() {
+            return Err(Failure::usage(
+                format!("{address} has the TCP port of another address to listen on"),
+                "give each address a port of its own; a WebSocket needs one, too",
+            ));
+        }
         if self.http.ip().is_loopback() {
             return Ok(());
         }
@@ -171,6 +182,26 @@ impl Config {
             format!("the command interface cannot listen on {}", self.http),
             "give a loopback address such as 127.0.0.1:0; it is for commands on this machine only",
         ))
+    }
+
+    /// An address whose TCP port stands before, be it as WebSocket or plain. The
+    /// system would let both have it, and each get some of the connections.
+    fn shared_port(&self) -> Option<&Multiaddr> {
+        let start = |address: &Multiaddr| {
+            let mut parts = address.iter();
+            match (parts.next(), parts.next()) {
+                (Some(ip), Some(Protocol::Tcp(port))) if port != 0 => Some((ip.acquire(), port)),
+                _ => None,
+            }
+        };
+        let mut seen = Vec::new();
+        self.listen.iter().find(|address| {
+            start(address).is_some_and(|start| {
+                let taken = seen.contains(&start);
+                seen.push(start);
+                taken
+            })
+        })
     }
 
     /// A configuration file with comments, for a new node.
@@ -216,9 +247,16 @@ network = "{network}"
 # partners accept connections.
 listen = ["/ip4/0.0.0.0/tcp/4817"]
 # listen = ["/ip4/0.0.0.0/tcp/4817", "/ip4/0.0.0.0/udp/4817/quic-v1"]
+# As WebSocket, for partners whose firewalls let nothing else through:
+# listen = ["/ip4/0.0.0.0/tcp/443/ws"]
 
 # What stands on this node's card, if others reach it by another address.
 # announce = ["/dns4/tally.example.gov.uk/tcp/4817"]
+
+# The HTTP proxy by which this node reaches others, if it may not do so itself:
+# by the method CONNECT, over TCP only. Nothing is dialled past it.
+# proxy = "http://proxy.example.gov.uk:3128"
+# proxy = "http://USER:PASSWORD@proxy.example.gov.uk:3128"
 
 # Where commands such as `tally publish` reach the node: loopback only. Port 0
 # lets the system choose; the commands find it by the file api.addr.
@@ -266,6 +304,11 @@ mod tests {
             ("\n\nacept_anyone = true\n", "line 3: unknown field `acept_anyone`"),
             ("listen = [\"0.0.0.0:4817\"]\n", "line 1"),
             ("network = \"Two Words\"\n", "line 1: not a valid network name"),
+            ("proxy = \"proxy.example:3128\"\n", "line 1: not an HTTP proxy"),
+            (
+                "listen = [\"/ip4/0.0.0.0/tcp/4817\", \"/ip4/0.0.0.0/tcp/4817/ws\"]\n",
+                "/ip4/0.0.0.0/tcp/4817/ws has the TCP port of another",
+            ),
             ("http = \"0.0.0.0:80\"\n", "cannot listen on 0.0.0.0:80"),
             ("= 3\n", "line 1"),
         ];

@@ -70,6 +70,8 @@ pub struct NodeConfig {
     pub accept_anyone: bool,
     /// Partners that must have answered before anything is signed.
     pub own_head_answers: usize,
+    /// Dial through this HTTP proxy, and not without it.
+    pub proxy: Option<network::Proxy>,
 }
 
 /// Why the driver does not start, or stopped.
@@ -122,6 +124,7 @@ pub async fn start(
         listen: config.listen,
         card: config.card,
         accept_anyone: config.accept_anyone,
+        proxy: config.proxy,
     })?;
     let network = tokio::spawn(network.run());
     let replica: Arc<dyn Replica> = store.replica().clone();

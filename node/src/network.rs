@@ -1,6 +1,7 @@
 //! libp2p as a pipe: authenticated frames in and out, gossip in and out.
 //!
-//! TCP with Noise and Yamux, and QUIC; gossipsub for the public space with
+//! TCP, plain or as WebSocket and through a proxy if one is set, with Noise and
+//! Yamux, and QUIC; gossipsub for the public space with
 //! manual validation; a libp2p stream `/tallystick/sync/1` per partner; identify,
 //! ping and connection limits. Who a peer is follows from its Noise or TLS
 //! handshake; whether it may speak, from the list of allowed nodes.
@@ -15,7 +16,10 @@
 //! them to the protocol's machine.
 
 mod behaviour;
+mod proxy;
 mod stream;
+mod transport;
+mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,6 +35,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::behaviour::{Behaviour, BehaviourEvent};
+pub use self::proxy::{Proxy, ProxyError};
 pub use self::stream::{Credit, SessionId};
 
 /// Frames that wait for the driver, over all peers.
@@ -97,6 +102,8 @@ pub struct Setup {
     pub card: String,
     /// Accept nodes that are not partners.
     pub accept_anyone: bool,
+    /// Dial through this HTTP proxy, and not without it.
+    pub proxy: Option<Proxy>,
 }
 
 /// Why the network does not start.

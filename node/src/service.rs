@@ -74,6 +74,8 @@ pub struct Overrides {
     pub accept_anyone: Option<bool>,
     /// Partners that must have answered before anything is signed.
     pub own_head_answers: Option<usize>,
+    /// The HTTP proxy by which other nodes are dialled.
+    pub proxy: Option<network::Proxy>,
 }
 
 impl Overrides {
@@ -89,6 +91,9 @@ impl Overrides {
         }
         if let Some(answers) = self.own_head_answers {
             config.own_head_answers = answers;
+        }
+        if self.proxy.is_some() {
+            config.proxy = self.proxy;
         }
         config.check()?;
         Ok(config)
@@ -293,6 +298,7 @@ async fn start_driver(
         card: card.map_err(Failure::internal)?.to_line(),
         accept_anyone: config.accept_anyone,
         own_head_answers: config.own_head_answers,
+        proxy: config.proxy.clone(),
     };
     let started = driver::start(node, store).await;
     let (handle, mut task) = started.map_err(failed_driver)?;

@@ -9,6 +9,7 @@ use super::Global;
 use super::output::{Answer, write_out};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::network::Proxy;
 use crate::service::{Overrides, Service};
 use crate::telemetry;
 
@@ -21,6 +22,10 @@ pub struct Run {
     /// Where to wait for commands on this machine, for instance 127.0.0.1:0.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Reach other nodes only through this HTTP proxy, by CONNECT; give a name and
+    /// password in tally.toml, not here where other users of the machine see them.
+    #[arg(long, value_name = "http://HOST:PORT")]
+    proxy: Option<Proxy>,
     /// Let nodes connect that are no partners.
     #[arg(long)]
     accept_anyone: bool,
@@ -43,6 +48,7 @@ impl Run {
             http: self.http,
             accept_anyone: self.accept_anyone.then_some(true),
             own_head_answers: self.sign_alone.then_some(0),
+            proxy: self.proxy.clone(),
         };
         if self.sign_alone {
             tracing::warn!(

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use libp2p::gossipsub::{self, MessageAuthenticity, MessageId, ValidationMode};
 use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Swarm, SwarmBuilder, identify, identity, noise, ping, tcp, yamux};
+use libp2p::{Swarm, SwarmBuilder, identify, identity, ping};
 use libp2p_connection_limits::ConnectionLimits;
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::limits;
 
-use super::{NetworkError, Setup};
+use super::{NetworkError, Setup, transport};
 
 /// Every protocol of a node.
 #[derive(NetworkBehaviour)]
@@ -33,10 +33,7 @@ pub(super) fn swarm(
     gossipsub.subscribe(&topic).map_err(|e| failed(&e))?;
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|e| failed(&e))?
-        .with_quic()
-        .with_dns()
+        .with_other_transport(|keypair| transport::transport(keypair, setup.proxy.as_ref()))
         .map_err(|e| failed(&e))?
         .with_behaviour(|key| Behaviour {
             limits: libp2p_connection_limits::Behaviour::new(connection_limits()),
