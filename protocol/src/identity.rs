@@ -347,6 +347,19 @@ impl UnverifiedChain {
         Self { events }
     }
 
+    /// Whose chain it says it is; unverified. `None` if it does not even begin as one.
+    #[must_use]
+    pub fn claimed_authority(&self) -> Option<AuthorityId> {
+        let first = self.events.first().filter(|e| e.len() <= limits::IDENTITY_EVENT_BYTES)?;
+        SignedEvent::read(first).ok().map(|signed| AuthorityId::of_inception(&signed.0))
+    }
+
+    /// Whether these are, byte for byte, the events of a chain that was verified.
+    #[must_use]
+    pub fn is(&self, identity: &Identity) -> bool {
+        self.events == identity.events
+    }
+
     /// Checks every event of the chain for `network`.
     ///
     /// # Errors

@@ -64,7 +64,7 @@ pub struct Config {
 }
 
 /// Everything that can happen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// A stream with an authenticated peer is open, in both directions.
     Connected(NodeId),
