@@ -11,11 +11,13 @@
 
 pub mod audience;
 pub mod client;
+pub mod compact;
 pub mod demo;
 pub mod import;
 pub mod init;
 pub mod output;
 pub mod partner;
+mod progress;
 pub mod prove;
 pub mod publish;
 pub mod run;
@@ -105,6 +107,7 @@ enum Command {
     Prove(prove::Prove),
     Verify(verify::Verify),
     Status(status::Status),
+    Compact(compact::Compact),
 }
 
 impl Command {
@@ -123,6 +126,7 @@ impl Command {
             Self::Prove(command) => command.run(global),
             Self::Verify(command) => command.run(global),
             Self::Status(command) => command.run(global),
+            Self::Compact(command) => command.run(global),
         }
     }
 }

@@ -18,6 +18,7 @@ use tallystick_protocol::id::NetworkName;
 
 use crate::failure::Failure;
 use crate::network::Proxy;
+use crate::store::StoreOptions;
 
 /// Name of the configuration file.
 pub const CONFIG_FILE: &str = "tally.toml";
@@ -140,6 +141,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How the store is opened.
+    #[must_use]
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions { cache_bytes: u64::from(self.replica_cache_mib.max(1)) << 20 }
+    }
+
     /// Reads a configuration file.
     ///
     /// # Errors

@@ -41,8 +41,9 @@ use tallystick_protocol::time::UnixTime;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+pub use self::fault::failed_store;
 use self::fault::{
-    failed_author, failed_driver, failed_projector, failed_search, failed_store, refused, stopping,
+    failed_author, failed_driver, failed_projector, failed_search, refused, stopping,
 };
 pub use self::import::ownership;
 pub use self::record::{action_name, document, kind};
@@ -54,7 +55,7 @@ use crate::keys::{self, NodeKeys};
 use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
-use crate::store::{Store, StoreOptions};
+use crate::store::Store;
 
 /// Directory of the search index in the data directory.
 const SEARCH_DIR: &str = "search";
@@ -271,7 +272,7 @@ async fn follow(desk: Desk) {
 }
 
 async fn open_store(data: &Path, config: &Config, own: AuthorityId) -> Result<Store, Failure> {
-    let options = StoreOptions { cache_bytes: u64::from(config.replica_cache_mib.max(1)) << 20 };
+    let options = config.store_options();
     let data = data.to_owned();
     let store = blocking(move || Store::open(&data, &options, own)).await?;
     store.map_err(failed_store)

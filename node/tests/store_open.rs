@@ -56,6 +56,31 @@ fn what_was_committed_is_there_after_opening_again() {
 }
 
 #[test]
+fn compaction_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = entries(0, 1600);
+    let mut store = open(dir.path());
+    for (at, few) in (0..).step_by(16).zip(all.chunks(16)) {
+        let append = extension(log(OTHER), &all[..at + few.len()], at, true, at as u64 + 1);
+        store.commit_extensions(&[append]).unwrap();
+    }
+    store.replica().put(&[(b"projection".to_vec(), Some(vec![7; 200_000]))]).unwrap();
+    let before = store.replica().stored().unwrap();
+    let mut heard = Vec::new();
+    store.compact(&OPTIONS, |entries| heard.push(entries)).unwrap();
+    assert_eq!(heard.last(), Some(&1600));
+    let mut store = open(dir.path());
+    assert_eq!(store.replica().stored().unwrap(), before, "partners' cursors stay good");
+    assert_eq!(store.replica().get(b"projection").unwrap(), Some(vec![7; 200_000]));
+    same(&store, OTHER, &all);
+    let more = entries(0, 1700);
+    let append = extension(log(OTHER), &more, 1600, true, 9_999);
+    store.commit_extensions(&[append]).unwrap();
+    same(&store, OTHER, &more);
+    assert!(!dir.path().join("replica.old").exists());
+}
+
+#[test]
 fn a_second_process_is_refused_while_the_first_lives() {
     let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path());

@@ -7,9 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::identity::Identity;
@@ -19,6 +17,7 @@ use super::Global;
 use super::audience::AudienceOptions;
 use super::client::Client;
 use super::output::Answer;
+use super::progress::Progress;
 use super::wording::{clean, count, several};
 use crate::config::Config;
 use crate::failure::{Failure, FailureKind};
@@ -100,7 +99,7 @@ impl Import {
             run.file = if several_files { format!("{}: ", path.display()) } else { String::new() };
             run.file(rows, &progress)?;
         }
-        progress.bar.finish_and_clear();
+        progress.finish();
         let offline = run.client.is_none();
         Ok(run.tally.answer(self.dry_run, offline))
     }
@@ -148,10 +147,9 @@ struct Running {
 
 impl Running {
     fn file(&mut self, mut rows: Ingest, progress: &Progress) -> Result<(), Failure> {
-        let before = progress.bar.position();
+        let before = progress.position();
         while let Some(row) = rows.next() {
-            progress.show();
-            progress.bar.set_position(before + rows.bytes_read());
+            progress.reach(before + rows.bytes_read());
             match row.drafts {
                 Err(refusal) => {
                     let reason = format!("{}{refusal}", self.file);
@@ -161,7 +159,7 @@ impl Running {
             }
         }
         self.send()?;
-        progress.bar.set_position(before + rows.size());
+        progress.reach(before + rows.size());
         Ok(())
     }
 
@@ -347,27 +345,6 @@ fn list<'a>(
     }
     if more > 0 {
         text.push_str(&format!("  and {} more (--json lists them)\n", count(more)));
-    }
-}
-
-/// A bar on standard error, once a second has passed.
-struct Progress {
-    bar: ProgressBar,
-    started: Instant,
-}
-
-impl Progress {
-    fn over(bytes: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
-        let style = ProgressStyle::with_template("{wide_bar} {percent}%, {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, started: Instant::now() }
-    }
-
-    fn show(&self) {
-        if self.bar.is_hidden() && self.started.elapsed() > Duration::from_secs(1) {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
     }
 }
 

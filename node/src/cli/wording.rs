@@ -101,6 +101,16 @@ pub fn several(number: u64, one: &str) -> String {
     format!("{} {one}{ending}", count(number))
 }
 
+/// `1,234 bytes`, `56 kB`, `1,234 MB`: a size in decimal units, as disks are sold.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    match number {
+        0..10_000 => format!("{} bytes", count(number)),
+        10_000..10_000_000 => format!("{} kB", count(number / 1_000)),
+        _ => format!("{} MB", count(number / 1_000_000)),
+    }
+}
+
 fn grouped(digits: &str) -> String {
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {

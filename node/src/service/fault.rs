@@ -31,7 +31,9 @@ pub(super) fn refused(refusal: AuthorRefusal) -> Failure {
     }
 }
 
-pub(super) fn failed_store(error: StoreError) -> Failure {
+/// What a store's error means to people.
+#[must_use]
+pub fn failed_store(error: StoreError) -> Failure {
     let remedy = error.remedy();
     match error {
         StoreError::Locked(_) | StoreError::Newer { .. } => Failure::unavailable(error, remedy),

@@ -7,11 +7,14 @@
 //! DIR/bodies/              …and own bodies
 //! DIR/replica/             all logs; can be made anew
 //! DIR/replica.damaged-N/   replicas that were put aside
+//! DIR/replica.compact/     a copy being made; of no value unless finished
+//! DIR/replica.old/         the replica while its copy takes its place
 //! ```
 //!
 //! Other parts of the node keep their files beside these. **Invariants:** one
 //! process at a time; nothing below is readable for other users of the machine;
-//! data of a newer format is not touched. Deliberately absent: deleting.
+//! data of a newer format is not touched. Deliberately absent: deleting, but for
+//! what a compaction leaves.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -24,7 +27,10 @@ pub const FORMAT: u32 = 1;
 
 const LOCK: &str = "lock";
 const FORMAT_FILE: &str = "format";
-const PARTS: [&str; 3] = ["journal", "bodies", "replica"];
+const REPLICA: &str = "replica";
+const COPY: &str = "replica.compact";
+const OLD: &str = "replica.old";
+const PARTS: [&str; 3] = ["journal", "bodies", REPLICA];
 
 /// Brings a directory from one format to the next. It must stand being
 /// interrupted and run again, and must back up what it changes.
@@ -59,6 +65,7 @@ impl DataDir {
         let lock = lock(path)?;
         keep_private(path)?;
         bring_up_to_date(path, migrations)?;
+        end_exchange(path)?;
         for part in PARTS {
             let part = path.join(part);
             OsDisk.create_dir(&part).map_err(StoreError::unreadable(&part))?;
@@ -88,7 +95,32 @@ impl DataDir {
     /// Where the replica is.
     #[must_use]
     pub fn replica(&self) -> PathBuf {
-        self.path.join("replica")
+        self.path.join(REPLICA)
+    }
+
+    /// An empty place for a copy of the replica; what an earlier attempt left is removed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`].
+    pub fn copy(&self) -> Result<PathBuf, StoreError> {
+        let copy = self.path.join(COPY);
+        remove_dir(&copy)?;
+        OsDisk.create_dir(&copy).map_err(StoreError::unreadable(&copy))?;
+        Ok(copy)
+    }
+
+    /// Puts the finished copy in the replica's place and removes the old one.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`]; opening the directory again ends what was begun.
+    pub fn exchange(&self) -> Result<(), StoreError> {
+        let old = self.path.join(OLD);
+        // If we die before this line, the copy is thrown away by the next compaction.
+        fs::rename(self.replica(), &old).map_err(StoreError::fatal(&old))?;
+        sync_dir(&self.path).map_err(StoreError::fatal(&self.path))?;
+        // If we die from here on, the next start ends the exchange: the copy is
+        // finished, or there would be no old replica.
+        end_exchange(&self.path)
     }
 
     /// Puts the replica aside, so that a new one can be made; gives its new place.
@@ -104,6 +136,29 @@ impl DataDir {
         sync_dir(&self.path).map_err(StoreError::fatal(&self.path))?;
         OsDisk.create_dir(&self.replica()).map_err(StoreError::fatal(&self.path))?;
         Ok(aside)
+    }
+}
+
+/// Ends an exchange of the replica that was begun, if one was.
+fn end_exchange(path: &Path) -> Result<(), StoreError> {
+    let (replica, copy, old) = (path.join(REPLICA), path.join(COPY), path.join(OLD));
+    if !old.exists() {
+        return Ok(());
+    }
+    if !replica.exists() {
+        let whole = if copy.exists() { &copy } else { &old };
+        fs::rename(whole, &replica).map_err(StoreError::fatal(&replica))?;
+        sync_dir(path).map_err(StoreError::fatal(path))?;
+    }
+    remove_dir(&old)
+}
+
+fn remove_dir(dir: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::unreadable(dir)(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -239,6 +294,34 @@ mod tests {
             assert_eq!(aside, path.join(format!("replica.damaged-{number}")));
             assert_eq!(fs::read_to_string(aside.join("content")).unwrap(), number.to_string());
             assert_eq!(fs::read_dir(data.replica()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn an_exchange_that_was_interrupted_is_ended_by_the_next_start() {
+        let content = |data: &DataDir| fs::read_to_string(data.replica().join("content")).unwrap();
+        for died_after in 0..3 {
+            let (_dir, path) = dir();
+            let data = DataDir::open(&path).unwrap();
+            fs::write(data.replica().join("content"), "before").unwrap();
+            fs::write(data.copy().unwrap().join("content"), "after").unwrap();
+            match died_after {
+                // The copy may be unfinished.
+                0 => {}
+                1 => fs::rename(data.replica(), path.join(OLD)).unwrap(),
+                _ => {
+                    fs::rename(data.replica(), path.join(OLD)).unwrap();
+                    fs::rename(path.join(COPY), data.replica()).unwrap();
+                }
+            }
+            drop(data);
+            let data = DataDir::open(&path).unwrap();
+            assert_eq!(content(&data), if died_after == 0 { "before" } else { "after" });
+            assert!(!path.join(OLD).exists());
+            fs::write(data.copy().unwrap().join("content"), "again").unwrap();
+            data.exchange().unwrap();
+            assert_eq!(content(&data), "again");
+            assert!(!path.join(OLD).exists() && !path.join(COPY).exists());
         }
     }
 

@@ -67,7 +67,7 @@ pub struct Store<R = SledReplica> {
     replica: Arc<R>,
     report: OpenReport,
     /// The lock; absent over a disk that is none. Last, so that it goes last.
-    _data: Option<DataDir>,
+    data: Option<DataDir>,
 }
 
 impl Store<SledReplica> {
@@ -96,7 +96,32 @@ impl Store<SledReplica> {
             opened => opened?,
         };
         let replica = Arc::new(replica);
-        Ok(Self { own, journal, bodies, replica, report, _data: Some(data) })
+        Ok(Self { own, journal, bodies, replica, report, data: Some(data) })
+    }
+
+    /// Rewrites the replica without what sled keeps of replaced values, and
+    /// closes the store. Needs room for a second replica meanwhile. `progress`
+    /// hears how many entries are copied.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the replica cannot be read whole;
+    /// [`StoreError::Unreadable`] or [`StoreError::Fatal`] if the copy cannot be
+    /// written, for instance because the disk is full. The replica is as it was then.
+    pub fn compact(
+        self,
+        options: &StoreOptions,
+        progress: impl FnMut(u64),
+    ) -> Result<(), StoreError> {
+        let Some(data) = self.data else { return Ok(()) };
+        let place = data.copy()?;
+        self.replica.copy_to(&place, options.cache_bytes, progress)?;
+        // The copy must open, with every log checked against its head, before it counts.
+        let copy = SledReplica::open(&place, options.cache_bytes)?;
+        if copy.stored()? != self.replica.stored()? {
+            return Err(StoreError::damaged("the copy of the replica"));
+        }
+        drop((copy, self.replica));
+        data.exchange()
     }
 }
 
@@ -112,7 +137,7 @@ impl<R: Replica> Store<R> {
         own: AuthorityId,
     ) -> Result<Self, StoreError> {
         let report = agree(&mut journal, &mut bodies, &replica, own)?;
-        Ok(Self { own, journal, bodies, replica: Arc::new(replica), report, _data: None })
+        Ok(Self { own, journal, bodies, replica: Arc::new(replica), report, data: None })
     }
 
     /// What opening had to do.

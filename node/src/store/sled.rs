@@ -28,6 +28,7 @@
 //! **Invariant:** a call that writes is one batch, and sled keeps batches whole
 //! over a crash. Deliberately absent: `len()`, timers, background flushing.
 
+mod copy;
 mod key;
 mod open;
 mod piece;

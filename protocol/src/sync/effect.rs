@@ -30,7 +30,7 @@ pub struct Append {
 }
 
 /// A log as storage knows it at start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredLog {
     /// The log.
     pub log: LogId,
@@ -45,7 +45,7 @@ pub struct StoredLog {
 }
 
 /// An identity chain as storage knows it at start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredIdentity {
     /// Whose it is.
     pub authority: AuthorityId,
@@ -56,7 +56,7 @@ pub struct StoredIdentity {
 }
 
 /// Everything storage knows at start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Random name of this store, 16 bytes; a new one when it is made anew.
     pub incarnation: [u8; 16],

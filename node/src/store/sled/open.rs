@@ -87,7 +87,7 @@ fn verify(log: &LogId, known: &Known) -> Result<(), StoreError> {
     if sound { Ok(()) } else { Err(StoreError::damaged(format!("the head of log {log}"))) }
 }
 
-fn database(dir: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+pub(super) fn database(dir: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
     let config = Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)
