@@ -76,3 +76,26 @@ pub const CARD_TEXT_BYTES: usize = 1 << 20;
 pub const CARD_ADDRESSES: usize = 16;
 /// Longest network address, as multiaddr text.
 pub const ADDRESS_BYTES: usize = 256;
+/// Points against a peer at which it is disconnected and refused for a while.
+pub const BAN_POINTS: u64 = 100;
+/// Most peers whose behaviour is remembered.
+pub const STANDINGS: usize = 1024;
+/// Work that a peer may make us do without being slowed down: one per frame that
+/// nobody asked for, per KiB of it, and per head or identity in it.
+pub const WORK_BURST: u64 = 1 << 16;
+/// Work per second that comes back.
+pub const WORK_PER_SECOND: u64 = 2000;
+/// Gossip messages, or 8 KiB of them, that a peer may pass on at once; more is ignored.
+pub const GOSSIP_BURST: u64 = 20_000;
+/// Gossip messages per second that come back.
+pub const GOSSIP_PER_SECOND: u64 = 2000;
+/// Gossip messages at once that are a fault; no relay can check so many.
+pub const FLOOD_BURST: u64 = 100_000;
+/// Gossip messages per second that come back before it is one.
+pub const FLOOD_PER_SECOND: u64 = 10_000;
+/// Authorities that one peer may make known, out of [`AUTHORITIES`].
+pub const INTRODUCTIONS: usize = 8192;
+/// Authorities for which there is room only if a person brings their card.
+pub const RESERVED_AUTHORITIES: usize = 1024;
+/// Largest outline of which a peer may have several read at one time.
+pub const OUTLINE_LOAD_BYTES: u64 = 1 << 20;

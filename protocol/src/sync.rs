@@ -7,7 +7,7 @@
 //! Heard     ──┼─► gossip    live announcements ├─► Broadcast, Verdict
 //! Author    ──┤   exchange  catch-up           ├── Authored, AuthorRefused
 //! Appended… ──┘   authoring our own log        └── Notify
-//!                     └──── ledger ────┘
+//!                     └──── ledger ────┘       standing: who misbehaves
 //! ```
 //!
 //! Drive it so: [`Machine::handle`] one input, then [`Machine::poll`] until
@@ -26,6 +26,7 @@ mod exchange;
 mod gossip;
 mod ledger;
 mod session;
+mod standing;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +36,8 @@ pub use self::effect::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
 use self::session::Sessions;
+pub use self::standing::StandingStatus;
+use self::standing::Standings;
 use self::wire::Message;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
@@ -96,6 +99,8 @@ pub enum Input {
     StoreFailed(Ticket),
     /// A load has finished.
     Loaded(Ticket, Loaded),
+    /// The driver saw a peer break a rule of the transport, below the level of messages.
+    Misbehaved(NodeId, Refusal),
     /// The deadline has passed.
     Tick,
 }
@@ -207,6 +212,14 @@ pub enum Refusal {
     BadEntries,
     /// A body its holder would not give.
     AbsentBody,
+    /// More messages or streams than anybody has a use for.
+    TooFast,
+    /// Asked for much and did not read it.
+    TooSlow,
+    /// More authorities than one peer may make known.
+    TooManyAuthorities,
+    /// Refused for a while, for what it did before.
+    Banned,
 }
 
 impl Refusal {
@@ -231,6 +244,10 @@ impl Refusal {
             Self::Fork => "fork",
             Self::BadEntries => "bad-entries",
             Self::AbsentBody => "absent-body",
+            Self::TooFast => "too-fast",
+            Self::TooSlow => "too-slow",
+            Self::TooManyAuthorities => "too-many-authorities",
+            Self::Banned => "banned",
         }
     }
 
@@ -238,7 +255,15 @@ impl Refusal {
     /// what somebody else did wrong.
     #[must_use]
     pub const fn is_peers_fault(self) -> bool {
-        !matches!(self, Self::UnknownAuthor | Self::Inconsistent | Self::Fork | Self::AbsentBody)
+        !matches!(
+            self,
+            Self::UnknownAuthor
+                | Self::Inconsistent
+                | Self::Fork
+                | Self::AbsentBody
+                | Self::TooManyAuthorities
+                | Self::Banned
+        )
     }
 }
 
@@ -295,6 +320,15 @@ pub enum Notice {
         /// Why.
         refusal: Refusal,
     },
+    /// A peer has misbehaved so often that it is refused for a while.
+    Banned {
+        /// Which.
+        peer: NodeId,
+        /// For what, the last time.
+        reason: Refusal,
+        /// When it is let back.
+        until: Timestamp,
+    },
     /// A peer did not answer a request in time.
     Stalled {
         /// Which.
@@ -328,6 +362,8 @@ struct Outbox {
     last_ticket: Ticket,
     /// Peers to be disconnected, until they are: nothing more is taken from them.
     closing: BTreeSet<NodeId>,
+    /// How peers behave; faults are counted where they are reported.
+    standings: Standings,
 }
 
 impl Outbox {
@@ -346,6 +382,9 @@ impl Outbox {
 
     fn refused(&mut self, peer: Option<NodeId>, log: Option<LogId>, refusal: Refusal) {
         self.push(Output::Notify(Notice::Refused { peer, log, refusal }));
+        if let Some(peer) = peer {
+            self.standings.fault(peer, refusal);
+        }
     }
 
     fn refuse_peer(&mut self, peer: NodeId, refusal: Refusal) {
@@ -434,7 +473,9 @@ impl Machine {
 
     /// Takes one input. Drain [`Machine::poll`] before the next.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.out.standings.at(now);
         self.take(now, input);
+        self.show_out();
         let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         authoring.heed_dispute(&mut cx);
@@ -448,6 +489,9 @@ impl Machine {
         match input {
             Input::Connected(peer) => {
                 self.disconnected(&peer);
+                if self.out.standings.is_banned(&peer) {
+                    return self.out.disconnect(peer, Refusal::Banned);
+                }
                 let Self { ledger, sessions, out, .. } = self;
                 let mut cx = Context { now, ledger, out };
                 sessions.connected(&mut cx, peer, self.authority, self.run);
@@ -455,6 +499,9 @@ impl Machine {
             Input::Disconnected(peer) => self.disconnected(&peer),
             Input::Received(peer, frame) => self.received(now, peer, &frame),
             Input::Heard { handle, peer, bytes } => {
+                if !cx.out.standings.hears(peer, bytes.len()) {
+                    return cx.out.push(Output::Verdict { handle, verdict: Verdict::Ignore });
+                }
                 let own = authoring.log();
                 let (verdict, next) = gossip::heard(&mut cx, exchanges, &own, peer, &bytes);
                 if next == gossip::Next::AskNews {
@@ -464,9 +511,12 @@ impl Machine {
             }
             Input::Author { command, entries } => authoring.author(&mut cx, command, entries),
             Input::Introduce(events) => {
-                if cx.ledger.accept_identity(events, cx.out).is_err() {
-                    cx.out.refused(None, None, Refusal::BadIdentity);
-                }
+                let refusal = match cx.ledger.accept_identity(None, events, cx.out) {
+                    Ok(true) => return,
+                    Ok(false) => Refusal::TooManyAuthorities,
+                    Err(_) => Refusal::BadIdentity,
+                };
+                cx.out.refused(None, None, refusal);
             }
             Input::Appended(ticket) => {
                 if let Some(done) = cx.ledger.appended(ticket, cx.out) {
@@ -487,9 +537,23 @@ impl Machine {
                 exchanges.loaded(&mut cx, ticket, &loaded);
             }
             Input::Loaded(ticket, loaded) => sessions.loaded(&mut cx, ticket, loaded),
+            Input::Misbehaved(peer, refusal) => cx.out.refused(Some(peer), None, refusal),
             Input::Tick => {
                 exchanges.tick(&mut cx);
                 sessions.tick(&mut cx, exchanges);
+            }
+        }
+    }
+
+    /// Disconnects those who have misbehaved too often.
+    fn show_out(&mut self) {
+        for standing::Condemned { peer, reason, until } in self.out.standings.condemned() {
+            self.out.push(Output::Notify(Notice::Banned { peer, reason, until }));
+            if self.sessions.is_open(&peer) {
+                self.out.disconnect(peer, reason);
+            } else if !self.out.closing.contains(&peer) {
+                // It only gossips; no session will end.
+                self.out.push(Output::Disconnect { peer, refusal: reason });
             }
         }
     }
@@ -508,15 +572,18 @@ impl Machine {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        let deadlines = [self.sessions.deadline(), self.exchanges.deadline()];
+        let shares = self.out.standings.deadline();
+        let deadlines = [self.sessions.deadline(), self.exchanges.deadline(), shares];
         deadlines.into_iter().flatten().min()
     }
 
     /// Whether a frame of `peer` may be taken off its stream now. It becomes so
-    /// again at the latest when storage has confirmed every append.
+    /// again when storage has confirmed every append and the deadline has passed,
+    /// or earlier.
     #[must_use]
     pub fn accepts(&self, peer: &NodeId) -> bool {
-        self.exchanges.accepts() || self.out.closing.contains(peer)
+        self.out.closing.contains(peer)
+            || (self.exchanges.accepts() && self.out.standings.accepts(peer))
     }
 
     /// Bytes of entries that were checked, or are with storage, and are not
@@ -535,9 +602,12 @@ impl Machine {
         sessions.alive(now, &peer);
         let message = match Message::decode(frame) {
             Ok(Some(message)) => message,
-            Ok(None) => return,
+            Ok(None) => return cx.out.standings.unknown(peer, frame.len()),
             Err(_) => return cx.out.refuse_peer(peer, Refusal::MalformedFrame),
         };
+        if !exchanges.asked_for(&peer, &message) {
+            cx.out.standings.work(peer, &message, frame.len(), cx.ledger.entries());
+        }
         match message {
             Message::Hello(hello) => sessions.hello(&mut cx, peer, &hello),
             Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
@@ -634,6 +704,18 @@ impl Machine {
     /// All authorities whose chains are known.
     pub fn authorities(&self) -> impl Iterator<Item = &Identity> {
         self.ledger.identities()
+    }
+
+    /// Peers that have misbehaved, until it fades.
+    #[must_use]
+    pub fn standings(&self) -> Vec<StandingStatus> {
+        let standings = self.out.standings.list();
+        standings
+            .map(|standing| {
+                let authority = self.ledger.authority_of(&standing.node);
+                StandingStatus { authority, ..standing }
+            })
+            .collect()
     }
 
     /// All sessions.

@@ -121,6 +121,15 @@ impl Exchanges {
         self.abandoned.remove(peer)
     }
 
+    /// Whether a message answers a request that `peer` still owes an answer to.
+    pub(super) fn asked_for(&self, peer: &NodeId, message: &Message) -> bool {
+        match message {
+            Message::Entries { id, .. } | Message::Refused { id } => self.requests.owes(peer, *id),
+            Message::OutlinePage(page) => self.requests.owes(peer, page.id),
+            _ => false,
+        }
+    }
+
     /// Logs known to be behind, with the size they are to reach.
     pub(super) fn behind(&self) -> impl Iterator<Item = (&LogId, u64)> {
         self.behind.iter().map(|(log, pursuit)| (log, pursuit.reach()))

@@ -82,6 +82,8 @@ pub(super) struct Ledger {
     changes: BTreeMap<u64, Change>,
     next_change: u64,
     appends: BTreeMap<Ticket, Staged>,
+    /// Durable entries, over all logs.
+    entries: u64,
 }
 
 /// Why a signed head was not taken.
@@ -115,6 +117,7 @@ impl Ledger {
             changes: BTreeMap::new(),
             next_change: 1,
             appends: BTreeMap::new(),
+            entries: 0,
         };
         for known in &stored.identities {
             let chain = UnverifiedChain::new(known.events.clone());
@@ -157,6 +160,7 @@ impl Ledger {
             disputed: false,
             changed: stored.changed,
         };
+        self.entries = self.entries.saturating_add(slot.stored.size());
         self.logs.insert(stored.log, slot);
         self.changes.insert(stored.changed, Change::Log(stored.log));
         true
@@ -182,6 +186,11 @@ impl Ledger {
         self.nodes.get(node).copied()
     }
 
+    /// Durable entries, over all logs.
+    pub(super) const fn entries(&self) -> u64 {
+        self.entries
+    }
+
     pub(super) fn staged(&self, log: &LogId) -> Frontier {
         self.logs.get(log).map(|slot| slot.staged.clone()).unwrap_or_default()
     }
@@ -190,33 +199,41 @@ impl Ledger {
         self.logs.get(log).map_or(0, |slot| slot.staged.size())
     }
 
-    /// Verifies a chain and keeps it; the same chain again changes nothing.
+    /// Verifies a chain and keeps it; the same chain again changes nothing. Peers
+    /// have a share of the room each; a card, without `introducer`, may use it all.
+    /// `false` if there was no room.
     pub(super) fn accept_identity(
         &mut self,
+        introducer: Option<NodeId>,
         events: Vec<Vec<u8>>,
         out: &mut Outbox,
-    ) -> Result<AuthorityId, IdentityError> {
+    ) -> Result<bool, IdentityError> {
         let chain = UnverifiedChain::new(events);
         // Every partner tells of everybody it knows: what we hold is compared, not verified again.
         let claimed = chain.claimed_authority();
         let known = claimed.and_then(|claimed| self.identity(&claimed));
-        if let Some(known) = known.filter(|known| chain.is(known)) {
-            return Ok(known.authority());
+        if known.is_some_and(|known| chain.is(known)) {
+            return Ok(true);
         }
         let identity = chain.verify(&self.network)?;
         let authority = identity.authority();
         if self.identities.contains_key(&authority) {
-            return Ok(authority);
+            return Ok(true);
         }
-        if self.identities.len() >= limits::AUTHORITIES {
-            return Err(IdentityError::Size);
+        let room = match introducer {
+            None => limits::AUTHORITIES,
+            Some(_) => limits::AUTHORITIES - limits::RESERVED_AUTHORITIES,
+        };
+        let full = self.identities.len() >= room;
+        if full || introducer.is_some_and(|peer| !out.standings.introduces(peer)) {
+            return Ok(false);
         }
         let changed = self.take_change();
         let events = identity.events().to_vec();
         out.push(Output::StoreIdentity(StoredIdentity { authority, events, changed }));
         out.push(Output::Notify(Notice::IdentityAccepted { authority }));
         self.insert_identity(identity, changed);
-        Ok(authority)
+        Ok(true)
     }
 
     fn insert_identity(&mut self, identity: Identity, changed: u64) {
@@ -329,6 +346,7 @@ impl Ledger {
             slot.head = Some(head.clone());
         }
         let to = slot.stored.size();
+        self.entries = self.entries.saturating_add(to - from);
         if append.changed > slot.changed {
             let old = core::mem::replace(&mut slot.changed, append.changed);
             self.changes.remove(&old);

@@ -68,8 +68,10 @@ struct Session {
 struct Serving {
     peer: NodeId,
     request: RequestId,
-    /// Entries asked for.
+    /// Entries asked for; none for an outline.
     count: u64,
+    /// Bytes of the outline asked for.
+    outline: u64,
 }
 
 /// All connected peers.
@@ -204,10 +206,16 @@ impl Sessions {
     /// first, then of the receiver's own. `None` if nothing may be made of it.
     pub(super) fn news(&mut self, cx: &mut Context<'_>, peer: NodeId, news: News) -> Option<Heads> {
         let session = self.open.get_mut(&peer)?;
+        let mut refused = false;
         for events in news.identities {
             use crate::identity::IdentityError::{Size, Unsupported};
-            match cx.ledger.accept_identity(events, cx.out) {
-                Ok(_) | Err(Unsupported | Size) => {}
+            match cx.ledger.accept_identity(Some(peer), events, cx.out) {
+                Ok(true) | Err(Unsupported | Size) => {}
+                Ok(false) => {
+                    if !core::mem::replace(&mut refused, true) {
+                        cx.out.refused(Some(peer), None, Refusal::TooManyAuthorities);
+                    }
+                }
                 Err(_) => {
                     cx.out.refuse_peer(peer, Refusal::BadIdentity);
                     return None;
@@ -282,12 +290,17 @@ impl Sessions {
         (log, from, size): (LogId, u64, u64),
     ) {
         let stored = cx.ledger.log(&log).map_or(0, |slot| slot.stored.size());
+        let outline = size.saturating_sub(from) / limits::SUBTREE_ENTRIES * 32;
+        let large = |bytes: u64| bytes > limits::OUTLINE_LOAD_BYTES;
+        // Large ones are read one after the other.
+        let busy = large(outline)
+            && self.serving.values().any(|other| other.peer == peer && large(other.outline));
         let load = Load::Outline { log, from, size };
         self.load(
             cx,
-            Serving { peer, request: id, count: 0 },
+            Serving { peer, request: id, count: 0, outline },
             load,
-            from <= size && size <= stored,
+            from <= size && size <= stored && !busy,
         );
     }
 
@@ -302,7 +315,7 @@ impl Sessions {
         let count = end.saturating_sub(start);
         self.load(
             cx,
-            Serving { peer, request: id, count },
+            Serving { peer, request: id, count, outline: 0 },
             load,
             is_servable(cx.ledger, &log, start, end),
         );
@@ -319,7 +332,7 @@ impl Sessions {
         let count = end.saturating_sub(start);
         self.load(
             cx,
-            Serving { peer, request: id, count },
+            Serving { peer, request: id, count, outline: 0 },
             load,
             is_servable(cx.ledger, &log, start, end),
         );

@@ -16,5 +16,6 @@ mod live;
 mod own_log;
 mod random;
 mod session;
+mod standing;
 mod storage;
 mod world;

@@ -536,6 +536,11 @@ impl World {
         }
     }
 
+    /// Lets the driver of a node see a fault of a peer.
+    pub(crate) fn misbehaved(&mut self, node: usize, peer: NodeId, refusal: Refusal) {
+        self.give(node, Input::Misbehaved(peer, refusal));
+    }
+
     /// Passes a gossip message to a node as if `from` had.
     pub(crate) fn gossip(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
         self.push(0, Event::Gossip { from, to, bytes });

@@ -46,6 +46,11 @@ impl Requests {
         self.last
     }
 
+    /// Whether `peer` still owes the answer to this request.
+    pub(super) fn owes(&self, peer: &NodeId, id: RequestId) -> bool {
+        self.waiting.get(&id).is_some_and(|request| request.peer == *peer)
+    }
+
     /// The request that `peer` answers; late and foreign answers find none.
     pub(super) fn progress(
         &mut self,
