@@ -111,8 +111,12 @@ pub struct Config {
     /// Whether nodes that are not partners may connect.
     pub accept_anyone: bool,
     /// How many partners must have said what they know of our own log before
-    /// anything is signed; none if it is 0.
+    /// anything is signed. If it is 0, the first one is waited for, where there
+    /// are partners, but not for long.
     pub own_head_answers: usize,
+    /// Whether nobody is waited for; only the command line can say so.
+    #[serde(skip)]
+    pub sign_alone: bool,
     /// Memory for the replica, in mebibytes.
     pub replica_cache_mib: u32,
     /// How log lines are written.
@@ -133,6 +137,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             accept_anyone: false,
             own_head_answers: 0,
+            sign_alone: false,
             replica_cache_mib: 64,
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),

@@ -11,6 +11,7 @@
 //! A failed write ends the process: what is on the disk is unknown then, and
 //! going on would mean speaking of what may not be durable.
 
+mod clock;
 mod handle;
 mod storage;
 
@@ -30,6 +31,7 @@ use tallystick_protocol::time::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::clock::Clock;
 pub use self::handle::{AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo};
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};
@@ -72,6 +74,8 @@ pub struct NodeConfig {
     pub own_head_answers: usize,
     /// Dial through this HTTP proxy, and not without it.
     pub proxy: Option<network::Proxy>,
+    /// Do not wait even a little for partners before anything is signed.
+    pub sign_alone: bool,
 }
 
 /// Why the driver does not start, or stopped.
@@ -103,15 +107,17 @@ pub async fn start(
 ) -> Result<(Handle, JoinHandle<Result<(), DriverError>>), DriverError> {
     let identity = UnverifiedChain::new(config.identity.clone()).verify(&config.network)?;
     let stored = store.replica().stored()?;
-    let mut run = [0; 16];
-    getrandom::fill(&mut run).map_err(|_| DriverError::Stopped("random number generator"))?;
+    let node = SecretKey::from_seed(*config.node_key).public();
     let machine_config = Config {
         network: config.network.clone(),
         authority: identity.authority(),
         log_key: config.log_key,
         generation: identity.generation(),
-        run,
+        node: NodeId::try_from(node.as_bytes()).map_err(|_| DriverError::Stopped("node key"))?,
+        run: random_run()?,
+        started: clock::unix_time(),
         own_head_answers: config.own_head_answers,
+        sign_alone: config.sign_alone,
     };
     let (machine, damaged) = Machine::new(machine_config, stored);
     for log in &damaged {
@@ -139,6 +145,7 @@ pub async fn start(
         storage,
         network: pipe.commands,
         started: Instant::now(),
+        clock: Clock::new(),
         sessions: BTreeMap::new(),
         owed: Vec::new(),
         verdicts: BTreeMap::new(),
@@ -185,6 +192,7 @@ struct Driver {
     storage: Storage,
     network: mpsc::UnboundedSender<network::Command>,
     started: Instant,
+    clock: Clock,
     /// The stream that counts for each connected node.
     sessions: BTreeMap<NodeId, SessionId>,
     /// Credits kept back while the machine accepts no more from a peer.
@@ -207,6 +215,8 @@ impl Driver {
         (addresses, ready): (usize, oneshot::Sender<()>),
     ) -> Result<(), DriverError> {
         let mut ready = Some(ready);
+        let mut second = tokio::time::interval(clock::PERIOD);
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // Some listeners have several addresses; the first of each is enough to begin.
             if self.listening.len() >= addresses
@@ -235,6 +245,7 @@ impl Driver {
                     None => return Err(DriverError::Stopped("network")),
                 },
                 () = sleep_until(deadline) => self.input(Input::Tick),
+                _ = second.tick() => self.look_at_clock(),
             }
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
@@ -246,6 +257,22 @@ impl Driver {
         Timestamp::from_micros(
             u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
         )
+    }
+
+    /// After a suspension or a return to an earlier state of this machine, what
+    /// is known and connected is of the past.
+    fn look_at_clock(&mut self) {
+        let Some(jump) = self.clock.jump() else { return };
+        tracing::warn!(seconds = jump.as_secs(), "the clock jumped; asking the partners anew");
+        match random_run() {
+            Ok(run) => {
+                self.sessions.clear();
+                self.owed.clear();
+                self.tell(network::Command::Renew);
+                self.input(Input::ClockJumped { run });
+            }
+            Err(error) => self.failed = Some(error),
+        }
     }
 
     fn instant(&self, at: Timestamp) -> tokio::time::Instant {
@@ -320,6 +347,13 @@ impl Driver {
                     "a partner holds later entries of our own; fetching them first"
                 );
             }
+            Notice::AnotherCopy { stopped: true } => {
+                tracing::error!("an earlier copy of this node is running; signing nothing");
+                self.tell(network::Command::Retire);
+            }
+            Notice::AnotherCopy { stopped: false } => {
+                tracing::error!("a later copy of this node is running; stop it");
+            }
             Notice::IdentityAccepted { authority } => tracing::info!(%authority, "new authority"),
             other => tracing::debug!(notice = ?other, "notice"),
         }
@@ -351,14 +385,14 @@ impl Driver {
         match event {
             network::Event::Listening(address) => self.listening.push(address),
             network::Event::Up(node, session) => {
-                if self.sessions.insert(node, session).is_some() {
-                    self.input(Input::Disconnected(node));
-                }
+                self.sessions.insert(node, session);
+                self.owed.retain(|(owed, _)| *owed != node);
                 tracing::info!(peer = %node, "connected");
                 self.input(Input::Connected(node));
             }
             network::Event::Down(node, session) => {
-                if self.sessions.get(&node) == Some(&session) {
+                // A stream that was replaced and ended before it was told as open counts, too.
+                if self.sessions.get(&node).is_some_and(|open| *open <= session) {
                     self.sessions.remove(&node);
                     self.owed.retain(|(owed, _)| *owed != node);
                     tracing::info!(peer = %node, "disconnected");
@@ -386,6 +420,7 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Author(entries, reply) => {
+                self.look_at_clock();
                 self.next += 1;
                 self.authoring.insert(self.next, reply);
                 self.input(Input::Author { command: self.next, entries });
@@ -413,6 +448,7 @@ impl Driver {
             refusals: self.refusals.clone(),
             listen: self.listening.clone(),
             obstacle: self.machine.author_obstacle(),
+            another_copy: self.machine.another_copy(),
         }
     }
 }
@@ -439,6 +475,13 @@ pub const fn explain(refusal: Refusal) -> &'static str {
         Refusal::Silent => "a partner did not answer in time",
         _ => "a partner broke the protocol",
     }
+}
+
+/// A fresh number for a run of this process.
+fn random_run() -> Result<[u8; 16], DriverError> {
+    let mut run = [0; 16];
+    getrandom::fill(&mut run).map_err(|_| DriverError::Stopped("random number generator"))?;
+    Ok(run)
 }
 
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {

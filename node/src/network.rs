@@ -56,6 +56,11 @@ pub enum Command {
     Forbid(NodeId),
     /// End a connection; it may be made again after a while.
     Disconnect(NodeId),
+    /// End all connections and make them anew at once.
+    Renew,
+    /// End all connections and make none any more: another copy of this node is
+    /// running, and both would drive each other off their partners' links.
+    Retire,
     /// Send a frame.
     Send(NodeId, Vec<u8>),
     /// Gossip a message.
@@ -133,6 +138,8 @@ pub struct Network {
     own: NodeId,
     card: String,
     accept_anyone: bool,
+    /// Connects to nobody any more.
+    retired: bool,
     commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::Sender<Event>,
     control: libp2p_stream::Control,
@@ -194,6 +201,7 @@ impl Network {
             own,
             card: setup.card,
             accept_anyone: setup.accept_anyone,
+            retired: false,
             commands,
             streams: stream::Streams::new(events.clone()),
             events,
@@ -240,6 +248,20 @@ impl Network {
                 }
                 self.disconnect(&node);
             }
+            Command::Renew => {
+                self.disconnect_all();
+                let now = Instant::now();
+                for wanted in self.wanted.values_mut() {
+                    (wanted.next_try, wanted.pause) = (now, REDIAL.0);
+                }
+            }
+            Command::Retire => {
+                self.wanted.clear();
+                self.allowed.clear();
+                self.accept_anyone = false;
+                self.retired = true;
+                self.disconnect_all();
+            }
             Command::Send(node, frame) => {
                 if !self.streams.send(&node, frame) {
                     tracing::warn!(peer = %node, "peer reads too slowly, disconnecting");
@@ -261,6 +283,9 @@ impl Network {
     }
 
     fn allow(&mut self, node: NodeId, addresses: Vec<Multiaddr>) {
+        if self.retired {
+            return;
+        }
         let Some(peer) = peer_id(&node) else { return };
         self.allowed.insert(node);
         self.swarm.behaviour_mut().gossipsub.remove_blacklisted_peer(&peer);
@@ -279,6 +304,15 @@ impl Network {
         self.streams.close(node);
         if let Some(peer) = peer_id(node) {
             // An error means that it is not connected, which is what we want.
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    fn disconnect_all(&mut self) {
+        for peer in self.swarm.connected_peers().copied().collect::<Vec<_>>() {
+            if let Some(node) = node_id(&peer) {
+                self.streams.close(&node);
+            }
             let _gone = self.swarm.disconnect_peer_id(peer);
         }
     }
@@ -333,7 +367,9 @@ impl Network {
             let _gone = self.swarm.disconnect_peer_id(peer);
             return;
         };
-        if self.is_allowed(&node) {
+        if self.retired {
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        } else if self.is_allowed(&node) {
             if let Some(wanted) = self.wanted.get_mut(&node) {
                 wanted.pause = REDIAL.0;
             }

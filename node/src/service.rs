@@ -73,10 +73,10 @@ pub struct Overrides {
     pub http: Option<SocketAddr>,
     /// Whether nodes that are no partners may connect.
     pub accept_anyone: Option<bool>,
-    /// Partners that must have answered before anything is signed.
-    pub own_head_answers: Option<usize>,
     /// The HTTP proxy by which other nodes are dialled.
     pub proxy: Option<network::Proxy>,
+    /// Sign without waiting for any partner's answer.
+    pub sign_alone: bool,
 }
 
 impl Overrides {
@@ -90,8 +90,9 @@ impl Overrides {
         if let Some(accept_anyone) = self.accept_anyone {
             config.accept_anyone = accept_anyone;
         }
-        if let Some(answers) = self.own_head_answers {
-            config.own_head_answers = answers;
+        if self.sign_alone {
+            config.own_head_answers = 0;
+            config.sign_alone = true;
         }
         if self.proxy.is_some() {
             config.proxy = self.proxy;
@@ -300,6 +301,7 @@ async fn start_driver(
         accept_anyone: config.accept_anyone,
         own_head_answers: config.own_head_answers,
         proxy: config.proxy.clone(),
+        sign_alone: config.sign_alone,
     };
     let started = driver::start(node, store).await;
     let (handle, mut task) = started.map_err(failed_driver)?;

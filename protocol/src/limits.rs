@@ -54,6 +54,10 @@ pub const NAME_BYTES: usize = 256;
 pub const NETWORK_NAME_BYTES: usize = 32;
 /// Most authorities a node follows.
 pub const AUTHORITIES: usize = 20_000;
+/// Most nodes whose last run number is remembered.
+pub const RUNS: usize = 4096;
+/// Most peers that are told of a partner's new run.
+pub const RUN_HINTS: usize = 32;
 /// Most peers with a session at one time.
 pub const PEERS: usize = 512;
 /// Subtrees requested and not yet stored, over all peers of one log.

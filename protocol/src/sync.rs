@@ -7,6 +7,7 @@
 //! Heard     ──┼─► gossip    live announcements ├─► Broadcast, Verdict
 //! Author    ──┤   exchange  catch-up           ├── Authored, AuthorRefused
 //! Appended… ──┘   authoring our own log        └── Notify
+//!                 presence  who runs twice
 //!                     └──── ledger ────┘       standing: who misbehaves
 //! ```
 //!
@@ -21,10 +22,12 @@
 //! absent: groups, witnesses and evidence files, which come with their own parts.
 
 mod authoring;
+mod doubt;
 mod effect;
 mod exchange;
 mod gossip;
 mod ledger;
+mod presence;
 mod session;
 mod standing;
 pub mod wire;
@@ -35,6 +38,7 @@ use self::authoring::Authoring;
 pub use self::effect::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
+use self::presence::Presence;
 use self::session::Sessions;
 pub use self::standing::StandingStatus;
 use self::standing::Standings;
@@ -44,7 +48,7 @@ use crate::entry::Entry;
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::Identity;
 use crate::key::SecretKey;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, UnixTime};
 
 /// Names one effect; its completion names it again.
 pub type Ticket = u64;
@@ -60,18 +64,26 @@ pub struct Config {
     pub log_key: SecretKey,
     /// Generation of our log that is open.
     pub generation: u32,
+    /// Our node, as peers know it.
+    pub node: NodeId,
     /// Random number of this run.
     pub run: [u8; 16],
+    /// When this run was started; of two copies of a node the later gives way.
+    pub started: UnixTime,
     /// Partners that must have said what they know of our log before we sign.
+    /// If 0, the first one is waited for a little, where any are known.
     pub own_head_answers: usize,
+    /// Do not wait even a little for partners at start.
+    pub sign_alone: bool,
 }
 
 /// Everything that can happen.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A stream with an authenticated peer is open, in both directions.
+    /// A stream with an authenticated peer is open, in both directions. If one
+    /// was open before, it takes its place: do not say `Disconnected` for that.
     Connected(NodeId),
-    /// The stream is gone.
+    /// The stream is gone, and no other has taken its place.
     Disconnected(NodeId),
     /// A frame came from a peer.
     Received(NodeId, Vec<u8>),
@@ -103,6 +115,14 @@ pub enum Input {
     Misbehaved(NodeId, Refusal),
     /// The deadline has passed.
     Tick,
+    /// The wall clock and the monotonic clock came apart, as they do when a
+    /// machine was suspended or put back to an earlier state. The driver has
+    /// ended all connections, whose frames are of the past, without saying
+    /// `Disconnected`; from here on this is another run.
+    ClockJumped {
+        /// Random number of the new run.
+        run: [u8; 16],
+    },
 }
 
 /// Everything the driver must do.
@@ -220,6 +240,8 @@ pub enum Refusal {
     TooManyAuthorities,
     /// Refused for a while, for what it did before.
     Banned,
+    /// An earlier copy of our own node is alive: this one keeps off its links.
+    AnotherCopy,
 }
 
 impl Refusal {
@@ -248,6 +270,7 @@ impl Refusal {
             Self::TooSlow => "too-slow",
             Self::TooManyAuthorities => "too-many-authorities",
             Self::Banned => "banned",
+            Self::AnotherCopy => "another-copy",
         }
     }
 
@@ -263,6 +286,7 @@ impl Refusal {
                 | Self::AbsentBody
                 | Self::TooManyAuthorities
                 | Self::Banned
+                | Self::AnotherCopy
         )
     }
 }
@@ -288,6 +312,9 @@ pub enum AuthorRefusal {
     /// Two histories of our log exist.
     #[error("two histories of this authority's log exist; nothing more can be signed")]
     TwoHistories,
+    /// An earlier copy of this node is alive.
+    #[error("another copy of this node is running and was started earlier; this one signs nothing")]
+    AnotherCopy,
     /// The disk failed.
     #[error("the entries could not be stored")]
     Storage,
@@ -353,6 +380,12 @@ pub enum Notice {
     },
     /// Two histories of our own log exist: nothing is signed any more.
     OwnLogForked,
+    /// Another copy of this node is alive. The one started later signs nothing
+    /// any more.
+    AnotherCopy {
+        /// Whether that is this one.
+        stopped: bool,
+    },
 }
 
 /// Outputs that wait to be polled.
@@ -438,8 +471,8 @@ pub struct PeerStatus {
 #[derive(Debug)]
 pub struct Machine {
     authority: AuthorityId,
-    run: [u8; 16],
     ledger: Ledger,
+    presence: Presence,
     sessions: Sessions,
     exchanges: Exchanges,
     authoring: Authoring,
@@ -455,14 +488,17 @@ impl Machine {
     #[must_use]
     pub fn new(config: Config, stored: Stored) -> (Self, Vec<LogId>) {
         let (ledger, damaged) = Ledger::open(config.network, &stored);
-        let log = LogId::public(config.authority, config.generation);
+        let Config { authority, node, run, started, log_key, .. } = config;
+        let log = LogId::public(authority, config.generation);
+        let has_partners = ledger.identities().any(|identity| identity.authority() != authority);
+        let asks = has_partners && !config.sign_alone;
         let mut machine = Self {
-            authority: config.authority,
-            run: config.run,
+            authority,
+            presence: Presence::new(node, run, started, log_key.clone()),
             ledger,
             sessions: Sessions::new(stored.cursors),
             exchanges: Exchanges::default(),
-            authoring: Authoring::new(log, config.log_key, config.own_head_answers),
+            authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
         // What an earlier run left unsigned is signed now, if nobody needs to be asked.
@@ -474,6 +510,8 @@ impl Machine {
     /// Takes one input. Drain [`Machine::poll`] before the next.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.out.standings.at(now);
+        let Self { ledger, authoring, out, .. } = self;
+        authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);
         self.show_out();
         let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
@@ -487,16 +525,12 @@ impl Machine {
         let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         match input {
-            Input::Connected(peer) => {
-                self.disconnected(&peer);
-                if self.out.standings.is_banned(&peer) {
-                    return self.out.disconnect(peer, Refusal::Banned);
-                }
-                let Self { ledger, sessions, out, .. } = self;
-                let mut cx = Context { now, ledger, out };
-                sessions.connected(&mut cx, peer, self.authority, self.run);
+            Input::Connected(peer) => self.connected(now, peer),
+            Input::Disconnected(peer) => {
+                self.presence.closed(&peer);
+                self.disconnected(now, &peer);
             }
-            Input::Disconnected(peer) => self.disconnected(&peer),
+            Input::ClockJumped { run } => self.clock_jumped(now, run),
             Input::Received(peer, frame) => self.received(now, peer, &frame),
             Input::Heard { handle, peer, bytes } => {
                 if !cx.out.standings.hears(peer, bytes.len()) {
@@ -558,10 +592,50 @@ impl Machine {
         }
     }
 
-    fn disconnected(&mut self, peer: &NodeId) {
+    fn connected(&mut self, now: Timestamp, peer: NodeId) {
+        self.disconnected(now, &peer);
+        if self.out.standings.is_banned(&peer) {
+            return self.out.disconnect(peer, Refusal::Banned);
+        }
+        let Self { ledger, sessions, authoring, presence, out, .. } = self;
+        if authoring.is_outdone() {
+            // Greeting would end the session of the copy that goes on.
+            return out.disconnect(peer, Refusal::AnotherCopy);
+        }
+        let mut cx = Context { now, ledger, out };
+        authoring.connected(&cx, &peer);
+        sessions.connected(&mut cx, peer, self.authority, presence.run());
+    }
+
+    fn disconnected(&mut self, now: Timestamp, peer: &NodeId) {
         self.out.closing.remove(peer);
+        self.authoring.disconnected(now, peer);
         self.sessions.disconnected(peer);
         self.exchanges.disconnected(peer);
+    }
+
+    fn clock_jumped(&mut self, now: Timestamp, run: [u8; 16]) {
+        let peers: Vec<NodeId> = self.sessions.peers().map(|(node, ..)| *node).collect();
+        for peer in &peers {
+            self.presence.closed(peer);
+            self.exchanges.disconnected(peer);
+        }
+        self.out.closing.clear();
+        self.sessions.clear();
+        self.presence.renew(run);
+        let Self { ledger, authoring, out, .. } = self;
+        authoring.clock_jumped(&Context { now, ledger, out });
+    }
+
+    /// A statement that a run of some node is alive.
+    fn alive(&mut self, now: Timestamp, peer: NodeId, alive: wire::UnverifiedAlive) {
+        let Self { ledger, sessions, authoring, presence, out, .. } = self;
+        let mut cx = Context { now, ledger, out };
+        let Some(copy) = presence.alive(&mut cx, peer, alive) else { return };
+        authoring.rivalled(&mut cx, copy);
+        if authoring.is_outdone() {
+            sessions.peers().for_each(|(peer, ..)| out.disconnect(*peer, Refusal::AnotherCopy));
+        }
     }
 
     /// The next thing to do; `None` when there is nothing more.
@@ -573,7 +647,8 @@ impl Machine {
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         let shares = self.out.standings.deadline();
-        let deadlines = [self.sessions.deadline(), self.exchanges.deadline(), shares];
+        let (sessions, exchanges) = (self.sessions.deadline(), self.exchanges.deadline());
+        let deadlines = [sessions, exchanges, self.authoring.deadline(), shares];
         deadlines.into_iter().flatten().min()
     }
 
@@ -594,7 +669,7 @@ impl Machine {
     }
 
     fn received(&mut self, now: Timestamp, peer: NodeId, frame: &[u8]) {
-        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, authoring, presence, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         if !sessions.is_open(&peer) || cx.out.closing.contains(&peer) {
             return;
@@ -609,7 +684,13 @@ impl Machine {
             cx.out.standings.work(peer, &message, frame.len(), cx.ledger.entries());
         }
         match message {
-            Message::Hello(hello) => sessions.hello(&mut cx, peer, &hello),
+            Message::Hello(hello) => sessions.hello(&mut cx, presence, peer, &hello),
+            Message::Seen { node, run } => {
+                if presence.saw(&mut cx, peer, (node, run)) {
+                    authoring.suspect(&cx, &peer);
+                }
+            }
+            Message::Alive(alive) => self.alive(now, peer, alive),
             Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
             Message::News(news) => {
                 let Some((heads, own)) = sessions.news(&mut cx, peer, news) else { return };
@@ -666,6 +747,13 @@ impl Machine {
     #[must_use]
     pub fn author_obstacle(&self) -> Option<AuthorRefusal> {
         self.authoring.obstacle()
+    }
+
+    /// Whether another copy of this node has proved that it is alive. If it was
+    /// started earlier, that is an obstacle, too.
+    #[must_use]
+    pub const fn another_copy(&self) -> bool {
+        self.presence.has_rival()
     }
 
     /// All logs, those among them of which nothing has come yet.

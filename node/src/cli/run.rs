@@ -47,8 +47,8 @@ impl Run {
             listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
             http: self.http,
             accept_anyone: self.accept_anyone.then_some(true),
-            own_head_answers: self.sign_alone.then_some(0),
             proxy: self.proxy.clone(),
+            sign_alone: self.sign_alone,
         };
         if self.sign_alone {
             tracing::warn!(

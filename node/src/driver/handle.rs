@@ -87,6 +87,8 @@ pub struct NodeStatus {
     pub listen: Vec<Multiaddr>,
     /// Why nothing can be signed now, if so.
     pub obstacle: Option<AuthorRefusal>,
+    /// Whether another copy of this node has proved that it is running.
+    pub another_copy: bool,
 }
 
 /// A node that is not a partner handed in its card.

@@ -12,19 +12,26 @@
 //! | another root at the size of our head | stop; only a recovery by the controllers helps |
 //! | a later head, with a proof that it does not continue what we hold | stop |
 //!
+//! Where partners are known, signing waits a little for the first of them to
+//! answer whenever what we hold may be old (see [`super::doubt`]), and ends for
+//! good when an earlier copy of this node proves that it is alive.
+//!
 //! A later head without a good proof of either keeps signing suspended but
 //! stops nothing for good: another partner may bring the right one. Partners
 //! are counted by authority, as their node keys say, so that nobody answers twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::doubt::Doubt;
 use super::ledger::Slot;
+use super::presence::Copy;
 use super::{AuthorRefusal, Context, Exchanges, Notice, Output, Refusal, Ticket, gossip};
 use crate::checkpoint::{self, VerifiedCheckpoint};
 use crate::entry::Entry;
 use crate::id::{AuthorityId, LogId, NodeId};
 use crate::key::SecretKey;
 use crate::limits;
+use crate::time::Timestamp;
 
 /// Header and body bytes of entries to be announced once they are stored.
 type Announced = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -36,10 +43,14 @@ pub(super) struct Authoring {
     /// Partners that must have answered before anything is signed.
     required: usize,
     answered: BTreeSet<AuthorityId>,
+    /// Whether what we hold may be old.
+    doubt: Doubt,
     /// A later head of ours that a partner showed.
     later: Option<u64>,
     /// Two histories exist: nothing is signed any more.
     stopped: bool,
+    /// An earlier copy of this node is alive: nothing is signed any more.
+    outdone: bool,
     appends: BTreeMap<Ticket, Appending>,
 }
 
@@ -52,14 +63,17 @@ struct Appending {
 }
 
 impl Authoring {
-    pub(super) const fn new(log: LogId, key: SecretKey, required: usize) -> Self {
+    /// `asks`: whether there is a partner to be heard before the first signature.
+    pub(super) const fn new(log: LogId, key: SecretKey, required: usize, asks: bool) -> Self {
         Self {
             log,
             key,
             required,
             answered: BTreeSet::new(),
+            doubt: Doubt::new(asks),
             later: None,
             stopped: false,
+            outdone: false,
             appends: BTreeMap::new(),
         }
     }
@@ -70,15 +84,73 @@ impl Authoring {
 
     /// Why nothing can be signed now, if so.
     pub(super) fn obstacle(&self) -> Option<AuthorRefusal> {
-        match (self.stopped, self.later) {
-            (true, _) => Some(AuthorRefusal::TwoHistories),
-            (false, Some(size)) => Some(AuthorRefusal::FetchingOwn { size }),
-            (false, None) => None,
+        match self.later {
+            _ if self.stopped => Some(AuthorRefusal::TwoHistories),
+            _ if self.outdone => Some(AuthorRefusal::AnotherCopy),
+            Some(size) => Some(AuthorRefusal::FetchingOwn { size }),
+            None => None,
         }
     }
 
     fn may_sign(&self) -> bool {
-        self.obstacle().is_none() && self.answered.len() >= self.required
+        self.obstacle().is_none() && self.answered.len() >= self.required && !self.doubt.holds()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        self.doubt.deadline()
+    }
+
+    /// Whether a node works for a partner: not for us, and not a stranger.
+    fn partner(&self, cx: &Context<'_>, peer: &NodeId) -> Option<AuthorityId> {
+        cx.ledger.authority_of(peer).filter(|authority| *authority != self.log.authority)
+    }
+
+    pub(super) fn connected(&mut self, cx: &Context<'_>, peer: &NodeId) {
+        if self.partner(cx, peer).is_some() {
+            self.doubt.connected(cx.now);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, now: Timestamp, peer: &NodeId) {
+        self.doubt.lost(now, peer);
+    }
+
+    /// This may be an older state of the machine: all must be heard again.
+    pub(super) fn clock_jumped(&mut self, cx: &Context<'_>) {
+        self.answered.clear();
+        let others = cx.ledger.identities().any(|one| one.authority() != self.log.authority);
+        self.doubt.jumped(cx.now, others);
+    }
+
+    /// A partner saw another run of this node, alive.
+    pub(super) fn suspect(&mut self, cx: &Context<'_>, peer: &NodeId) {
+        if let Some(authority) = self.partner(cx, peer) {
+            self.doubt.suspect(cx.now, authority);
+        }
+    }
+
+    /// Another copy of this node has proved that it is alive.
+    pub(super) fn rivalled(&mut self, cx: &mut Context<'_>, copy: Copy) {
+        self.doubt.settled();
+        let stopped = copy == Copy::Earlier;
+        if !self.outdone {
+            self.outdone = stopped;
+            cx.out.push(Output::Notify(Notice::AnotherCopy { stopped }));
+        }
+        self.resume(cx);
+    }
+
+    pub(super) const fn is_outdone(&self) -> bool {
+        self.outdone
+    }
+
+    /// Time has passed: what waited long enough is signed.
+    pub(super) fn pass(&mut self, cx: &mut Context<'_>) {
+        let held = self.doubt.holds();
+        self.doubt.pass(cx.now);
+        if held && !self.doubt.holds() {
+            self.resume(cx);
+        }
     }
 
     /// Entries by the user: appended, and signed if that is allowed now.
@@ -167,8 +239,10 @@ impl Authoring {
                 exchanges.announced(cx, peer, log, head);
             }
         }
-        let authority = cx.ledger.authority_of(&peer);
-        self.answered.extend(authority.filter(|authority| *authority != own.authority));
+        if let Some(authority) = self.partner(cx, &peer) {
+            self.answered.insert(authority);
+            self.doubt.heard(peer);
+        }
         self.resume(cx);
     }
 

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use super::effect::{Load, Loaded};
 use super::ledger::{HeadError, Ledger};
+use super::presence::Presence;
 use super::wire::{Hello, Message, News, OutlinePage, RequestId};
 use super::{Context, Exchanges, Notice, Output, Refusal, Ticket};
 use crate::checkpoint::VerifiedCheckpoint;
@@ -135,12 +136,24 @@ impl Sessions {
         self.serving.retain(|_, serving| serving.peer != *peer);
     }
 
+    /// Forgets all sessions; the driver has ended the connections.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+        self.serving.clear();
+    }
+
     pub(super) fn is_open(&self, peer: &NodeId) -> bool {
         self.open.contains_key(peer)
     }
 
     /// A greeting: answered with the news since the cursor it names.
-    pub(super) fn hello(&mut self, cx: &mut Context<'_>, peer: NodeId, hello: &Hello) {
+    pub(super) fn hello(
+        &mut self,
+        cx: &mut Context<'_>,
+        presence: &mut Presence,
+        peer: NodeId,
+        hello: &Hello,
+    ) {
         let Some(session) = self.open.get_mut(&peer) else { return };
         if hello.network != *cx.ledger.network() {
             return cx.out.refuse_peer(peer, Refusal::WrongNetwork);
@@ -154,7 +167,16 @@ impl Sessions {
         }
         session.greeted = true;
         session.authority = Some(hello.authority);
+        // Another run of it comes before the news, which would let it sign.
+        let is_new = presence.greeted(cx, peer, hello.run);
         session.tell(cx, peer, hello.cursor.as_deref());
+        if is_new {
+            let seen = Message::Seen { node: peer, run: hello.run };
+            let others = self.open.iter().filter(|(node, other)| other.greeted && **node != peer);
+            for (node, _) in others.take(limits::RUN_HINTS) {
+                cx.out.send(*node, &seen);
+            }
+        }
     }
 
     pub(super) fn since(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {

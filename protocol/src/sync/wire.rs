@@ -6,8 +6,10 @@
 //! frame of a known type ends the session.
 
 use crate::cbor::{CborError, Reader, Writer};
-use crate::id::{AuthorityId, Hash, LogId, NetworkName, Space};
+use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId, Space};
+use crate::key::SIGNATURE_BYTES;
 use crate::limits;
+use crate::time::UnixTime;
 
 /// Number by which a request and its answers belong together; chosen by the asker.
 pub type RequestId = u64;
@@ -73,6 +75,31 @@ pub enum Message {
         /// Number of the request.
         id: RequestId,
     },
+    /// A node has a session under a run number: said to the node itself when it
+    /// greets under another, and to partners that may have met it under another.
+    Seen {
+        /// The node.
+        node: NodeId,
+        /// Its run number.
+        run: [u8; 16],
+    },
+    /// A run of a node is alive.
+    Alive(UnverifiedAlive),
+}
+
+/// A statement by the holder of a node's log key that a run of the node is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnverifiedAlive {
+    /// The node.
+    pub node: NodeId,
+    /// The run that is alive.
+    pub run: [u8; 16],
+    /// When it was started, as its clock said.
+    pub started: UnixTime,
+    /// The run it has heard of, to which this is an answer.
+    pub probe: [u8; 16],
+    /// Over all of it, by the log key.
+    pub signature: [u8; SIGNATURE_BYTES],
 }
 
 /// Who is calling.
@@ -127,6 +154,8 @@ const WANT_ENTRIES: u64 = 5;
 const ENTRIES: u64 = 6;
 const REFUSED: u64 = 7;
 const WANT_BODIES: u64 = 8;
+const SEEN: u64 = 9;
+const ALIVE: u64 = 10;
 
 impl Message {
     /// Encodes the message as one frame, without the length before it.
@@ -165,6 +194,10 @@ impl Message {
             Self::Refused { id } => {
                 w.array(2).unsigned(REFUSED).unsigned(*id);
             }
+            Self::Seen { node, run } => {
+                w.array(3).unsigned(SEEN).bytes(node.as_bytes()).bytes(run);
+            }
+            Self::Alive(alive) => alive.write(&mut w),
         }
         w.finish()
     }
@@ -211,7 +244,9 @@ impl Message {
                 start: r.unsigned()?,
                 end: r.unsigned()?,
             },
-            (HELLO..=WANT_BODIES, _) => return Err(CborError::Unexpected),
+            (SEEN, 3) => Self::Seen { node: NodeId::from_bytes(r.array_of()?), run: r.array_of()? },
+            (ALIVE, 6) => Self::Alive(UnverifiedAlive::read(&mut r)?),
+            (HELLO..=ALIVE, _) => return Err(CborError::Unexpected),
             _ => return Ok(None),
         };
         r.end()?;
@@ -244,6 +279,23 @@ impl Hello {
             authority: AuthorityId::from_bytes(r.array_of()?),
             run: r.array_of()?,
             cursor: read_optional(r, limits::CURSOR_BYTES)?,
+        })
+    }
+}
+
+impl UnverifiedAlive {
+    fn write(&self, w: &mut Writer) {
+        w.array(6).unsigned(ALIVE).bytes(self.node.as_bytes()).bytes(&self.run);
+        w.unsigned(self.started.as_seconds()).bytes(&self.probe).bytes(&self.signature);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, CborError> {
+        Ok(Self {
+            node: NodeId::from_bytes(r.array_of()?),
+            run: r.array_of()?,
+            started: UnixTime::from_seconds(r.unsigned()?),
+            probe: r.array_of()?,
+            signature: r.array_of()?,
         })
     }
 }
@@ -492,6 +544,15 @@ mod tests {
             any::<u64>().prop_map(|id| Message::Refused { id }),
             (any::<u64>(), log(), any::<u64>(), any::<u64>())
                 .prop_map(|(id, log, start, end)| Message::WantBodies { id, log, start, end }),
+            (any::<[u8; 32]>(), any::<[u8; 16]>())
+                .prop_map(|(node, run)| Message::Seen { node: NodeId::from_bytes(node), run }),
+            (any::<[u8; 32]>(), any::<[[u8; 16]; 2]>(), any::<u64>(), any::<[[u8; 32]; 2]>())
+                .prop_map(|(node, [run, probe], started, halves)| {
+                    let signature = *halves.as_flattened().first_chunk().unwrap();
+                    let (node, started) =
+                        (NodeId::from_bytes(node), UnixTime::from_seconds(started));
+                    Message::Alive(UnverifiedAlive { node, run, started, probe, signature })
+                }),
         ]
     }
 

@@ -10,6 +10,7 @@
 
 mod author;
 mod catch_up;
+mod copies;
 mod disk;
 mod hostile;
 mod live;

@@ -11,7 +11,7 @@ use tallystick_protocol::sync::{
     Append, AuthorRefusal, Config, Input, Load, LogStatus, Machine, Notice, Output, Refusal,
     Ticket, Verdict,
 };
-use tallystick_protocol::time::Timestamp;
+use tallystick_protocol::time::{Timestamp, UnixTime};
 
 use super::author::{self, Who};
 use super::disk::{self, Disk, Done, Write};
@@ -175,16 +175,21 @@ impl World {
     /// Starts a node over what its disk has.
     pub(crate) fn start(&mut self, node: usize) {
         let events = {
+            let mut run = [node as u8; 16];
             let node = &mut self.nodes[node];
             node.run += 1;
+            run[0] = node.run as u8;
             node.tick_at = None;
             let config = Config {
                 network: author::network(),
                 authority: node.who.authority(),
                 log_key: node.who.log_key(),
                 generation: 0,
-                run: [node.run as u8; 16],
+                node: node.id,
+                run,
+                started: UnixTime::from_seconds(self.now / SECOND),
                 own_head_answers: node.own_head_answers,
+                sign_alone: false,
             };
             let (machine, damaged) = Machine::new(config, node.disk.stored());
             assert_eq!(damaged, [], "a log did not verify at start");
@@ -232,6 +237,11 @@ impl World {
             self.give(node, Input::Introduce(events));
         }
         self.link(a, b);
+    }
+
+    /// Hands a node an identity, as a partner's card would.
+    pub(crate) fn introduce(&mut self, node: usize, events: Vec<Vec<u8>>) {
+        self.give(node, Input::Introduce(events));
     }
 
     /// Connects two nodes that need not know each other.
@@ -446,7 +456,7 @@ impl World {
         match output {
             Output::Send(peer, frame) => self.send(node, peer, frame),
             Output::Disconnect { peer, refusal } => {
-                let peer = self.index(peer);
+                let peer = self.index(node, peer);
                 self.note("disconnect", &[node, peer], refusal.label().as_bytes());
                 self.disconnect(node, peer);
             }
@@ -500,7 +510,7 @@ impl World {
 
     fn send(&mut self, node: usize, peer: NodeId, frame: Vec<u8>) {
         assert!(frame.len() <= limits::FRAME_BYTES, "a frame over the limit");
-        let to = self.index(peer);
+        let to = self.index(node, peer);
         let Some((session, delay)) = self.links.get(&pair(node, to)).copied() else { return };
         let mut frames = vec![frame];
         let message = Message::decode(&frames[0]).unwrap().unwrap();
@@ -552,8 +562,36 @@ impl World {
         self.push(delay, Event::Frame { from, to, session, bytes });
     }
 
-    fn index(&self, id: NodeId) -> usize {
-        self.nodes.iter().position(|node| node.id == id).unwrap()
+    /// The node of that key; of copies the one that `from` has its newest link with.
+    fn index(&self, from: usize, id: NodeId) -> usize {
+        let copies = (0..self.nodes.len()).filter(|node| self.nodes[*node].id == id);
+        let session = |node: &usize| self.links.get(&pair(from, *node)).map(|link| link.0);
+        // Without any link the first, which comes last.
+        copies.rev().max_by_key(session).unwrap()
+    }
+
+    /// Lets a copy of a node take its place on its link with `peer`.
+    pub(crate) fn replace(&mut self, node: usize, copy: usize, peer: usize) {
+        assert_eq!(self.nodes[node].id, self.nodes[copy].id);
+        self.links.remove(&pair(node, peer));
+        self.nodes[peer].inbox.remove(&node);
+        self.push(0, Event::Down { node, peer });
+        self.link(copy, peer);
+    }
+
+    /// The clocks of a node come apart; its links end.
+    pub(crate) fn jump(&mut self, node: usize) {
+        let peers: Vec<_> =
+            (0..self.nodes.len()).filter(|peer| self.is_linked(node, *peer)).collect();
+        for peer in &peers {
+            self.links.remove(&pair(node, *peer));
+            self.nodes[node].inbox.remove(peer);
+            self.push(0, Event::Down { node: *peer, peer: node });
+        }
+        let mut run = [node as u8; 16];
+        self.nodes[node].run += 1;
+        run[0] = self.nodes[node].run as u8;
+        self.give(node, Input::ClockJumped { run });
     }
 
     /// Invariant 2: an honest author never signs two histories. What a crash
