@@ -48,7 +48,7 @@ pub enum AuthorError {
 impl AuthorError {
     /// One line on what to do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Record(_) => "correct the field and try again",
             Self::Body(_) => "shorten the record and try again",

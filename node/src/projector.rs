@@ -91,7 +91,7 @@ pub enum ProjectorError {
 impl ProjectorError {
     /// One line on what to do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Store(error) => error.remedy(),
             Self::Search(error) => error.remedy(),

@@ -42,7 +42,7 @@ pub enum ResolveError {
 impl ResolveError {
     /// One line on what to do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Form(_) => "copy the reference from the result of a search",
             Self::NotFound(_) => {

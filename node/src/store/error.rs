@@ -42,7 +42,7 @@ pub enum StoreError {
         index: u64,
     },
     /// A write or sync failed: what is on the disk is unknown until the data is opened again.
-    #[error("the disk failed to store data in {}", .path.display())]
+    #[error("{}", not_stored(.path, .source))]
     Fatal {
         /// The file or directory.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A file could not be read or opened; nothing was changed.
-    #[error("{} cannot be read", .path.display())]
+    #[error("{} cannot be read ({source})", .path.display())]
     Unreadable {
         /// The file or directory.
         path: PathBuf,
@@ -96,7 +96,7 @@ pub enum Refusal {
 impl StoreError {
     /// One line on what to do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &'static str {
         match self {
             Self::Locked(_) => "stop the other node, or name another directory with --data",
             Self::Newer { .. } => "install the newer version of tally again, or restore a backup",
@@ -105,6 +105,9 @@ impl StoreError {
             }
             Self::Contradiction { .. } => {
                 "do not run this node; restore its newest backup, because one of the two is older or foreign"
+            }
+            Self::Fatal { source, .. } if is_full(source) => {
+                "make room on the disk, then start the node again; what it acknowledged is there"
             }
             Self::Fatal { .. } => {
                 "check free space and health of the disk, then start the node again"
@@ -143,7 +146,23 @@ impl StoreError {
 
     pub(super) fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |source| Self::Unreadable { path, source }
+        // A database may have to write when it is opened; what is missing then is room.
+        move |source| match is_full(&source) {
+            true => Self::Fatal { path, source },
+            false => Self::Unreadable { path, source },
+        }
+    }
+}
+
+/// Whether there is no room left, rather than something broken.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn not_stored(path: &Path, error: &io::Error) -> String {
+    match is_full(error) {
+        true => format!("the disk is full: there is no room for data in {}", path.display()),
+        false => format!("the disk failed to store data in {} ({error})", path.display()),
     }
 }
 
