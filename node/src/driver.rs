@@ -25,14 +25,16 @@ use tallystick_protocol::id::{AuthorityId, NetworkName, NodeId};
 use tallystick_protocol::identity::{IdentityError, UnverifiedChain};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::sync::{
-    AuthorRefusal, Config, Input, Machine, Notice, Output, Refusal, Verdict,
+    AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Refusal, Verdict,
 };
 use tallystick_protocol::time::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::clock::Clock;
-pub use self::handle::{AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo};
+pub use self::handle::{
+    AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, Traffic,
+};
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};
 use crate::network::{self, Credit, Network, NetworkError, SessionId};
@@ -186,6 +188,17 @@ struct Loops {
 /// How a result goes back to whoever asked for entries to be authored.
 type AuthorReply = oneshot::Sender<Result<Authored, AuthorError>>;
 
+/// The sync stream that counts for a node.
+struct Stream {
+    session: SessionId,
+    traffic: Traffic,
+}
+
+/// Bytes that a frame takes on a stream: its length comes before it.
+fn frame_bytes(frame: &[u8]) -> u64 {
+    frame.len() as u64 + 4
+}
+
 struct Driver {
     authority: AuthorityId,
     machine: Machine,
@@ -194,7 +207,7 @@ struct Driver {
     started: Instant,
     clock: Clock,
     /// The stream that counts for each connected node.
-    sessions: BTreeMap<NodeId, SessionId>,
+    sessions: BTreeMap<NodeId, Stream>,
     /// Credits kept back while the machine accepts no more from a peer.
     owed: Vec<(NodeId, Credit)>,
     /// Gossip messages that wait for a verdict within one step.
@@ -293,7 +306,12 @@ impl Driver {
 
     fn execute(&mut self, output: Output) {
         match output {
-            Output::Send(node, frame) => self.tell(network::Command::Send(node, frame)),
+            Output::Send(node, frame) => {
+                if let Some(stream) = self.sessions.get_mut(&node) {
+                    stream.traffic.sent += frame_bytes(&frame);
+                }
+                self.tell(network::Command::Send(node, frame));
+            }
             Output::Disconnect { peer, refusal } => {
                 tracing::warn!(%peer, reason = refusal.label(), "disconnecting");
                 self.tell(network::Command::Disconnect(peer));
@@ -385,14 +403,14 @@ impl Driver {
         match event {
             network::Event::Listening(address) => self.listening.push(address),
             network::Event::Up(node, session) => {
-                self.sessions.insert(node, session);
+                self.sessions.insert(node, Stream { session, traffic: Traffic::default() });
                 self.owed.retain(|(owed, _)| *owed != node);
                 tracing::info!(peer = %node, "connected");
                 self.input(Input::Connected(node));
             }
             network::Event::Down(node, session) => {
                 // A stream that was replaced and ended before it was told as open counts, too.
-                if self.sessions.get(&node).is_some_and(|open| *open <= session) {
+                if self.sessions.get(&node).is_some_and(|open| open.session <= session) {
                     self.sessions.remove(&node);
                     self.owed.retain(|(owed, _)| *owed != node);
                     tracing::info!(peer = %node, "disconnected");
@@ -400,7 +418,10 @@ impl Driver {
                 }
             }
             network::Event::Frame(node, session, frame, credit) => {
-                if self.sessions.get(&node) == Some(&session) {
+                if self.is_current(&node, session) {
+                    if let Some(stream) = self.sessions.get_mut(&node) {
+                        stream.traffic.received += frame_bytes(&frame);
+                    }
                     self.input(Input::Received(node, frame));
                     if !self.machine.accepts(&node) {
                         self.owed.push((node, credit));
@@ -415,6 +436,10 @@ impl Driver {
             }
             network::Event::Card(node, card) => self.requests.add(node, card),
         }
+    }
+
+    fn is_current(&self, node: &NodeId, session: SessionId) -> bool {
+        self.sessions.get(node).is_some_and(|stream| stream.session == session)
     }
 
     fn obey(&mut self, command: Command) {
@@ -440,11 +465,16 @@ impl Driver {
         }
     }
 
+    fn peer_info(&self, peer: &PeerStatus) -> PeerInfo {
+        let session = self.sessions.get(&peer.node);
+        PeerInfo::new(peer, session.map(|session| session.traffic).unwrap_or_default())
+    }
+
     fn status(&self) -> NodeStatus {
         NodeStatus {
             authority: self.authority,
             logs: self.machine.logs(),
-            peers: self.machine.peers().into_iter().map(PeerInfo::from).collect(),
+            peers: self.machine.peers().iter().map(|peer| self.peer_info(peer)).collect(),
             refusals: self.refusals.clone(),
             listen: self.listening.clone(),
             obstacle: self.machine.author_obstacle(),

@@ -369,6 +369,9 @@ impl Desk {
             authority: peer.authority,
             name: peer.authority.and_then(|authority| names.get(&authority).cloned()),
             greeted: peer.greeted,
+            heard: peer.heard,
+            sent: peer.traffic.sent,
+            received: peer.traffic.received,
         };
         let refusals = status.refusals.iter();
         Ok(answer::Status {

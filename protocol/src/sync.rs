@@ -465,6 +465,8 @@ pub struct PeerStatus {
     pub authority: Option<AuthorityId>,
     /// Whether it has greeted us.
     pub greeted: bool,
+    /// Whether it has told us all its news, and we do not wait for an answer.
+    pub heard: bool,
 }
 
 /// The machine. See the module's description.
@@ -809,9 +811,6 @@ impl Machine {
     /// All sessions.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        let peers = self.sessions.peers();
-        peers
-            .map(|(node, authority, greeted)| PeerStatus { node: *node, authority, greeted })
-            .collect()
+        self.sessions.peers().collect()
     }
 }

@@ -64,11 +64,30 @@ pub struct PeerInfo {
     pub authority: Option<AuthorityId>,
     /// Whether it has greeted us.
     pub greeted: bool,
+    /// Whether it has told us all its news.
+    pub heard: bool,
+    /// Bytes on the sync stream since it was opened, without what transports add.
+    pub traffic: Traffic,
 }
 
-impl From<PeerStatus> for PeerInfo {
-    fn from(peer: PeerStatus) -> Self {
-        Self { node: peer.node, authority: peer.authority, greeted: peer.greeted }
+/// Bytes of frames with their lengths, on one sync stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// To the peer.
+    pub sent: u64,
+    /// From the peer.
+    pub received: u64,
+}
+
+impl PeerInfo {
+    pub(super) const fn new(peer: &PeerStatus, traffic: Traffic) -> Self {
+        Self {
+            node: peer.node,
+            authority: peer.authority,
+            greeted: peer.greeted,
+            heard: peer.heard,
+            traffic,
+        }
     }
 }
 

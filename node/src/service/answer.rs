@@ -98,6 +98,15 @@ pub struct PeerView {
     pub name: Option<String>,
     /// Whether both sides have greeted each other.
     pub greeted: bool,
+    /// Whether it has told us all its news.
+    #[serde(default)]
+    pub heard: bool,
+    /// Bytes sent to it on the sync stream since that was opened.
+    #[serde(default)]
+    pub sent: u64,
+    /// Bytes received from it.
+    #[serde(default)]
+    pub received: u64,
 }
 
 /// How a node is.

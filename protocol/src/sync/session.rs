@@ -17,7 +17,7 @@ use super::effect::{Load, Loaded};
 use super::ledger::{HeadError, Ledger};
 use super::presence::Presence;
 use super::wire::{Hello, Message, News, OutlinePage, RequestId};
-use super::{Context, Exchanges, Notice, Output, Refusal, Ticket};
+use super::{Context, Exchanges, Notice, Output, PeerStatus, Refusal, Ticket};
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::id::{AuthorityId, LogId, NodeId};
 use crate::limits;
@@ -91,9 +91,14 @@ impl Sessions {
         Self { cursors: cursors.into_iter().collect(), ..Self::default() }
     }
 
-    /// Connected peers with the authority they work for, if it is known.
-    pub(super) fn peers(&self) -> impl Iterator<Item = (&NodeId, Option<AuthorityId>, bool)> {
-        self.open.iter().map(|(node, session)| (node, session.authority, session.greeted))
+    /// Connected peers, for showing.
+    pub(super) fn peers(&self) -> impl Iterator<Item = PeerStatus> {
+        self.open.iter().map(|(node, session)| PeerStatus {
+            node: *node,
+            authority: session.authority,
+            greeted: session.greeted,
+            heard: session.greeted && !session.awaiting,
+        })
     }
 
     pub(super) fn connected(
