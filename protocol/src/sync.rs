@@ -617,7 +617,7 @@ impl Machine {
     }
 
     fn clock_jumped(&mut self, now: Timestamp, run: [u8; 16]) {
-        let peers: Vec<NodeId> = self.sessions.peers().map(|(node, ..)| *node).collect();
+        let peers: Vec<NodeId> = self.sessions.peers().map(|peer| peer.node).collect();
         for peer in &peers {
             self.presence.closed(peer);
             self.exchanges.disconnected(peer);
@@ -636,7 +636,7 @@ impl Machine {
         let Some(copy) = presence.alive(&mut cx, peer, alive) else { return };
         authoring.rivalled(&mut cx, copy);
         if authoring.is_outdone() {
-            sessions.peers().for_each(|(peer, ..)| out.disconnect(*peer, Refusal::AnotherCopy));
+            sessions.peers().for_each(|peer| out.disconnect(peer.node, Refusal::AnotherCopy));
         }
     }
 

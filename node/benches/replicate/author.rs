@@ -87,12 +87,21 @@ struct Tally {
 impl Tally {
     fn start(data: &Path) -> Self {
         let data = data.to_str().unwrap().to_owned();
-        let init = ["tally", "--data", &data, "--json", "init", "--name", "Ash Council", "--org-id", "GB-LAE-ZZZ"];
+        let init = [
+            "tally",
+            "--data",
+            &data,
+            "--json",
+            "init",
+            "--name",
+            "Ash Council",
+            "--org-id",
+            "GB-LAE-ZZZ",
+        ];
         assert!(child(&init).wait().unwrap().success());
         let listen = "/ip4/127.0.0.1/tcp/0";
-        let mut running = child(&[
-            "tally", "--data", &data, "run", "--listen", listen, "--http", "127.0.0.1:0",
-        ]);
+        let mut running =
+            child(&["tally", "--data", &data, "run", "--listen", listen, "--http", "127.0.0.1:0"]);
         assert!(line(&mut running).contains("authority"));
         Self { data, running }
     }
@@ -101,7 +110,8 @@ impl Tally {
     fn import(&self, file: &Path, outcome: &str) -> f64 {
         let started = Instant::now();
         let file = file.to_str().unwrap();
-        let mut import = child(&["tally", "--data", &self.data, "--json", "import", file, "--public"]);
+        let mut import =
+            child(&["tally", "--data", &self.data, "--json", "import", file, "--public"]);
         let result: serde_json::Value = serde_json::from_str(&line(&mut import)).unwrap();
         assert!(import.wait().unwrap().success());
         assert_eq!(result[outcome], RELEASES, "{result}");

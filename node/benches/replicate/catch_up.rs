@@ -134,8 +134,7 @@ fn catch_up(source: &Path, records: u64, authors: u64) -> Run {
     let mut server = child(&["serve", source.to_str().unwrap()]);
     let address = line(&mut server);
     let before = loopback_bytes();
-    let (seconds, received_peak) =
-        received(target.path(), &address, authors, records / authors);
+    let (seconds, received_peak) = received(target.path(), &address, authors, records / authors);
     let wire = loopback_bytes() - before;
     drop(server.stdin.take());
     let served_peak = line(&mut server).parse().unwrap();

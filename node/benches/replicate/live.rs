@@ -52,7 +52,8 @@ fn latencies(others: u8) -> Vec<f64> {
                 .map(|(number, address)| format!("{number}={address}"))
                 .collect();
             let dir = dir.path().to_str().unwrap();
-            let mut listener = child(&["hear", &format!("{number} {last} {dir} {}", partners.join(" "))]);
+            let mut listener =
+                child(&["hear", &format!("{number} {last} {dir} {}", partners.join(" "))]);
             addresses.push((number, line(&mut listener)));
             children.push(Listener::new(listener));
         }
