@@ -7,8 +7,9 @@ use tallystick_protocol::log::leaf_hash;
 use tallystick_protocol::sync::wire::{Announcement, Message};
 use tallystick_protocol::sync::{Notice, Refusal};
 
-use super::author::{self, Who};
-use super::world::{Lie, World};
+use tallystick_simulator::authority::{self, Who};
+use tallystick_simulator::node::Lie;
+use tallystick_simulator::world::World;
 
 fn lie(mut change: impl FnMut(Message) -> Vec<Message> + 'static) -> Lie {
     Box::new(move |_, message| change(message).iter().map(Message::encode).collect())
@@ -231,7 +232,7 @@ fn frames_of_an_unknown_type_are_skipped() {
 }
 
 fn signed(who: &Who, key_of: &Who, size: u64, root: Hash) -> Vec<u8> {
-    let origin = Origin::public(&author::network(), &who.authority(), 0);
+    let origin = Origin::public(&authority::network(), &who.authority(), 0);
     let head = Checkpoint::new(origin, size, root).unwrap();
     checkpoint::sign(&head, &key_of.log_key()).unwrap().to_bytes()
 }
@@ -279,7 +280,7 @@ fn stale_heads_change_nothing() {
     world.connect(1, 2);
     let old = Announcement { head: stale, start: 0, entries: Vec::new() };
     world.run(2);
-    world.gossip(1, 2, old.encode());
+    world.gossip(1, 2, &old.encode());
     world.run(20);
     assert_eq!(world.signed(2, 0), 6);
     assert!(world.is_linked(1, 2));
@@ -301,7 +302,7 @@ fn invariant_1_gossip_with_entries_that_are_not_those_signed_is_not_believed() {
     let head = signed(&world.nodes[0].who, &world.nodes[0].who, 3, tree.root());
     // Another entry than the signed one: nobody's proven fault, and not stored.
     let forged = Announcement { head: head.clone(), start: 2, entries: vec![other.into_bytes()] };
-    world.gossip(1, 2, forged.encode());
+    world.gossip(1, 2, &forged.encode());
     world.run(1);
     assert_eq!(world.refusals(2, Refusal::Inconsistent), 1);
     assert_eq!(world.signed(2, 0), 2);
@@ -310,10 +311,10 @@ fn invariant_1_gossip_with_entries_that_are_not_those_signed_is_not_believed() {
     let mut body = body.unwrap();
     flip(&mut body);
     let forged = Announcement { head, start: 2, entries: vec![(header, Some(body))] };
-    world.gossip(1, 2, forged.encode());
+    world.gossip(1, 2, &forged.encode());
     world.run(1);
     assert_eq!(world.signed(2, 0), 2);
-    world.gossip(1, 2, vec![1, 2, 3]);
+    world.gossip(1, 2, &[1, 2, 3]);
     world.run(1);
     assert_eq!(world.refusals(2, Refusal::MalformedFrame), 1);
 }
@@ -411,7 +412,7 @@ fn lines_of_strangers_on_a_head_are_not_kept() {
     let clean = world.nodes[0].disk.logs[&log].head.clone().unwrap().1;
     let mut padded = String::from_utf8(clean.clone()).unwrap();
     for n in 0..20 {
-        let line = author::stranger_line(n);
+        let line = stranger_line(n);
         padded.push_str(&line);
     }
     world.connect(0, 1);
@@ -426,4 +427,11 @@ fn lines_of_strangers_on_a_head_are_not_kept() {
     world.run(3);
     assert_eq!(world.nodes[2].disk.logs[&log].head, Some((3, clean)));
     world.assert_no_refusals();
+}
+
+/// A well-formed signature line by nobody we know.
+fn stranger_line(n: u8) -> String {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.encode([n; 68]);
+    format!("\u{2014} stranger.example/{n} {bytes}\n")
 }

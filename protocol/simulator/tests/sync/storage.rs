@@ -3,7 +3,8 @@
 use tallystick_protocol::limits;
 use tallystick_protocol::sync::{AuthorRefusal, Notice};
 
-use super::world::{SECOND, World};
+use tallystick_simulator::schedule::SECOND;
+use tallystick_simulator::world::World;
 
 #[test]
 fn invariant_7_a_slow_disk_bounds_what_is_held_in_memory() {
@@ -106,7 +107,7 @@ fn nothing_is_acknowledged_when_the_disk_fails() {
     world.add_many(2);
     world.connect(0, 1);
     world.run(1);
-    world.nodes[0].disk.fails = true;
+    world.nodes[0].disk.failing = 100;
     world.author(0, 3, 100);
     world.author(0, 20, 100);
     world.run(5);
@@ -114,7 +115,7 @@ fn nothing_is_acknowledged_when_the_disk_fails() {
     let refused: Vec<_> = world.nodes[0].author_refused.iter().map(|(_, why)| *why).collect();
     assert_eq!(refused, [AuthorRefusal::Storage, AuthorRefusal::Storage]);
     assert_eq!(world.signed(1, 0), 0);
-    world.nodes[0].disk.fails = false;
+    world.nodes[0].disk.failing = 0;
     world.author(0, 2, 100);
     world.run(5);
     assert_eq!(world.signed(1, 0), 2);
@@ -126,11 +127,11 @@ fn a_receiver_whose_disk_failed_hears_everything_again() {
     world.add_many(2);
     world.author(0, 1_000, 100);
     world.run(1);
-    world.nodes[1].disk.fails = true;
+    world.nodes[1].disk.failing = 100;
     world.connect(0, 1);
     world.run(2);
     assert_eq!(world.signed(1, 0), 0);
-    world.nodes[1].disk.fails = false;
+    world.nodes[1].disk.failing = 0;
     world.run(40);
     assert_eq!(world.signed(1, 0), 1_000);
     assert!(world.agree(&[0, 1]));
@@ -183,13 +184,13 @@ fn a_cursor_never_runs_past_a_change_that_is_on_its_way_to_the_disk() {
         .pending
         .iter()
         .filter_map(|write| match write {
-            super::disk::Write::Append(ticket, _) => Some(*ticket),
+            tallystick_simulator::disk::Write::Append(ticket, _) => Some(*ticket),
             _ => None,
         })
         .collect();
     assert_eq!(tickets.len(), 2);
+    let now = Timestamp::from_micros(world.now());
     let machine = world.nodes[0].machine.as_mut().unwrap();
-    let now = Timestamp::from_micros(world.now);
     let mut heads = |input: Input| {
         machine.handle(now, input);
         machine.handle(now, Input::Received(third, Message::Since { cursor: None }.encode()));

@@ -1,6 +1,6 @@
 //! Catch-up over the sync stream.
 
-use super::world::World;
+use tallystick_simulator::world::World;
 
 fn catches_up(entries: usize, from: usize) {
     let mut world = World::new(entries as u64);
@@ -96,7 +96,7 @@ fn an_interrupted_catch_up_goes_on_without_fetching_anything_twice() {
     world.connect(0, 1);
     let log = world.nodes[0].who.log();
     let stored =
-        |world: &World| world.nodes[1].disk.logs.get(&log).map_or(0, |log| log.leaves.len());
+        |world: &World| world.nodes[1].disk.logs.get(&log).map_or(0, |log| log.entries.len());
     world.run_up_to(20, |world| stored(world) >= 1_500);
     world.crash(1);
     let kept = stored(&world);
@@ -120,7 +120,7 @@ fn a_lost_connection_costs_only_what_was_on_its_way() {
     world.connect(0, 1);
     let log = world.nodes[0].who.log();
     let stored =
-        |world: &World| world.nodes[1].disk.logs.get(&log).map_or(0, |log| log.leaves.len());
+        |world: &World| world.nodes[1].disk.logs.get(&log).map_or(0, |log| log.entries.len());
     for part in 1..5 {
         world.run_up_to(20, |world| stored(world) >= part * 1_000);
         world.disconnect(0, 1);
@@ -220,7 +220,7 @@ fn entries_that_only_a_vanished_head_covered_get_the_head_that_is_left() {
     world.connect(0, 2);
     let log = world.nodes[0].who.log();
     world.run_up_to(10, |world| {
-        world.nodes[2].disk.logs.get(&log).is_some_and(|log| log.leaves.len() > 600)
+        world.nodes[2].disk.logs.get(&log).is_some_and(|log| log.entries.len() > 600)
     });
     world.crash(0);
     world.run(1);

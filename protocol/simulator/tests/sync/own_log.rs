@@ -2,8 +2,8 @@
 
 use tallystick_protocol::sync::{AuthorRefusal, Notice, Refusal};
 
-use super::author::Who;
-use super::world::World;
+use tallystick_simulator::authority::Who;
+use tallystick_simulator::world::World;
 
 /// A node that authored on, and was then put back to an older copy of its disk.
 fn restored(before: usize, after: usize) -> World {
@@ -166,7 +166,7 @@ fn unsigned_entries_beyond_a_signed_head_stay_and_are_signed_after_it() {
     world.crash(0);
     let log = world.nodes[0].who.log();
     world.nodes[0].disk.incarnation = [52; 16];
-    world.nodes[0].disk.logs.get_mut(&log).unwrap().head = None;
+    world.nodes[0].disk.logs.get_mut(&log).unwrap().forget_head();
     world.start(0);
     world.author(0, 3, 50);
     world.run(2);

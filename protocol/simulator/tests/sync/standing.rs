@@ -5,8 +5,8 @@ use tallystick_protocol::limits;
 use tallystick_protocol::sync::wire::{Message, News};
 use tallystick_protocol::sync::{Notice, Refusal, StandingStatus};
 
-use super::author::Who;
-use super::world::World;
+use tallystick_simulator::authority::Who;
+use tallystick_simulator::world::World;
 
 fn standings(world: &World, node: usize) -> Vec<StandingStatus> {
     world.nodes[node].machine.as_ref().unwrap().standings()
@@ -67,7 +67,7 @@ fn gossip_of_a_refused_peer_is_not_looked_at() {
     banned(&mut world);
     let before = world.refusals(1, Refusal::MalformedFrame);
     world.connect(2, 1);
-    world.gossip(0, 1, vec![1, 2, 3]);
+    world.gossip(0, 1, &[1, 2, 3]);
     world.run(1);
     assert_eq!(world.refusals(1, Refusal::MalformedFrame), before);
 }
@@ -80,7 +80,7 @@ fn bad_gossip_counts_against_whoever_passed_it_on() {
     world.run(1);
     for number in 0..3 {
         assert!(world.is_linked(0, 1));
-        world.gossip(0, 1, vec![0xff, number]);
+        world.gossip(0, 1, &[0xff, number]);
         world.run(1);
     }
     assert!(!world.is_linked(0, 1));

@@ -3,11 +3,12 @@
 //! (invariant 4), nothing was stored that was not signed (1), nobody signed two
 //! histories (2) and what was acknowledged is there (5).
 
-use super::world::{Rng, World};
+use tallystick_simulator::chance::Chance;
+use tallystick_simulator::world::World;
 
 /// One run; gives the hash of everything that happened.
 fn run(seed: u64) -> [u8; 32] {
-    let mut rng = Rng::new(seed);
+    let mut rng = Chance::new(seed);
     let mut world = World::new(seed);
     let nodes = world.add_many(2 + rng.below(5) as usize);
     world.loss = rng.below(60);
@@ -25,7 +26,7 @@ fn run(seed: u64) -> [u8; 32] {
     }
     for node in &nodes {
         world.nodes[*node].disk.delay = 1 + rng.below(300_000);
-        world.nodes[*node].hears_gossip = !rng.chance(20);
+        world.nodes[*node].hears_gossip = !rng.percent(20);
     }
     let mut authored = vec![0; nodes.len()];
     for _ in 0..20 {
@@ -47,8 +48,8 @@ fn run(seed: u64) -> [u8; 32] {
                 world.connect(a, b);
             }
         }
-        let until = world.now + rng.below(2_000_000);
-        world.run_up_to(3, |world| world.now >= until);
+        let until = world.now() + rng.below(2_000_000);
+        world.run_up_to(3, |world| world.now() >= until);
         for (node, count) in authored.iter_mut().enumerate() {
             let acknowledged =
                 world.nodes[node].authored.iter().map(|(_, start, n, _)| start + *n as u64);

@@ -3,12 +3,12 @@
 use tallystick_protocol::sync::Refusal;
 use tallystick_protocol::sync::wire::{Hello, Message, News};
 
-use super::author::Who;
-use super::world::World;
+use tallystick_simulator::authority::Who;
+use tallystick_simulator::world::World;
 
 fn hello(world: &World, node: usize) -> Hello {
     Hello {
-        network: super::author::network(),
+        network: tallystick_simulator::authority::network(),
         authority: world.nodes[node].who.authority(),
         run: [9; 16],
         cursor: None,

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use tallystick_protocol::sync::wire::Message;
 use tallystick_protocol::sync::{AuthorRefusal, Notice};
 
-use super::world::{Lie, World};
+use tallystick_simulator::disk::Disk;
+use tallystick_simulator::node::Lie;
+use tallystick_simulator::world::World;
 
 /// A node, and as many partners, all connected to it and idle.
 fn with_partners(seed: u64, partners: usize) -> World {
@@ -56,7 +58,7 @@ fn is_signed(world: &World, node: usize) -> Vec<bool> {
 }
 
 /// Takes a node back to an older copy of its disk, with all memory lost.
-fn restore(world: &mut World, node: usize, disk: super::disk::Disk) {
+fn restore(world: &mut World, node: usize, disk: Disk) {
     world.crash(node);
     world.nodes[node].disk = disk;
     world.nodes[node].notices.clear();

@@ -2,7 +2,7 @@
 
 use tallystick_protocol::sync::Refusal;
 
-use super::world::World;
+use tallystick_simulator::world::World;
 
 #[test]
 fn two_nodes_hear_each_others_entries_live() {

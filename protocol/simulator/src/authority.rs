@@ -1,4 +1,4 @@
-//! Made-up authorities: keys, identity chains and entries.
+//! Made-up authorities: keys, identity chains and entries, all derived from numbers.
 
 use serde_bytes::ByteBuf;
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
@@ -12,20 +12,26 @@ use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
-pub(crate) fn network() -> NetworkName {
+/// The network that all simulated nodes are in.
+#[must_use]
+pub fn network() -> NetworkName {
     "made-up".parse().unwrap()
 }
 
 /// An authority with up to two nodes.
 #[derive(Clone)]
-pub(crate) struct Who {
+pub struct Who {
     number: u16,
-    pub(crate) events: Vec<Vec<u8>>,
-    pub(crate) identity: Identity,
+    /// Its identity chain as signed.
+    pub events: Vec<Vec<u8>>,
+    /// Its identity chain, verified.
+    pub identity: Identity,
 }
 
 impl Who {
-    pub(crate) fn new(number: u16) -> Self {
+    /// The authority of this number.
+    #[must_use]
+    pub fn new(number: u16) -> Self {
         let profile = Profile { name: format!("Borough {number}"), ..Profile::default() };
         let controller = secret(number, 0);
         let inception = Event::inception(
@@ -49,20 +55,27 @@ impl Who {
         Self { number, events, identity }
     }
 
-    pub(crate) fn authority(&self) -> AuthorityId {
+    /// Its id.
+    #[must_use]
+    pub fn authority(&self) -> AuthorityId {
         self.identity.authority()
     }
 
-    pub(crate) fn log(&self) -> LogId {
+    /// Its public log.
+    #[must_use]
+    pub fn log(&self) -> LogId {
         LogId::public(self.authority(), 0)
     }
 
-    pub(crate) fn log_key(&self) -> SecretKey {
+    /// The key that signs its heads.
+    #[must_use]
+    pub fn log_key(&self) -> SecretKey {
         secret(self.number, 2)
     }
 
     /// Key of its first or second node.
-    pub(crate) fn node(&self, which: u8) -> NodeId {
+    #[must_use]
+    pub fn node(&self, which: u8) -> NodeId {
         NodeId::try_from(secret(self.number, 4 + which).public().as_bytes()).unwrap()
     }
 }
@@ -74,7 +87,8 @@ fn secret(number: u16, purpose: u8) -> SecretKey {
 }
 
 /// An entry that is unlike any other with another `serial`; its body takes about `bytes`.
-pub(crate) fn entry(serial: u64, bytes: usize) -> Entry {
+#[must_use]
+pub fn entry(serial: u64, bytes: usize) -> Entry {
     let mut fields = Fields::new();
     fields.insert("title", &format!("Gully cleansing {serial}").into()).unwrap();
     fields.insert("status", &"active".into()).unwrap();
@@ -94,11 +108,4 @@ pub(crate) fn entry(serial: u64, bytes: usize) -> Entry {
         size,
     );
     Entry::author(header, Body::Full(body)).unwrap()
-}
-
-/// A well-formed signature line by nobody we know.
-pub(crate) fn stranger_line(n: u8) -> String {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.encode([n; 68]);
-    format!("\u{2014} stranger.example/{n} {bytes}\n")
 }

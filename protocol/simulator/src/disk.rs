@@ -1,0 +1,289 @@
+//! A disk: what is durable, and what waits to become so.
+//!
+//! Writes become durable in the order they were handed over, a flush later. A
+//! crash takes what waits: all of it, or each write by chance. What a real store
+//! promises is kept even then: no log has a gap, and nothing is durable that was
+//! handed over after an identity chain which is not.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use tallystick_protocol::checkpoint::{self, Checkpoint, Origin, UnverifiedCheckpoint};
+use tallystick_protocol::entry::Entry;
+use tallystick_protocol::id::{AuthorityId, LogId};
+use tallystick_protocol::log::{Frontier, outline};
+use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog, Ticket};
+
+use crate::archive::{Archive, Kept, KeptEntry};
+use crate::authority::{Who, network};
+use crate::chance::Chance;
+
+/// One log as one node keeps it.
+#[derive(Clone, Default, Debug)]
+pub struct Log {
+    kept: Rc<Kept>,
+    /// Change counter of its newest change.
+    changed: u64,
+}
+
+impl Deref for Log {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        &self.kept
+    }
+}
+
+impl Log {
+    /// Takes an append; says whether this state of the log was not seen before, anywhere.
+    ///
+    /// # Panics
+    /// If it is not what it says, or its change counter was used before.
+    pub fn take(&mut self, append: &Append, archive: &mut Archive) -> bool {
+        let (kept, fresh) = archive.apply(&self.kept, append);
+        self.kept = kept;
+        assert!(append.changed > self.changed, "a change counter was used twice");
+        self.changed = append.changed;
+        fresh
+    }
+
+    /// Whether both hold the same entries under the same head, to the byte.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Rc<KeptEntry>, &Rc<KeptEntry>)| Rc::ptr_eq(one, other);
+        Rc::ptr_eq(&self.kept, &other.kept)
+            || (self.head == other.head
+                && self.entries.len() == other.entries.len()
+                && self.entries.iter().zip(&other.entries).all(same))
+    }
+
+    /// Loses the head and keeps the entries, as if they had not been signed yet.
+    pub fn forget_head(&mut self) {
+        self.kept = Rc::new(Kept { head: None, ..Kept::clone(&self.kept) });
+    }
+}
+
+/// Something to be made durable.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Entries or a head.
+    Append(Ticket, Append),
+    /// An identity chain.
+    Identity(StoredIdentity),
+    /// How far an authority's news were read.
+    Cursor(AuthorityId, Vec<u8>),
+}
+
+/// What became of an append.
+#[derive(Debug)]
+pub enum Done {
+    /// It is durable.
+    Appended {
+        /// Its name.
+        ticket: Ticket,
+        /// What was appended.
+        append: Append,
+        /// Whether this state of the log was not seen before, anywhere.
+        fresh: bool,
+        /// Entries under a signed head, before and after.
+        signed: (u64, u64),
+    },
+    /// It failed.
+    Failed(Ticket),
+}
+
+/// A disk.
+#[derive(Clone, Default, Debug)]
+pub struct Disk {
+    /// Name of the store.
+    pub incarnation: [u8; 16],
+    /// Durable logs.
+    pub logs: BTreeMap<LogId, Log>,
+    /// Durable identity chains.
+    pub identities: BTreeMap<AuthorityId, StoredIdentity>,
+    /// Durable cursors.
+    pub cursors: BTreeMap<AuthorityId, Vec<u8>>,
+    /// What waits.
+    pub pending: VecDeque<Write>,
+    /// Writes that the flush under way covers.
+    pub flushing: usize,
+    /// How long a flush takes, in microseconds.
+    pub delay: u64,
+    /// Appends that fail, in percent.
+    pub failing: u64,
+}
+
+impl Disk {
+    /// What a machine is started over.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        let log = |(log, kept): (&LogId, &Log)| StoredLog {
+            log: *log,
+            frontier: kept.tree.clone(),
+            head: kept.head.as_ref().map(|(_, note)| note.clone()),
+            changed: kept.changed,
+            absent: 0,
+        };
+        Stored {
+            incarnation: self.incarnation,
+            logs: self.logs.iter().map(log).collect(),
+            identities: self.identities.values().cloned().collect(),
+            cursors: self.cursors.iter().map(|(a, c)| (*a, c.clone())).collect(),
+        }
+    }
+
+    /// What the flush covered becomes durable, in order, or fails. Behind a failed
+    /// append nothing of the same log is taken that was handed over before it was known.
+    pub fn flush(&mut self, archive: &mut Archive, chance: &mut Chance) -> Vec<Done> {
+        let (mut done, mut failed) = (Vec::new(), BTreeSet::new());
+        for write in self.pending.drain(..self.flushing).collect::<Vec<_>>() {
+            match write {
+                Write::Append(ticket, append) => {
+                    let fails = self.failing > 0 && chance.percent(self.failing);
+                    if fails || failed.contains(&append.log) {
+                        failed.insert(append.log);
+                        done.push(Done::Failed(ticket));
+                        continue;
+                    }
+                    let signed = |disk: &Self| disk.logs.get(&append.log).map_or(0, |l| l.signed());
+                    let before = signed(self);
+                    let fresh = self.append(&append, archive);
+                    let signed = (before, signed(self));
+                    done.push(Done::Appended { ticket, append, fresh, signed });
+                }
+                Write::Identity(identity) => {
+                    self.identities.insert(identity.authority, identity);
+                }
+                Write::Cursor(authority, cursor) => {
+                    self.cursors.insert(authority, cursor);
+                }
+            }
+        }
+        self.flushing = 0;
+        self.pending.retain(|write| match write {
+            Write::Append(ticket, append) if failed.contains(&append.log) => {
+                done.push(Done::Failed(*ticket));
+                false
+            }
+            _ => true,
+        });
+        done
+    }
+
+    fn append(&mut self, append: &Append, archive: &mut Archive) -> bool {
+        self.logs.entry(append.log).or_default().take(append, archive)
+    }
+
+    /// The power goes and everything that waits is lost. Says how much that was.
+    pub fn crash(&mut self) -> usize {
+        self.flushing = 0;
+        let lost = self.pending.len();
+        self.pending.clear();
+        lost
+    }
+
+    /// The power goes and each write that waits is lost or kept by chance.
+    /// Gives the appends that were kept, and how many writes were lost.
+    pub fn tear(&mut self, archive: &mut Archive, chance: &mut Chance) -> (Vec<Append>, usize) {
+        self.flushing = 0;
+        let (mut kept, mut lost, mut broken) = (Vec::new(), 0, BTreeSet::new());
+        let mut pending = core::mem::take(&mut self.pending);
+        while let Some(write) = pending.pop_front() {
+            let keeps = chance.percent(50);
+            match write {
+                Write::Append(_, append) if keeps && !broken.contains(&append.log) => {
+                    let stored = self.logs.get(&append.log).map_or(0, |log| log.size());
+                    if append.start == stored {
+                        self.append(&append, archive);
+                        kept.push(append);
+                    }
+                }
+                Write::Append(_, append) => {
+                    broken.insert(append.log);
+                    lost += 1;
+                }
+                Write::Identity(identity) if keeps => {
+                    self.identities.insert(identity.authority, identity);
+                }
+                Write::Identity(_) => {
+                    lost += 1 + pending.len();
+                    break;
+                }
+                Write::Cursor(authority, cursor) if keeps => {
+                    self.cursors.insert(authority, cursor);
+                }
+                Write::Cursor(..) => lost += 1,
+            }
+        }
+        (kept, lost)
+    }
+
+    /// Puts an authority and its log of one entry on the disk.
+    ///
+    /// # Panics
+    /// If there is such a log already.
+    pub fn fill(&mut self, who: &Who, entry: Entry, changed: u64, archive: &mut Archive) {
+        let (authority, events) = (who.authority(), who.events.clone());
+        self.identities.insert(authority, StoredIdentity { authority, events, changed });
+        let mut frontier = Frontier::new();
+        frontier.push(entry.leaf());
+        let origin = Origin::public(&network(), &authority, 0);
+        let head = Checkpoint::new(origin, 1, frontier.root()).unwrap();
+        let head = Some(checkpoint::sign(&head, &who.log_key()).unwrap());
+        let (log, entries) = (who.log(), vec![entry]);
+        let append = Append { log, start: 0, entries, frontier, head, changed: changed + 1 };
+        self.append(&append, archive);
+    }
+
+    /// Reads for a peer.
+    #[must_use]
+    pub fn load(&self, load: &Load) -> Loaded {
+        let range = |id: &LogId, start: u64, end: u64| {
+            let log = self.logs.get(id)?;
+            log.entries.get(start as usize..end as usize)
+        };
+        match load {
+            Load::Outline { log, from, size } => {
+                let made = self.logs.get(log).and_then(|log| outline(&**log, *from, *size).ok());
+                made.map_or(Loaded::Unavailable, Loaded::Outline)
+            }
+            Load::Entries { log, start, end, bytes } => match range(log, *start, *end) {
+                None => Loaded::Unavailable,
+                Some(kept) => Loaded::Entries {
+                    headers: kept.iter().map(|entry| entry.header.clone()).collect(),
+                    bodies: fitting(kept, *bytes, 0),
+                },
+            },
+            Load::Bodies { log, start, end, bytes } => match range(log, *start, *end) {
+                None => Loaded::Unavailable,
+                Some(kept) => {
+                    Loaded::Entries { headers: Vec::new(), bodies: fitting(kept, *bytes, 1) }
+                }
+            },
+        }
+    }
+}
+
+fn fitting(entries: &[Rc<KeptEntry>], mut room: usize, least: usize) -> Vec<Option<Vec<u8>>> {
+    let mut taken = Vec::new();
+    for entry in entries {
+        if entry.body.len() > room && taken.len() >= least {
+            break;
+        }
+        room = room.saturating_sub(entry.body.len());
+        taken.push(Some(entry.body.clone()));
+    }
+    taken
+}
+
+/// What a note claims.
+///
+/// # Panics
+/// If it is no head of a public log.
+#[must_use]
+pub fn claimed(note: &[u8]) -> (LogId, u64) {
+    let head = UnverifiedCheckpoint::parse(note).unwrap();
+    let (_, authority, generation) = head.claimed_origin().public_log().unwrap();
+    (LogId::public(authority, generation), head.claimed_size())
+}

@@ -1,0 +1,95 @@
+//! The long run: `cargo run --release -p tallystick-simulator -- --nodes N --authorities M --seeds S`.
+//!
+//! Without `--mixed` it measures a healthy network of that size, and of a tenth
+//! and a third of it, and prints how the figures grow. With `--mixed` it runs all
+//! faults at once, as the tests do, with as many seeds as asked for.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use clap::Parser;
+use tallystick_simulator::report::{self, Size};
+use tallystick_simulator::scenario::{Growth, Mixed, Outcome, in_parallel};
+
+/// Drives the replication machine in virtual time.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// Nodes, each of an authority of its own.
+    #[arg(long, default_value_t = 1_000)]
+    nodes: usize,
+    /// How many of these authorities publish; all, if not said.
+    #[arg(long)]
+    authorities: Option<usize>,
+    /// Runs, each with another seed.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    first_seed: u64,
+    /// All kinds of faults at once, instead of a healthy network.
+    #[arg(long)]
+    mixed: bool,
+    /// This size only, not smaller ones to see the growth.
+    #[arg(long)]
+    only: bool,
+    /// Runs at one time. Each needs its own memory.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let authorities = arguments.authorities.unwrap_or(arguments.nodes);
+    anyhow::ensure!(
+        (2..=arguments.nodes).contains(&authorities) && arguments.nodes <= 50_000,
+        "between 2 and as many authorities as nodes, and at most 50000 nodes"
+    );
+    let least = if arguments.mixed { 40 } else { 10 };
+    anyhow::ensure!(arguments.nodes >= least, "at least {least} nodes");
+    if arguments.mixed { mixed(&arguments, authorities) } else { grow(&arguments, authorities) }
+}
+
+fn seeds(arguments: &Arguments) -> Vec<u64> {
+    (arguments.first_seed..arguments.first_seed + arguments.seeds.max(1)).collect()
+}
+
+fn mixed(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {
+    let nodes = arguments.nodes;
+    anyhow::ensure!(
+        authorities <= nodes * 3 / 4,
+        "with faults, a quarter of the nodes may not publish"
+    );
+    let run =
+        |seed: &u64| -> (u64, Outcome) { (*seed, Mixed { nodes, authorities, seed: *seed }.run()) };
+    let outcomes = in_parallel(arguments.threads, &seeds(arguments), run);
+    Ok(write!(std::io::stdout(), "{}", report::mixed(&outcomes))?)
+}
+
+fn grow(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {
+    let nodes = arguments.nodes;
+    let parts: &[usize] = if arguments.only { &[1_000] } else { &[100, 316, 1_000] };
+    let part = |count: usize, part: usize| (count * part / 1_000).max(10);
+    let mut sizes = Vec::new();
+    for thousandths in parts {
+        let (nodes, authorities) = (part(nodes, *thousandths), part(authorities, *thousandths));
+        #[allow(clippy::disallowed_methods, reason = "how long the run took is reported, not used")]
+        let begin = Instant::now();
+        let run = |seed: &u64| Growth { nodes, authorities, seed: *seed }.run();
+        let rows = in_parallel(arguments.threads, &seeds(arguments), run);
+        let seconds = begin.elapsed().as_secs_f64();
+        writeln!(std::io::stderr(), "{nodes} nodes, {authorities} authorities: {seconds:.1} s")?;
+        sizes.push(Size { rows, seconds, memory: peak_memory() });
+    }
+    let table = report::growth(&sizes);
+    let more = report::extrapolation(&sizes, 10_000.0);
+    Ok(write!(std::io::stdout(), "{table}\n{more}")?)
+}
+
+/// The most memory this process ever had, in MB, where the system says so.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes / 1024)
+}
