@@ -8,7 +8,9 @@
 //!
 //! Of two connected nodes the one with the smaller key opens the sync stream,
 //! whoever dialled; so a node that can only dial out works fully, and two nodes
-//! that dial each other at once still share one stream.
+//! that dial each other at once still share one stream. If it does not, the
+//! other one does: it may have a stream with a copy of the other and not know
+//! of the second connection.
 //!
 //! **Invariant:** a node that is not allowed gets neither stream nor gossip. It
 //! may hand in its card once, so that its request can be shown, and is
@@ -46,6 +48,9 @@ const STRANGERS: usize = 16;
 const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// Pause before the first and before the slowest attempt to reach a partner again.
 const REDIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long a connection may be without a stream before the other side opens one.
+const STREAMLESS: Duration = Duration::from_secs(1);
 
 /// What the driver tells the network.
 #[derive(Debug)]
@@ -149,6 +154,8 @@ pub struct Network {
     wanted: BTreeMap<NodeId, Wanted>,
     strangers: BTreeMap<ConnectionId, (PeerId, Instant)>,
     streams: stream::Streams,
+    /// Since when an allowed node has been connected without a stream.
+    streamless: BTreeMap<NodeId, Instant>,
 }
 
 /// The driver's ends of the pipe.
@@ -211,6 +218,7 @@ impl Network {
             allowed: BTreeSet::new(),
             wanted: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            streamless: BTreeMap::new(),
         };
         Ok((network, Pipe { commands: command_sender, events: event_receiver }))
     }
@@ -392,7 +400,7 @@ impl Network {
     }
 
     fn accept(&mut self, peer: PeerId, stream: libp2p::Stream) {
-        let node = node_id(&peer).filter(|node| self.is_allowed(node) && *node < self.own);
+        let node = node_id(&peer).filter(|node| self.is_allowed(node));
         if let Some(node) = node {
             self.streams.start(node, stream);
         }
@@ -412,8 +420,25 @@ impl Network {
         }
     }
 
+    /// Opens streams that the other side should have opened by now.
+    fn open_missing(&mut self, now: Instant) {
+        let connected = self.swarm.connected_peers();
+        let nodes = connected.filter_map(|peer| Some((node_id(peer)?, *peer)));
+        let missing: BTreeMap<_, _> = nodes
+            .filter(|(node, _)| self.is_allowed(node) && !self.streams.is_open(node))
+            .collect();
+        self.streamless.retain(|node, _| missing.contains_key(node));
+        for (node, peer) in missing {
+            let since = *self.streamless.entry(node).or_insert(now);
+            if now.duration_since(since) >= STREAMLESS {
+                self.streams.open(self.control.clone(), node, peer);
+            }
+        }
+    }
+
     fn tick(&mut self) {
         let now = Instant::now();
+        self.open_missing(now);
         let late = self.strangers.values().filter(|(_, until)| *until <= now);
         for peer in late.map(|(peer, _)| *peer).collect::<Vec<_>>() {
             let _gone = self.swarm.disconnect_peer_id(peer);

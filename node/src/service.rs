@@ -61,6 +61,8 @@ use crate::store::Store;
 const SEARCH_DIR: &str = "search";
 /// How long an answer waits for the search index to catch up with own changes.
 const INDEX_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer waits for a signature that partners' answers hold up.
+const SIGN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a writing request waits for the register to take in the one before.
 const REGISTER_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -387,6 +389,9 @@ impl Desk {
             searchable: self.0.projector.search().documents(),
             index_lag: lag,
             obstacle: status.obstacle.map(|obstacle| obstacle.to_string()),
+            warning: status
+                .another_copy
+                .then(|| format!("another copy of this node is running: {}", fault::ANOTHER_COPY)),
             index_failure,
         })
     }
@@ -440,6 +445,26 @@ impl Desk {
         self.0.written.fetch_max(end, Ordering::SeqCst);
         self.0.projector.wake();
         Ok(authored)
+    }
+
+    /// Waits, within reason, until a signed head covers the own log up to `end`:
+    /// right after a start or reconnect a partner is heard first.
+    async fn settle_signature(&self, end: u64) -> bool {
+        let (handle, log) = (&self.0.handle, self.own_log());
+        let mut notices = handle.notices();
+        let signed = tokio::time::timeout(SIGN_PATIENCE, async {
+            loop {
+                let head = handle.head(log).await;
+                if head.is_some_and(|head| head.checkpoint().size() >= end) {
+                    return true;
+                }
+                if let Err(tokio::sync::broadcast::error::RecvError::Closed) = notices.recv().await
+                {
+                    return false;
+                }
+            }
+        });
+        signed.await.unwrap_or(false)
     }
 
     /// Waits until the register has everything that was written. Blocks.

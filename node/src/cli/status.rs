@@ -47,6 +47,9 @@ fn text(status: &answer::Status) -> String {
     if let Some(obstacle) = &status.obstacle {
         text.push_str(&format!("\nNothing can be signed now: {obstacle}.\n"));
     }
+    if let Some(warning) = &status.warning {
+        text.push_str(&format!("\nLook at this: {warning}.\n"));
+    }
     if let Some(failure) = &status.index_failure {
         text.push_str(&format!(
             "\nThe search index is not kept up to date: {}.\nStart the node again.\n",
@@ -122,6 +125,7 @@ mod tests {
             searchable: 3400,
             index_lag: 12,
             obstacle: None,
+            warning: None,
             index_failure: None,
         };
         insta::assert_snapshot!(text(&status));

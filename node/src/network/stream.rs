@@ -109,9 +109,15 @@ impl Streams {
         self.opening.insert(node, task);
     }
 
-    /// Takes a stream into use, in the place of the one before.
+    /// Takes a stream into use, in the place of the one before. That one is not
+    /// said to be down: the driver wants to know that it was open until now.
     pub(super) fn start(&mut self, node: NodeId, stream: Stream) {
-        self.close(&node);
+        if let Some(task) = self.opening.remove(&node) {
+            task.abort();
+        }
+        if let Some(before) = self.open.remove(&node) {
+            before.task.abort();
+        }
         self.last += 1;
         let id = self.last;
         let (frames, queue) = mpsc::unbounded_channel();

@@ -138,6 +138,9 @@ pub struct Status {
     /// Why nothing can be signed now, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
+    /// What somebody has to do about this node, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Why the search index is not kept up to date, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index_failure: Option<String>,

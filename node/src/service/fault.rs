@@ -13,6 +13,10 @@ use crate::projector::ProjectorError;
 use crate::search::SearchError;
 use crate::store::StoreError;
 
+/// What to do about two copies of one node.
+pub(super) const ANOTHER_COPY: &str = "find the other machine or data directory, stop one of the \
+     two for good, and start the other again";
+
 pub(super) fn stopping() -> Failure {
     Failure::unavailable("the node is stopping", "start it again with `tally run`")
 }
@@ -26,6 +30,7 @@ pub(super) fn refused(refusal: AuthorRefusal) -> Failure {
             refusal,
             "find out which other machine has this authority's keys, and keep both logs as evidence",
         ),
+        AuthorRefusal::AnotherCopy => Failure::unavailable(refusal, ANOTHER_COPY),
         AuthorRefusal::LogFull => Failure::unavailable(refusal, "open a new generation of the log"),
         refusal => Failure::internal(refusal),
     }

@@ -69,7 +69,11 @@ impl Desk {
                 carried.out(plan)?;
             }
         }
-        let Carried { rows, signed, .. } = carried;
+        let Carried { rows, mut signed, .. } = carried;
+        if !signed {
+            let end = self.0.written.load(Ordering::SeqCst);
+            signed = runtime.block_on(self.settle_signature(end));
+        }
         match unsalted {
             Some(error) => Err(Failure::internal(error)),
             None => Ok(answer::Imported { rows, signed }),

@@ -14,6 +14,7 @@ use crate::author::{
     Lookup as _, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
     withdraw,
 };
+use crate::driver::Authored;
 use crate::failure::Failure;
 use crate::reference;
 use crate::register::{Current, RecordKey, ResolveError, VersionInfo};
@@ -81,7 +82,7 @@ impl Desk {
         let kind = kind(&publish.kind)?;
         let record = document(kind, &publish.document)?;
         let warnings = record.warnings().iter().map(ToString::to_string).collect();
-        let _writing = self.0.writing.lock().await;
+        let writing = self.0.writing.lock().await;
         let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
         let (id, entry) = blocking(move || {
             desk.settle_register()?;
@@ -93,7 +94,8 @@ impl Desk {
         .await??;
         let authored = self.write(vec![entry]).await?;
         let version = Version { generation: authored.log.generation, index: authored.start };
-        Ok(self.published(id, version, warnings, authored.signed))
+        drop(writing);
+        Ok(self.published(id, version, warnings, self.is_signed(authored).await))
     }
 
     /// Withdraws a record of this authority; returns once that is durable.
@@ -102,7 +104,7 @@ impl Desk {
     /// A [`Failure`] if there is no such record, it is not this authority's, it
     /// was withdrawn before, or the node cannot write now.
     pub async fn withdraw(&self, reference: &str) -> Result<answer::Published, Failure> {
-        let _writing = self.0.writing.lock().await;
+        let writing = self.0.writing.lock().await;
         let (desk, reference, salt) = (self.clone(), reference.to_owned(), random_salt());
         let issued = now()?;
         let (id, entry) = blocking(move || {
@@ -122,7 +124,13 @@ impl Desk {
         .await??;
         let authored = self.write(vec![entry]).await?;
         let version = Version { generation: authored.log.generation, index: authored.start };
-        Ok(self.published(id, version, Vec::new(), authored.signed))
+        drop(writing);
+        Ok(self.published(id, version, Vec::new(), self.is_signed(authored).await))
+    }
+
+    async fn is_signed(&self, authored: Authored) -> bool {
+        let end = authored.start + authored.count as u64;
+        authored.signed || self.settle_signature(end).await
     }
 
     fn published(

@@ -47,6 +47,15 @@ impl Tally {
         tally
     }
 
+    /// A second node over a copy of this one's data directory, which is not in use.
+    pub fn copy(&self) -> Self {
+        assert!(self.running.is_none(), "a copy of files that are being written is none");
+        let dir = tempfile::tempdir().unwrap();
+        let copy = Self { dir, running: None, listen: Vec::new() };
+        copy_tree(&self.data(), &copy.data());
+        copy
+    }
+
     /// The data directory lies one level below, since `init` wants to make it.
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
@@ -136,6 +145,19 @@ impl Tally {
         let mut heads: Vec<_> = status["logs"].as_array().unwrap().iter().map(log).collect();
         heads.sort();
         heads
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
