@@ -278,8 +278,9 @@ http = "127.0.0.1:0"
 accept_anyone = false
 
 # How many partners must have answered what they know of this authority's own
-# log before anything is signed. Set it to 1 or 2 once there are partners that
-# are always on: it protects against signing a second history after a restore.
+# log before anything is signed. With 0 the first one is waited for after a start,
+# at most ten seconds. Set it to 1 or 2 once there are partners that are always on:
+# it protects against signing a second history after a restore.
 own_head_answers = 0
 
 # Memory for the replica, in mebibytes.
