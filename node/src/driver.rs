@@ -25,7 +25,8 @@ use tallystick_protocol::id::{AuthorityId, NetworkName, NodeId};
 use tallystick_protocol::identity::{IdentityError, UnverifiedChain};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::sync::{
-    AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Refusal, Verdict,
+    AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Refusal, StandingStatus,
+    Verdict,
 };
 use tallystick_protocol::time::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -33,7 +34,7 @@ use tokio::task::JoinHandle;
 
 use self::clock::Clock;
 pub use self::handle::{
-    AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, Traffic,
+    AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, StandingInfo, Traffic,
 };
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};
@@ -257,8 +258,11 @@ impl Driver {
                     Some(event) => self.network_event(event),
                     None => return Err(DriverError::Stopped("network")),
                 },
-                () = sleep_until(deadline) => self.input(Input::Tick),
                 _ = second.tick() => self.look_at_clock(),
+                () = sleep_until(deadline) => {
+                    self.input(Input::Tick);
+                    self.release();
+                }
             }
             if let Some(failed) = self.failed.take() {
                 return Err(failed);
@@ -356,6 +360,11 @@ impl Driver {
                 *self.refusals.entry(refusal.label()).or_insert(0) += 1;
                 tracing::warn!(?peer, ?log, reason = refusal.label(), "refused");
             }
+            Notice::Banned { peer, reason, until } => {
+                tracing::warn!(%peer, reason = reason.label(), "refused for a while");
+                let until = self.instant(until).into_std();
+                self.tell(network::Command::Refuse(peer, until));
+            }
             Notice::OwnLogForked => {
                 tracing::error!("two histories of our own log exist; nothing more is signed");
             }
@@ -395,6 +404,11 @@ impl Driver {
                 self.failed = Some(error.into());
             }
         }
+        self.release();
+    }
+
+    /// Lets peers go on from whom the machine accepts frames again.
+    fn release(&mut self) {
         let machine = &self.machine;
         self.owed.retain(|(node, _)| !machine.accepts(node));
     }
@@ -435,6 +449,9 @@ impl Driver {
                 self.input(Input::Heard { handle, peer: node, bytes });
             }
             network::Event::Card(node, card) => self.requests.add(node, card),
+            network::Event::Misbehaved(node, refusal) => {
+                self.input(Input::Misbehaved(node, refusal));
+            }
         }
     }
 
@@ -470,11 +487,18 @@ impl Driver {
         PeerInfo::new(peer, session.map(|session| session.traffic).unwrap_or_default())
     }
 
+    fn standing(&self, standing: StandingStatus) -> StandingInfo {
+        let StandingStatus { node, authority, score, faults, reason, until } = standing;
+        let refused_for = until.map(|until| until.since(self.now()));
+        StandingInfo { node, authority, score, faults, reason, refused_for }
+    }
+
     fn status(&self) -> NodeStatus {
         NodeStatus {
             authority: self.authority,
             logs: self.machine.logs(),
             peers: self.machine.peers().iter().map(|peer| self.peer_info(peer)).collect(),
+            standings: self.machine.standings().into_iter().map(|s| self.standing(s)).collect(),
             refusals: self.refusals.clone(),
             listen: self.listening.clone(),
             obstacle: self.machine.author_obstacle(),
@@ -503,6 +527,14 @@ pub const fn explain(refusal: Refusal) -> &'static str {
         Refusal::AbsentBody => "a partner did not hand out a record it holds",
         Refusal::TooLarge => "a log is over the limit",
         Refusal::Silent => "a partner did not answer in time",
+        Refusal::TooFast => {
+            "a node opened more connections, streams or messages than anybody needs"
+        }
+        Refusal::TooSlow => "a node asked for much and did not read it",
+        Refusal::TooManyAuthorities => "a partner told of more authorities than it may",
+        Refusal::TooManyPeers => "more nodes connected than the limit",
+        Refusal::UnknownAuthor => "a log head came whose author is not known here",
+        Refusal::Banned => "a node came back before its time",
         _ => "a partner broke the protocol",
     }
 }

@@ -14,10 +14,12 @@
 //!
 //! **Invariant:** a node that is not allowed gets neither stream nor gossip. It
 //! may hand in its card once, so that its request can be shown, and is
-//! disconnected. Deliberately absent: what frames mean; [`crate::driver`] takes
+//! disconnected. Commands are obeyed even while the driver is too busy to take
+//! events, so that what is to be sent waits where it is counted. Deliberately absent: what frames mean; [`crate::driver`] takes
 //! them to the protocol's machine.
 
 mod behaviour;
+mod door;
 mod proxy;
 mod stream;
 mod transport;
@@ -33,17 +35,29 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use tallystick_protocol::id::{NetworkName, NodeId};
+use tallystick_protocol::sync::Refusal;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::behaviour::{Behaviour, BehaviourEvent};
 pub use self::proxy::{Proxy, ProxyError};
+use self::stream::Sending;
 pub use self::stream::{Credit, SessionId};
 
 /// Frames that wait for the driver, over all peers.
 const FRAMES_WAITING: usize = 256;
 /// Connections by unknown nodes at one time.
 const STRANGERS: usize = 16;
+/// Those of them that come from one place.
+const STRANGERS_PER_PLACE: usize = 8;
+/// Streams that an unknown node may open during its stay.
+const STRANGER_STREAMS: u32 = 16;
+/// How long an unknown node that opened more is refused.
+const STRANGER_BAN: Duration = Duration::from_secs(60);
+/// A connection that lasted so long has not ended soon.
+const LASTING: Duration = Duration::from_secs(10);
+/// Commands that are obeyed before anything else gets its turn.
+const COMMANDS_AT_ONCE: usize = 1024;
 /// How long an unknown node may stay to hand in its card.
 const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// Pause before the first and before the slowest attempt to reach a partner again.
@@ -66,6 +80,8 @@ pub enum Command {
     /// End all connections and make none any more: another copy of this node is
     /// running, and both would drive each other off their partners' links.
     Retire,
+    /// End a connection and make none with that node until then.
+    Refuse(NodeId, std::time::Instant),
     /// Send a frame.
     Send(NodeId, Vec<u8>),
     /// Gossip a message.
@@ -98,6 +114,8 @@ pub enum Event {
     },
     /// A node that is not allowed handed in its card.
     Card(NodeId, String),
+    /// A node broke a rule of the transport.
+    Misbehaved(NodeId, Refusal),
 }
 
 /// How the network is set up.
@@ -134,6 +152,18 @@ struct Wanted {
     addresses: Vec<Multiaddr>,
     next_try: Instant,
     pause: Duration,
+    /// Since when it is connected.
+    since: Option<Instant>,
+}
+
+/// An unknown node that is connected.
+#[derive(Debug)]
+struct Stranger {
+    peer: PeerId,
+    until: Instant,
+    origin: door::Origin,
+    streams: u32,
+    has_card: bool,
 }
 
 /// The network task.
@@ -152,7 +182,7 @@ pub struct Network {
     cards: libp2p_stream::IncomingStreams,
     allowed: BTreeSet<NodeId>,
     wanted: BTreeMap<NodeId, Wanted>,
-    strangers: BTreeMap<ConnectionId, (PeerId, Instant)>,
+    strangers: BTreeMap<ConnectionId, Stranger>,
     streams: stream::Streams,
     /// Since when an allowed node has been connected without a stream.
     streamless: BTreeMap<NodeId, Instant>,
@@ -227,13 +257,20 @@ impl Network {
     pub async fn run(mut self) {
         let mut clock = tokio::time::interval(Duration::from_millis(500));
         loop {
+            // What is to be done comes before what else might happen, or it would pile up.
+            for _ in 0..COMMANDS_AT_ONCE {
+                match self.commands.try_recv() {
+                    Ok(command) => self.obey(command),
+                    Err(_) => break,
+                }
+            }
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
                     None => return,
                 },
                 event = self.swarm.select_next_some() => self.swarm_event(event).await,
-                Some((peer, stream)) = self.incoming.next() => self.accept(peer, stream),
+                Some((peer, stream)) = self.incoming.next() => self.accept(peer, stream).await,
                 Some((peer, stream)) = self.cards.next() => self.take_card(peer, stream),
                 ended = self.streams.ended() => self.reopen(ended),
                 _ = clock.tick() => self.tick(),
@@ -270,12 +307,16 @@ impl Network {
                 self.retired = true;
                 self.disconnect_all();
             }
-            Command::Send(node, frame) => {
-                if !self.streams.send(&node, frame) {
-                    tracing::warn!(peer = %node, "peer reads too slowly, disconnecting");
-                    self.disconnect(&node);
+            Command::Refuse(node, until) => {
+                if let Some(peer) = peer_id(&node) {
+                    self.swarm.behaviour_mut().door.refuse(peer, until);
                 }
+                if let Some(wanted) = self.wanted.get_mut(&node) {
+                    wanted.next_try = until.into();
+                }
+                self.disconnect(&node);
             }
+            Command::Send(node, frame) => self.send(node, frame),
             Command::Publish(bytes) => {
                 let topic = self.topic.clone();
                 match self.swarm.behaviour_mut().gossipsub.publish(topic, bytes) {
@@ -290,19 +331,37 @@ impl Network {
         }
     }
 
+    fn send(&mut self, node: NodeId, frame: Vec<u8>) {
+        let sending = self.streams.send(&node, frame);
+        if sending == Sending::Queued {
+            return;
+        }
+        tracing::warn!(peer = %node, "peer reads too slowly, disconnecting");
+        self.disconnect(&node);
+        if sending == Sending::TooSlow {
+            let events = self.events.clone();
+            // Not awaited: the driver may be waiting for us.
+            tokio::spawn(
+                async move { events.send(Event::Misbehaved(node, Refusal::TooSlow)).await },
+            );
+        }
+    }
+
     fn allow(&mut self, node: NodeId, addresses: Vec<Multiaddr>) {
         if self.retired {
             return;
         }
         let Some(peer) = peer_id(&node) else { return };
         self.allowed.insert(node);
+        self.swarm.behaviour_mut().door.pardon(&peer);
         self.swarm.behaviour_mut().gossipsub.remove_blacklisted_peer(&peer);
         if !addresses.is_empty() {
             let next_try = Instant::now();
-            self.wanted.insert(node, Wanted { addresses, next_try, pause: REDIAL.0 });
+            let wanted = Wanted { addresses, next_try, pause: REDIAL.0, since: None };
+            self.wanted.insert(node, wanted);
         }
         if self.swarm.is_connected(&peer) {
-            self.strangers.retain(|_, (stranger, _)| *stranger != peer);
+            self.strangers.retain(|_, stranger| stranger.peer != peer);
             self.open_stream(node, peer);
         }
         self.tick();
@@ -336,14 +395,19 @@ impl Network {
                 self.tell(Event::Listening(address)).await;
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.connected(peer_id, connection_id, endpoint.is_dialer());
+                let origin = door::origin(endpoint.get_remote_address());
+                self.connected(peer_id, connection_id, endpoint.is_dialer(), origin).await;
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
                 self.strangers.remove(&connection_id);
                 if let Some(node) = node_id(&peer_id).filter(|_| num_established == 0) {
                     self.streams.close(&node);
                     if let Some(wanted) = self.wanted.get_mut(&node) {
-                        wanted.next_try = Instant::now() + wanted.pause;
+                        // One that shows us out at once is left alone for longer each time.
+                        if wanted.since.take().is_none_or(|since| since.elapsed() >= LASTING) {
+                            wanted.pause = REDIAL.0;
+                        }
+                        wanted.next_try = wanted.next_try.max(Instant::now() + wanted.pause);
                     }
                 }
             }
@@ -365,29 +429,55 @@ impl Network {
     }
 
     /// The driver is slower than the network only for moments; waiting for it is the brake.
+    /// Its commands are obeyed meanwhile.
     async fn tell(&mut self, event: Event) {
-        // The driver is gone only when the node stops.
-        let _stopping = self.events.send(event).await;
+        let events = self.events.clone();
+        loop {
+            tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => self.obey(command),
+                permit = events.reserve() => {
+                    // The driver is gone only when the node stops.
+                    if let Ok(permit) = permit {
+                        permit.send(event);
+                    }
+                    return;
+                }
+            }
+        }
     }
 
-    fn connected(&mut self, peer: PeerId, connection: ConnectionId, dialled: bool) {
+    async fn connected(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        dialled: bool,
+        origin: door::Origin,
+    ) {
         let Some(node) = node_id(&peer) else {
             let _gone = self.swarm.disconnect_peer_id(peer);
             return;
         };
+        let here = self.strangers.values().filter(|stranger| stranger.origin == origin).count();
         if self.retired {
             let _gone = self.swarm.disconnect_peer_id(peer);
         } else if self.is_allowed(&node) {
             if let Some(wanted) = self.wanted.get_mut(&node) {
-                wanted.pause = REDIAL.0;
+                wanted.next_try = Instant::now();
+                wanted.since.get_or_insert(wanted.next_try);
+            }
+            if !dialled && !self.streams.begins(node) {
+                return self.tell(Event::Misbehaved(node, Refusal::TooFast)).await;
             }
             if dialled {
                 stream::send_card(self.control.clone(), peer, self.card.clone());
             }
             self.open_stream(node, peer);
-        } else if self.strangers.len() < STRANGERS {
+        } else if self.strangers.len() < STRANGERS && here < STRANGERS_PER_PLACE {
             self.swarm.behaviour_mut().gossipsub.blacklist_peer(&peer);
-            self.strangers.insert(connection, (peer, Instant::now() + STRANGER_TIME));
+            let until = Instant::now() + STRANGER_TIME;
+            let stranger = Stranger { peer, until, origin, streams: 0, has_card: false };
+            self.strangers.insert(connection, stranger);
         } else {
             let _gone = self.swarm.disconnect_peer_id(peer);
         }
@@ -399,15 +489,37 @@ impl Network {
         }
     }
 
-    fn accept(&mut self, peer: PeerId, stream: libp2p::Stream) {
-        let node = node_id(&peer).filter(|node| self.is_allowed(node));
-        if let Some(node) = node {
-            self.streams.start(node, stream);
+    async fn accept(&mut self, peer: PeerId, stream: libp2p::Stream) {
+        let Some(node) = node_id(&peer) else { return };
+        if !self.is_allowed(&node) {
+            let _shown_out = self.opens(&peer);
+            return;
         }
+        if !self.streams.begins(node) {
+            return self.tell(Event::Misbehaved(node, Refusal::TooFast)).await;
+        }
+        self.streams.start(node, stream);
+    }
+
+    /// Counts a stream of an unknown node; one that opens many is shown out.
+    fn opens(&mut self, peer: &PeerId) -> Option<&mut Stranger> {
+        let stranger = self.strangers.values_mut().find(|stranger| stranger.peer == *peer)?;
+        stranger.streams += 1;
+        if stranger.streams > STRANGER_STREAMS {
+            let until = std::time::Instant::now() + STRANGER_BAN;
+            self.swarm.behaviour_mut().door.refuse(*peer, until);
+            let _gone = self.swarm.disconnect_peer_id(*peer);
+            return None;
+        }
+        Some(stranger)
     }
 
     fn take_card(&mut self, peer: PeerId, stream: libp2p::Stream) {
-        if let Some(node) = node_id(&peer).filter(|node| !self.is_allowed(node)) {
+        let Some(node) = node_id(&peer).filter(|node| !self.is_allowed(node)) else { return };
+        let Some(stranger) = self.opens(&peer) else { return };
+        let (origin, another) = (stranger.origin, stranger.has_card);
+        stranger.has_card = true;
+        if !another && self.swarm.behaviour_mut().door.takes_card(origin) {
             stream::read_card(node, stream, self.events.clone());
         }
     }
@@ -439,8 +551,8 @@ impl Network {
     fn tick(&mut self) {
         let now = Instant::now();
         self.open_missing(now);
-        let late = self.strangers.values().filter(|(_, until)| *until <= now);
-        for peer in late.map(|(peer, _)| *peer).collect::<Vec<_>>() {
+        let late = self.strangers.values().filter(|stranger| stranger.until <= now);
+        for peer in late.map(|stranger| stranger.peer).collect::<Vec<_>>() {
             let _gone = self.swarm.disconnect_peer_id(peer);
         }
         for (node, wanted) in &mut self.wanted {

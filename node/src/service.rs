@@ -375,6 +375,17 @@ impl Desk {
             sent: peer.traffic.sent,
             received: peer.traffic.received,
         };
+        let now = now()?.as_seconds();
+        let refused = |standing: &driver::StandingInfo| answer::RefusedView {
+            node: standing.node,
+            authority: standing.authority,
+            name: standing.authority.and_then(|authority| names.get(&authority).cloned()),
+            score: standing.score,
+            faults: standing.faults,
+            reason: standing.reason.label().to_owned(),
+            explanation: driver::explain(standing.reason).to_owned(),
+            until: standing.refused_for.map(|time| now + time.as_secs().max(1)),
+        };
         let refusals = status.refusals.iter();
         Ok(answer::Status {
             authority: self.authority(),
@@ -383,6 +394,7 @@ impl Desk {
             listen: status.listen.iter().map(ToString::to_string).collect(),
             logs: status.logs.iter().map(log).collect(),
             peers: status.peers.iter().map(peer).collect(),
+            refused: status.standings.iter().map(refused).collect(),
             partners: partners.partners.len(),
             requests: partners.requests.len(),
             refusals: refusals.map(|(label, n)| ((*label).to_owned(), *n)).collect(),

@@ -1,10 +1,11 @@
 //! `tally status`: what is connected, behind, disputed or refused.
 
 use serde_json::json;
+use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, count, pairs, several, table};
+use super::wording::{clean, count, cut, pairs, several, table, time};
 use crate::failure::Failure;
 use crate::service::answer;
 
@@ -61,12 +62,32 @@ fn text(status: &answer::Status) -> String {
         text.push('\n');
         text.push_str(&table(&["Log of", "Audience", "Entries", "Signed", "State"], &rows));
     }
+    if !status.refused.is_empty() {
+        text.push_str("\nNodes that misbehaved\n");
+        let lines: Vec<_> = status.refused.iter().map(misbehaved).collect();
+        text.push_str(&pairs(lines.iter().map(|(who, what)| (who.as_str(), what.clone()))));
+    }
     if !status.refusals.is_empty() {
         text.push_str("\nRefused since the start\n");
         let labels = status.refusals.iter().map(|(label, number)| (label.as_str(), count(*number)));
         text.push_str(&pairs(labels));
     }
     text
+}
+
+/// Who misbehaved; how, and what follows.
+fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
+    let who = match (&refused.name, refused.authority) {
+        (Some(name), _) => clean(name),
+        (None, Some(authority)) => authority.short(),
+        (None, None) => format!("node {}", cut(&refused.node.to_string(), 12)),
+    };
+    let consequence = match refused.until {
+        Some(until) => format!("refused until {}", time(UnixTime::from_seconds(until))),
+        None => format!("{} of 100 points, which fade", refused.score),
+    };
+    let faults = several(refused.faults, "fault");
+    (who, format!("{}; {faults}, {consequence}", clean(&refused.explanation)))
 }
 
 fn row(log: &answer::LogView) -> Vec<String> {
@@ -119,6 +140,28 @@ mod tests {
                 sent: 1_200,
                 received: 34_000,
             }],
+            refused: vec![
+                answer::RefusedView {
+                    node: NodeId::from_bytes([4; 32]),
+                    authority: Some(AuthorityId::from_bytes([4; 32])),
+                    name: Some("Borough 4".to_owned()),
+                    score: 120,
+                    faults: 3,
+                    reason: "bad-entries".to_owned(),
+                    explanation: "entries or bodies were not those that were signed".to_owned(),
+                    until: Some(1_774_965_900),
+                },
+                answer::RefusedView {
+                    node: NodeId::from_bytes([5; 32]),
+                    authority: None,
+                    name: None,
+                    score: 25,
+                    faults: 1,
+                    reason: "too-slow".to_owned(),
+                    explanation: "a node asked for much and did not read it".to_owned(),
+                    until: None,
+                },
+            ],
             partners: 2,
             requests: 1,
             refusals: [("fork".to_owned(), 1)].into(),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use libp2p::Multiaddr;
 use tallystick_protocol::checkpoint::VerifiedCheckpoint;
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
-use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus};
+use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus, Refusal};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Driver;
@@ -91,6 +92,23 @@ impl PeerInfo {
     }
 }
 
+/// A peer that has misbehaved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandingInfo {
+    /// Its node key.
+    pub node: NodeId,
+    /// The authority it works for, if known.
+    pub authority: Option<AuthorityId>,
+    /// Points against it; they fade.
+    pub score: u64,
+    /// Its faults since the start.
+    pub faults: u64,
+    /// The last of them.
+    pub reason: Refusal,
+    /// How long it is still refused, if it is.
+    pub refused_for: Option<Duration>,
+}
+
 /// The state of a node.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
@@ -100,6 +118,8 @@ pub struct NodeStatus {
     pub logs: Vec<LogStatus>,
     /// Connected peers.
     pub peers: Vec<PeerInfo>,
+    /// Peers that have misbehaved, until it fades.
+    pub standings: Vec<StandingInfo>,
     /// What was refused since the start, by label.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Addresses on which it can be reached.

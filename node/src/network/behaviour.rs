@@ -9,11 +9,20 @@ use libp2p_connection_limits::ConnectionLimits;
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::limits;
 
+use super::door::Door;
 use super::{NetworkError, Setup, transport};
+
+/// Streams of one connection whose protocol is being agreed on.
+const NEGOTIATING: usize = 16;
+/// Gossip messages that wait for one peer; more are not sent to it.
+const GOSSIP_WAITING: usize = 1024;
+/// How long the name of a message is remembered, so that it is heard once.
+const GOSSIP_MEMORY: Duration = Duration::from_secs(30);
 
 /// Every protocol of a node.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    pub(super) door: Door,
     limits: libp2p_connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -36,6 +45,7 @@ pub(super) fn swarm(
         .with_other_transport(|keypair| transport::transport(keypair, setup.proxy.as_ref()))
         .map_err(|e| failed(&e))?
         .with_behaviour(|key| Behaviour {
+            door: Door::default(),
             limits: libp2p_connection_limits::Behaviour::new(connection_limits()),
             identify: identify::Behaviour::new(
                 identify::Config::new("/tallystick/1".into(), key.public())
@@ -48,7 +58,9 @@ pub(super) fn swarm(
         .map_err(|e| failed(&e))?
         .with_swarm_config(|config| {
             // Partners stay connected; strangers are shown out by the network task.
-            config.with_idle_connection_timeout(Duration::from_secs(u64::MAX / 1_000))
+            config
+                .with_idle_connection_timeout(Duration::from_secs(u64::MAX / 1_000))
+                .with_max_negotiating_inbound_streams(NEGOTIATING)
         })
         .build();
     Ok((swarm, topic))
@@ -71,6 +83,8 @@ fn gossip() -> Result<gossipsub::Behaviour, String> {
         .validate_messages()
         .max_transmit_size(limits::GOSSIP_BYTES + 1024)
         .flood_publish(true)
+        .connection_handler_queue_len(GOSSIP_WAITING)
+        .duplicate_cache_time(GOSSIP_MEMORY)
         .message_id_fn(|message| {
             MessageId::from(<[u8; 32]>::from(Sha256::digest(&message.data)).to_vec())
         })

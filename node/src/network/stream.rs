@@ -3,8 +3,9 @@
 //!
 //! **Invariants:** a length over the limit ends the stream before anything is
 //! allocated; a peer has at most [`CREDITS`] frames with the driver; a peer that
-//! lets more than [`UNSENT_BYTES`] pile up is disconnected; streams that soon
-//! end are opened again ever less often.
+//! lets more than [`UNSENT_BYTES`] pile up is disconnected, and so are the
+//! slowest when all together do; streams that soon end are opened again ever
+//! less often, and whoever begins too many is reported.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,6 +17,7 @@ use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::{PeerId, Stream, StreamProtocol};
 use tallystick_protocol::id::NodeId;
 use tallystick_protocol::limits;
+use tallystick_protocol::sync::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -29,6 +31,12 @@ pub(super) const CARD: StreamProtocol = StreamProtocol::new("/tallystick/card/1"
 const CREDITS: usize = 4;
 /// Bytes that may wait to be sent to one peer.
 const UNSENT_BYTES: usize = 64 << 20;
+/// Bytes that may wait to be sent over all peers, before those with more than a frame's worth go.
+const ALL_UNSENT_BYTES: usize = 256 << 20;
+/// Streams and connections that one node may begin within [`BEGINNINGS_TIME`].
+const BEGINNINGS: u32 = 120;
+/// Time over which beginnings are counted.
+const BEGINNINGS_TIME: Duration = Duration::from_secs(60);
 /// How long a card may take.
 const CARD_TIME: Duration = Duration::from_secs(10);
 /// First and longest rest before a stream that soon ended is opened again: a
@@ -76,6 +84,19 @@ pub(super) struct Streams {
     opening: BTreeMap<NodeId, JoinHandle<()>>,
     /// Nodes whose streams end soon, and how long the next one waits.
     rests: BTreeMap<NodeId, Duration>,
+    /// What nodes began since when.
+    beginnings: BTreeMap<NodeId, (Instant, u32)>,
+}
+
+/// What became of a frame to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// It is on its way, or its stream is gone.
+    Queued,
+    /// The peer lets too much pile up.
+    TooSlow,
+    /// All peers together do, and this one is among the worst.
+    NoRoom,
 }
 
 impl Streams {
@@ -88,7 +109,26 @@ impl Streams {
             ended: Queue::new(),
             opening: BTreeMap::new(),
             rests: BTreeMap::new(),
+            beginnings: BTreeMap::new(),
         }
+    }
+
+    /// Counts a stream or connection begun by a node. `false` if those are too many.
+    pub(super) fn begins(&mut self, node: NodeId) -> bool {
+        let now = Instant::now();
+        if self.beginnings.len() >= 2 * limits::PEERS && !self.beginnings.contains_key(&node) {
+            self.beginnings.retain(|_, (since, _)| since.elapsed() < BEGINNINGS_TIME);
+        }
+        if self.beginnings.len() >= 4 * limits::PEERS {
+            // With a count each they would take more memory than what they begin.
+            self.beginnings.clear();
+        }
+        let (since, count) = self.beginnings.entry(node).or_insert((now, 0));
+        if since.elapsed() >= BEGINNINGS_TIME {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        *count <= BEGINNINGS
     }
 
     pub(super) fn is_open(&self, node: &NodeId) -> bool {
@@ -132,22 +172,35 @@ impl Streams {
                     result = write(writer, queue, &counter) => result,
                 };
                 tracing::debug!(peer = %node, ?result, "sync stream ended");
+                if result.is_err_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+                    let refusal = Refusal::MalformedFrame;
+                    let _stopping = events.send(Event::Misbehaved(node, refusal)).await;
+                }
             }
             let _stopping = ended.send((node, id)).await;
         });
         self.open.insert(node, Session { id, frames, unsent, since: Instant::now(), task });
     }
 
-    /// Queues a frame. `false` if too much waits already.
-    pub(super) fn send(&self, node: &NodeId, frame: Vec<u8>) -> bool {
-        let Some(session) = self.open.get(node) else { return true };
+    /// Queues a frame, unless too much waits already.
+    pub(super) fn send(&self, node: &NodeId, frame: Vec<u8>) -> Sending {
+        let Some(session) = self.open.get(node) else { return Sending::Queued };
         let size = frame.len();
-        if session.unsent.fetch_add(size, Ordering::Relaxed) + size > UNSENT_BYTES {
-            return false;
+        let unsent = session.unsent.fetch_add(size, Ordering::Relaxed) + size;
+        if unsent > UNSENT_BYTES {
+            return Sending::TooSlow;
+        }
+        if unsent > limits::FRAME_BYTES && self.unsent() > ALL_UNSENT_BYTES {
+            return Sending::NoRoom;
         }
         // A closed queue is a stream that has ended; its end is on the way to us.
         let _ended = session.frames.send(frame);
-        true
+        Sending::Queued
+    }
+
+    /// Bytes that wait to be sent, over all peers.
+    fn unsent(&self) -> usize {
+        self.open.values().map(|session| session.unsent.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn close(&mut self, node: &NodeId) {
@@ -265,12 +318,13 @@ pub(super) fn send_card(mut control: libp2p_stream::Control, peer: PeerId, card:
 }
 
 /// Reads the card of a node that is not allowed.
-pub(super) fn read_card(node: NodeId, mut stream: Stream, events: mpsc::Sender<Event>) {
+pub(super) fn read_card(node: NodeId, stream: Stream, events: mpsc::Sender<Event>) {
     tokio::spawn(async move {
         let mut card = Vec::new();
         let limit = limits::NOTE_BYTES as u64;
-        let reading = (&mut stream).take(limit).read_to_end(&mut card).await;
-        if reading.is_ok()
+        let mut stream = stream.take(limit);
+        let reading = tokio::time::timeout(CARD_TIME, stream.read_to_end(&mut card)).await;
+        if matches!(reading, Ok(Ok(_)))
             && let Ok(card) = String::from_utf8(card)
         {
             let _stopping = events.send(Event::Card(node, card)).await;

@@ -109,6 +109,29 @@ pub struct PeerView {
     pub received: u64,
 }
 
+/// A node that has misbehaved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedView {
+    /// Its node key.
+    pub node: NodeId,
+    /// The authority it works for, if known.
+    pub authority: Option<AuthorityId>,
+    /// That authority's name.
+    pub name: Option<String>,
+    /// Points against it; at 100 it is refused, and they fade by ten a minute.
+    pub score: u64,
+    /// Its faults since the node was started.
+    pub faults: u64,
+    /// The last of them: a stable label.
+    pub reason: String,
+    /// The same in plain English.
+    pub explanation: String,
+    /// When it is let back, in Unix seconds, if it is refused now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
 /// How a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,6 +152,9 @@ pub struct Status {
     pub partners: usize,
     /// How many nodes would like to be partners.
     pub requests: usize,
+    /// Nodes that have misbehaved, until it is forgiven.
+    #[serde(default)]
+    pub refused: Vec<RefusedView>,
     /// What was refused since the start, by label.
     pub refusals: BTreeMap<String, u64>,
     /// Records and references that can be found.
