@@ -309,6 +309,9 @@ pub enum AuthorRefusal {
         /// Size of our log as the partner knows it.
         size: u64,
     },
+    /// Too much waits for partners to say what they know of our log.
+    #[error("partners are being asked what they know of this authority's log")]
+    Asking,
     /// Two histories of our log exist.
     #[error("two histories of this authority's log exist; nothing more can be signed")]
     TwoHistories,

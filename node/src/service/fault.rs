@@ -26,6 +26,7 @@ pub(super) fn refused(refusal: AuthorRefusal) -> Failure {
         AuthorRefusal::FetchingOwn { .. } => {
             Failure::unavailable(refusal, "wait until they are here; `tally status` shows it")
         }
+        AuthorRefusal::Asking => Failure::unavailable(refusal, "try again in a few seconds"),
         AuthorRefusal::TwoHistories => Failure::unavailable(
             refusal,
             "find out which other machine has this authority's keys, and keep both logs as evidence",

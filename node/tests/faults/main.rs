@@ -4,7 +4,7 @@
 //! invariant that applies must hold (`Federation::judge`).
 //!
 //! `TALLY_FAULTS_SECONDS` sets how long the storm of kills lasts (120),
-//! `TALLY_FAULTS_SEED` repeats one. Where namespaces are not permitted the tests
+//! `TALLY_FAULTS_SEED` repeats one, `TALLY_FAULTS_ONLY=cut,storm` runs some scenarios. Where namespaces are not permitted the tests
 //! say so and pass, but fail where `CI` is set.
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, missing_docs, reason = "a test program")]
@@ -18,6 +18,7 @@
 )]
 
 mod arena;
+mod copies;
 mod federation;
 mod member;
 mod proxy;
@@ -29,6 +30,8 @@ use arena::{Arena, CENTRE, address};
 use federation::{Federation, MEMBERS, listening, name};
 use member::Member;
 use proxy::Proxy;
+
+type Scenario = fn(&Federation);
 
 const ALL: [usize; MEMBERS] = [0, 1, 2, 3, 4, 5, 6, 7];
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -51,11 +54,21 @@ fn invariants_2_4_and_5_hold_under_real_faults() {
     federation.converge(&ALL, PATIENCE, "the beginning");
     federation.report("eight members meet", since);
 
-    partition(&federation);
-    loss(&federation);
-    cut(&federation);
-    storm::storm(&federation);
-    full_disk(&federation, &base.path().join("m5"));
+    let scenarios: [(&str, Scenario); 7] = [
+        ("partition", partition),
+        ("loss", loss),
+        ("cut", cut),
+        ("storm", storm::storm),
+        ("full-disk", full_disk),
+        ("restored", copies::restored),
+        ("doubled", copies::doubled),
+    ];
+    let only = std::env::var("TALLY_FAULTS_ONLY").ok();
+    for (name, scenario) in scenarios {
+        if only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name)) {
+            scenario(&federation);
+        }
+    }
 
     federation.nobody_complains(&DISHONEST);
     let since = Instant::now();
@@ -145,10 +158,10 @@ fn cut(federation: &Federation) {
 }
 
 /// The disk of a member fills up: it says so and ends, and goes on when there is room.
-fn full_disk(federation: &Federation, disk: &std::path::Path) {
+fn full_disk(federation: &Federation) {
     let since = Instant::now();
     let member = &federation.members[5];
-    let ballast = disk.join("ballast");
+    let ballast = member.dir().join("ballast");
     fill(&ballast, 3 << 20);
     let mut said = String::new();
     for _ in 0..10 {

@@ -46,6 +46,19 @@ impl Member {
         member
     }
 
+    /// The same files, or a copy of them, at another place.
+    pub fn twin(&self, place: usize, dir: &Path, run: &[&str]) -> Self {
+        Self {
+            name: format!("{} (twin)", self.name),
+            place,
+            authority: self.authority.clone(),
+            dir: dir.to_owned(),
+            run: run.iter().map(|argument| (*argument).to_owned()).collect(),
+            running: Mutex::new(None),
+            acknowledged: Mutex::new(BTreeSet::new()),
+        }
+    }
+
     /// With these arguments to `tally run`.
     pub fn run_with(mut self, run: &[&str]) -> Self {
         self.run = run.iter().map(|argument| (*argument).to_owned()).collect();

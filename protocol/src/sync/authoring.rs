@@ -12,15 +12,17 @@
 //! | another root at the size of our head | stop; only a recovery by the controllers helps |
 //! | a later head, with a proof that it does not continue what we hold | stop |
 //!
-//! Where partners are known, signing waits a little for the first of them to
-//! answer whenever what we hold may be old (see [`super::doubt`]), and ends for
-//! good when an earlier copy of this node proves that it is alive.
+//! Where partners are known, everything new waits a little for the first of them
+//! to answer whenever what we hold may be old (see [`super::doubt`]): an entry
+//! journalled then would stand where another one of ours stands already, and
+//! nothing could be signed any more. Signing ends for good when an earlier copy of
+//! this node proves that it is alive.
 //!
 //! A later head without a good proof of either keeps signing suspended but
 //! stops nothing for good: another partner may bring the right one. Partners
 //! are counted by authority, as their node keys say, so that nobody answers twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::doubt::Doubt;
 use super::ledger::Slot;
@@ -32,6 +34,9 @@ use crate::id::{AuthorityId, LogId, NodeId};
 use crate::key::SecretKey;
 use crate::limits;
 use crate::time::Timestamp;
+
+/// Commands that may wait for partners to answer.
+const WAITING: usize = 16;
 
 /// Header and body bytes of entries to be announced once they are stored.
 type Announced = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -52,6 +57,8 @@ pub(super) struct Authoring {
     /// An earlier copy of this node is alive: nothing is signed any more.
     outdone: bool,
     appends: BTreeMap<Ticket, Appending>,
+    /// Commands that wait until there is no doubt, at most [`WAITING`].
+    waiting: VecDeque<(u64, Vec<Entry>)>,
 }
 
 /// Own entries on their way to storage.
@@ -75,6 +82,7 @@ impl Authoring {
             stopped: false,
             outdone: false,
             appends: BTreeMap::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -153,7 +161,8 @@ impl Authoring {
         }
     }
 
-    /// Entries by the user: appended, and signed if that is allowed now.
+    /// Entries by the user: appended, once what we hold is known not to be old,
+    /// and signed if that is allowed.
     pub(super) fn author(&mut self, cx: &mut Context<'_>, command: u64, entries: Vec<Entry>) {
         let refusal = match self.obstacle() {
             None if entries.is_empty() || entries.len() > limits::AUTHOR_ENTRIES => {
@@ -164,10 +173,17 @@ impl Authoring {
             {
                 Some(AuthorRefusal::LogFull)
             }
+            None if self.doubt.holds() && self.waiting.len() >= WAITING => {
+                Some(AuthorRefusal::Asking)
+            }
             obstacle => obstacle,
         };
         if let Some(refusal) = refusal {
             cx.out.push(Output::AuthorRefused { command, refusal });
+            return;
+        }
+        if self.doubt.holds() {
+            self.waiting.push_back((command, entries));
             return;
         }
         let start = cx.ledger.staged_size(&self.log);
@@ -266,6 +282,11 @@ impl Authoring {
         let unsigned = staged > head && self.appends.is_empty();
         if unsigned && self.may_sign() {
             self.append(cx, Vec::new(), Appending { command: None, announced: Vec::new() });
+        }
+        while !self.doubt.holds()
+            && let Some((command, entries)) = self.waiting.pop_front()
+        {
+            self.author(cx, command, entries);
         }
     }
 }

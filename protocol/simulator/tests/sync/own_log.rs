@@ -169,7 +169,8 @@ fn unsigned_entries_beyond_a_signed_head_stay_and_are_signed_after_it() {
     world.nodes[0].disk.logs.get_mut(&log).unwrap().forget_head();
     world.start(0);
     world.author(0, 3, 50);
-    world.run(2);
+    // Nobody answers, so they are journalled, but not signed.
+    world.run(12);
     assert_eq!(world.signed(0, 0), 0);
     world.connect(0, 1);
     world.run(20);
@@ -180,10 +181,11 @@ fn unsigned_entries_beyond_a_signed_head_stay_and_are_signed_after_it() {
 #[test]
 fn unsigned_entries_that_a_later_head_contradicts_are_never_signed() {
     let mut world = restored(10, 5);
+    world.nodes[0].own_head_answers = 1;
     world.start(0);
-    // Authored before anybody could warn.
+    // Authored before anybody could warn, and nobody answers for long.
     world.author(0, 3, 50);
-    world.run(2);
+    world.run(12);
     assert_eq!(world.signed(0, 0), 10);
     world.connect(0, 1);
     world.run(40);
