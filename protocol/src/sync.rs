@@ -523,6 +523,7 @@ impl Machine {
         let mut cx = Context { now, ledger, out };
         authoring.heed_dispute(&mut cx);
         exchanges.advance(&mut cx);
+        sessions.settle(&mut cx, exchanges);
         sessions.changed(&cx);
     }
 

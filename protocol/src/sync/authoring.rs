@@ -203,7 +203,7 @@ impl Authoring {
         entries.iter().for_each(|entry| tree.push(entry.leaf()));
         let head = cx.ledger.checkpoint(&self.log, &tree).filter(|_| self.may_sign());
         let head = head.and_then(|head| checkpoint::sign(&head, &self.key).ok());
-        let ticket = cx.ledger.append(self.log, entries, tree, head, cx.out);
+        let ticket = cx.ledger.append(self.log, entries, tree, head, None, cx.out);
         self.appends.insert(ticket, appending);
     }
 

@@ -29,7 +29,7 @@ use self::pursuit::{Announced, Pursuit, Work, outline_bytes, size_of};
 use self::request::{Request, Requests};
 use self::stage::Stage;
 use super::effect::{Load, Loaded};
-use super::ledger::Slot;
+use super::ledger::{Slot, Teller};
 use super::wire::{Message, OutlinePage, RequestId};
 use super::{Context, Notice, Output, Refusal, Ticket};
 use crate::checkpoint::VerifiedCheckpoint;
@@ -65,6 +65,8 @@ pub(super) struct Exchanges {
     abandoned: BTreeSet<NodeId>,
     /// Whether anything happened that lets work go on.
     stirred: bool,
+    /// Whether the pursuit of a log has ended.
+    ended: bool,
 }
 
 /// What became of the attempt to begin work on a log.
@@ -116,7 +118,17 @@ impl Exchanges {
         self.behind.values().any(|pursuit| pursuit.has_source(peer))
     }
 
-    /// Whether something that `peer` told us of was given up; forgotten by asking.
+    /// Whether something that `peer` told us of was given up.
+    pub(super) fn has_abandoned(&self, peer: &NodeId) -> bool {
+        self.abandoned.contains(peer)
+    }
+
+    /// Whether a log was caught up, or given up, since this was asked last.
+    pub(super) const fn take_ended(&mut self) -> bool {
+        core::mem::replace(&mut self.ended, false)
+    }
+
+    /// The same, forgotten by asking.
     pub(super) fn take_abandoned(&mut self, peer: &NodeId) -> bool {
         self.abandoned.remove(peer)
     }
@@ -276,12 +288,13 @@ impl Exchanges {
     /// Appends what is complete and next in order.
     fn append_ready(&mut self, cx: &mut Context<'_>, log: LogId) {
         let Some(pursuit) = self.behind.get_mut(&log) else { return };
+        let teller = pursuit.holder().map(|peer| Teller { peer, at: cx.now });
         let Work::Fetching(fetch) = &mut pursuit.work else { return };
         while let Some(ready) = fetch.ready(&cx.ledger.staged(&log)) {
             let reached = ready.tree.size() == size_of(&fetch.target);
             let head = reached.then(|| fetch.target.clone());
             self.stage.dropped(ready.bytes);
-            let ticket = cx.ledger.append(log, ready.entries, ready.tree, head, cx.out);
+            let ticket = cx.ledger.append(log, ready.entries, ready.tree, head, teller, cx.out);
             self.stage.appending(ticket, log, ready.bytes);
         }
     }
@@ -291,12 +304,14 @@ impl Exchanges {
         &mut self,
         cx: &mut Context<'_>,
         log: LogId,
+        peer: NodeId,
         entries: Vec<Entry>,
         tree: Frontier,
         head: VerifiedCheckpoint,
     ) {
         let bytes = entries.iter().map(Entry::size).sum();
-        let ticket = cx.ledger.append(log, entries, tree, Some(head), cx.out);
+        let teller = Some(Teller { peer, at: cx.now });
+        let ticket = cx.ledger.append(log, entries, tree, Some(head), teller, cx.out);
         self.stage.appending(ticket, log, bytes);
     }
 
@@ -319,6 +334,7 @@ impl Exchanges {
 
     /// Ends the pursuit of a log.
     pub(super) fn forget(&mut self, log: &LogId) {
+        self.ended = true;
         self.abandon_work(log);
         if let Some(place) = self.behind.remove(log).and_then(|pursuit| pursuit.place) {
             self.queue.remove(&place);
@@ -537,7 +553,7 @@ impl Exchanges {
         if fits {
             let tree = cx.ledger.staged(&log);
             let head = Some(target.clone());
-            let ticket = cx.ledger.append(log, Vec::new(), tree, head, cx.out);
+            let ticket = cx.ledger.append(log, Vec::new(), tree, head, None, cx.out);
             self.stage.appending(ticket, log, 0);
         } else {
             cx.out.refused(None, Some(log), Refusal::Fork);

@@ -69,7 +69,7 @@ pub(super) fn heard(
     }
     match check(announcement, &head, staged) {
         Ok((entries, tree)) => {
-            exchanges.append_heard(cx, log, entries, tree, head);
+            exchanges.append_heard(cx, log, peer, entries, tree, head);
             (Verdict::Accept, Next::Done)
         }
         Err(refusal) => {

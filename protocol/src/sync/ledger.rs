@@ -22,6 +22,7 @@ use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::{Identity, IdentityError, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
+use crate::time::Timestamp;
 
 /// Counters left out at every start. A crash forgets identities that peers have
 /// heard of and storage had not kept; their counters must not come again, or a
@@ -64,6 +65,29 @@ pub(super) struct Staged {
     frontier: Frontier,
     pub(super) head: Option<VerifiedCheckpoint>,
     changed: u64,
+    teller: Option<Teller>,
+}
+
+/// Who told us of something: while that session lasts it need not hear it from us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Teller {
+    pub(super) peer: NodeId,
+    pub(super) at: Timestamp,
+}
+
+/// Who is to be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    pub(super) peer: NodeId,
+    pub(super) authority: Option<AuthorityId>,
+    /// When its session began. What it told before it may have lost since.
+    pub(super) since: Timestamp,
+}
+
+impl Asker {
+    fn told_us(&self, teller: Option<Teller>) -> bool {
+        teller.is_some_and(|teller| teller.peer == self.peer && teller.at > self.since)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +103,7 @@ pub(super) struct Ledger {
     logs: BTreeMap<LogId, Slot>,
     identities: BTreeMap<AuthorityId, (Identity, u64)>,
     nodes: BTreeMap<NodeId, AuthorityId>,
-    changes: BTreeMap<u64, Change>,
+    changes: BTreeMap<u64, (Change, Option<Teller>)>,
     next_change: u64,
     appends: BTreeMap<Ticket, Staged>,
     /// Durable entries, over all logs.
@@ -122,7 +146,7 @@ impl Ledger {
         for known in &stored.identities {
             let chain = UnverifiedChain::new(known.events.clone());
             if let Ok(identity) = chain.verify(&ledger.network) {
-                ledger.insert_identity(identity, known.changed);
+                ledger.insert_identity(identity, known.changed, None);
             }
         }
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
@@ -162,7 +186,7 @@ impl Ledger {
         };
         self.entries = self.entries.saturating_add(slot.stored.size());
         self.logs.insert(stored.log, slot);
-        self.changes.insert(stored.changed, Change::Log(stored.log));
+        self.changes.insert(stored.changed, (Change::Log(stored.log), None));
         true
     }
 
@@ -204,7 +228,7 @@ impl Ledger {
     /// `false` if there was no room.
     pub(super) fn accept_identity(
         &mut self,
-        introducer: Option<NodeId>,
+        introducer: Option<Teller>,
         events: Vec<Vec<u8>>,
         out: &mut Outbox,
     ) -> Result<bool, IdentityError> {
@@ -225,18 +249,18 @@ impl Ledger {
             Some(_) => limits::AUTHORITIES - limits::RESERVED_AUTHORITIES,
         };
         let full = self.identities.len() >= room;
-        if full || introducer.is_some_and(|peer| !out.standings.introduces(peer)) {
+        if full || introducer.is_some_and(|teller| !out.standings.introduces(teller.peer)) {
             return Ok(false);
         }
         let changed = self.take_change();
         let events = identity.events().to_vec();
         out.push(Output::StoreIdentity(StoredIdentity { authority, events, changed }));
         out.push(Output::Notify(Notice::IdentityAccepted { authority }));
-        self.insert_identity(identity, changed);
+        self.insert_identity(identity, changed, introducer);
         Ok(true)
     }
 
-    fn insert_identity(&mut self, identity: Identity, changed: u64) {
+    fn insert_identity(&mut self, identity: Identity, changed: u64, teller: Option<Teller>) {
         let authority = identity.authority();
         for key in identity.node_keys() {
             if let Ok(node) = NodeId::try_from(key.as_bytes()) {
@@ -244,7 +268,7 @@ impl Ledger {
             }
         }
         self.identities.insert(authority, (identity, changed));
-        self.changes.insert(changed, Change::Identity(authority));
+        self.changes.insert(changed, (Change::Identity(authority), teller));
     }
 
     /// Verifies a signed head under the log key of its author.
@@ -314,6 +338,7 @@ impl Ledger {
         entries: Vec<Entry>,
         tree: Frontier,
         head: Option<VerifiedCheckpoint>,
+        teller: Option<Teller>,
         out: &mut Outbox,
     ) -> Ticket {
         let changed = self.take_change();
@@ -324,7 +349,7 @@ impl Ledger {
         slot.staged_head = head.as_ref().map(size_and_root).or(slot.staged_head);
         let ticket = out.ticket();
         // Entries go to storage once; only what is needed when it returns is kept here.
-        let staged = Staged { log, frontier: tree.clone(), head: head.clone(), changed };
+        let staged = Staged { log, frontier: tree.clone(), head: head.clone(), changed, teller };
         self.appends.insert(ticket, staged);
         let append = Append { log, start, entries, frontier: tree, head, changed };
         out.push(Output::Append(ticket, append));
@@ -350,7 +375,8 @@ impl Ledger {
         if append.changed > slot.changed {
             let old = core::mem::replace(&mut slot.changed, append.changed);
             self.changes.remove(&old);
-            self.changes.insert(append.changed, Change::Log(append.log));
+            let teller = append.teller.filter(|_| append.head.is_some());
+            self.changes.insert(append.changed, (Change::Log(append.log), teller));
         }
         out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
         Some(append)
@@ -381,18 +407,21 @@ impl Ledger {
 
     /// Changes after `since`, oldest first, as many as fit into a frame:
     /// identity chains, heads, the cursor behind them, and whether there is more.
-    pub(super) fn news(&self, since: u64, asker: Option<AuthorityId>) -> super::wire::News {
+    pub(super) fn news(&self, since: u64, asker: Asker) -> super::wire::News {
         const ROOM: usize = limits::FRAME_BYTES / 2;
         let mut news = super::wire::News::default();
         let (mut read, mut bytes, mut items) = (since, 0, 0);
         let first = since.saturating_add(1);
-        for (counter, change) in self.changes.range(first..self.horizon().max(first)) {
+        for (counter, (change, teller)) in self.changes.range(first..self.horizon().max(first)) {
             if bytes > ROOM || items >= limits::NEWS_ITEMS {
                 news.more = true;
                 break;
             }
-            items += 1;
             read = *counter;
+            if asker.told_us(*teller) {
+                continue;
+            }
+            items += 1;
             match change {
                 Change::Identity(authority) => {
                     if let Some(identity) = self.identity(authority) {
@@ -400,7 +429,7 @@ impl Ledger {
                         news.identities.push(identity.events().to_vec());
                     }
                 }
-                Change::Log(log) if Some(log.authority) == asker => {}
+                Change::Log(log) if Some(log.authority) == asker.authority => {}
                 Change::Log(log) => {
                     if let Some(head) = self.logs.get(log).and_then(|slot| slot.head.as_ref()) {
                         let note = head.to_bytes();
@@ -411,7 +440,7 @@ impl Ledger {
             }
         }
         news.cursor = write_cursor(&self.incarnation, read);
-        news.own = asker.map(|asker| self.heads_of(&asker)).unwrap_or_default();
+        news.own = asker.authority.map(|asker| self.heads_of(&asker)).unwrap_or_default();
         news
     }
 

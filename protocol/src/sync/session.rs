@@ -11,10 +11,10 @@
 //! sent to it; a peer that owes news and says nothing at all is disconnected.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Load, Loaded};
-use super::ledger::{HeadError, Ledger};
+use super::ledger::{Asker, HeadError, Ledger, Teller};
 use super::presence::Presence;
 use super::wire::{Hello, Message, News, OutlinePage, RequestId};
 use super::{Context, Exchanges, Notice, Output, PeerStatus, Refusal, Ticket};
@@ -61,6 +61,7 @@ struct Session {
     /// When it was asked for news last.
     asked: Timestamp,
     next_step: Timestamp,
+    opened: Timestamp,
     loads: usize,
 }
 
@@ -82,6 +83,10 @@ pub(super) struct Sessions {
     serving: BTreeMap<Ticket, Serving>,
     /// The newest change that everybody was or is to be told of.
     newest: u64,
+    /// Peers of whose news it is not written down yet that they were heard.
+    unsettled: BTreeSet<NodeId>,
+    /// Whether news came since these were looked at.
+    heard: bool,
     /// Persisted cursors by authority.
     cursors: BTreeMap<AuthorityId, Vec<u8>>,
 }
@@ -130,6 +135,7 @@ impl Sessions {
             tell_at: None,
             asked: cx.now,
             next_step: cx.now.after(PATIENCE),
+            opened: cx.now,
             loads: 0,
         };
         self.open.insert(peer, session);
@@ -144,6 +150,7 @@ impl Sessions {
     /// Forgets all sessions; the driver has ended the connections.
     pub(super) fn clear(&mut self) {
         self.open.clear();
+        self.unsettled.clear();
         self.serving.clear();
     }
 
@@ -210,12 +217,14 @@ impl Sessions {
         let due = |session: &Session| session.tell_at.is_some_and(|at| at <= now);
         for (peer, session) in self.open.iter_mut().filter(|(_, session)| due(session)) {
             session.tell_at = None;
-            let news = cx.ledger.news(session.told, session.authority);
-            session.told = cx.ledger.read_cursor(Some(&news.cursor));
+            let news = cx.ledger.news(session.told, session.asker(*peer));
+            let told =
+                core::mem::replace(&mut session.told, cx.ledger.read_cursor(Some(&news.cursor)));
             if news.more {
                 session.tell_at = Some(now.after(TELL));
             }
-            if !news.heads.is_empty() || !news.identities.is_empty() {
+            // Even if it told us all of it: its cursor moves past what it need not hear.
+            if session.told > told {
                 cx.out.send(*peer, &Message::News(News { more: false, ..news }));
             }
         }
@@ -236,7 +245,8 @@ impl Sessions {
         let mut refused = false;
         for events in news.identities {
             use crate::identity::IdentityError::{Size, Unsupported};
-            match cx.ledger.accept_identity(Some(peer), events, cx.out) {
+            let teller = Some(Teller { peer, at: cx.now });
+            match cx.ledger.accept_identity(teller, events, cx.out) {
                 Ok(true) | Err(Unsupported | Size) => {}
                 Ok(false) => {
                     if !core::mem::replace(&mut refused, true) {
@@ -256,6 +266,10 @@ impl Sessions {
         }
         session.seen = Some(news.cursor);
         session.awaiting = news.more;
+        if session.seen != session.safe {
+            self.unsettled.insert(peer);
+            self.heard = true;
+        }
         session.next_step = cx.now.after(if news.more { PATIENCE } else { POLL });
         if news.more {
             cx.out.send(peer, &Message::Since { cursor: session.seen.clone() });
@@ -289,18 +303,35 @@ impl Sessions {
             if exchanges.take_abandoned(&peer) {
                 // Something it told us was not fetched: hear it all again.
                 session.seen = session.safe.clone();
-            } else if !exchanges.depends_on(&peer) && session.safe != session.seen {
-                session.safe.clone_from(&session.seen);
-                // Only for whom its node key says it is, or a stranger could
-                // make us skip the news of somebody else.
-                let authority = cx.ledger.authority_of(&peer);
-                if let (Some(authority), Some(cursor)) = (authority, &session.safe) {
-                    self.cursors.insert(authority, cursor.clone());
-                    cx.out.push(Output::StoreCursor { authority, cursor: cursor.clone() });
-                }
             }
             session.ask(cx, peer);
         }
+    }
+
+    /// Writes down how far a peer's news were heard, as soon as everything they
+    /// told of is here; so that even after a short visit only what is new is told.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>, exchanges: &mut Exchanges) {
+        if !exchanges.take_ended() && !core::mem::replace(&mut self.heard, false) {
+            return;
+        }
+        let Self { open, unsettled, cursors, .. } = self;
+        unsettled.retain(|peer| {
+            let Some(session) = open.get_mut(peer) else { return false };
+            if session.awaiting || exchanges.depends_on(peer) || exchanges.has_abandoned(peer) {
+                return true;
+            }
+            session.safe.clone_from(&session.seen);
+            // Only for whom its node key says it is, or a stranger could
+            // make us skip the news of somebody else.
+            let authority = cx.ledger.authority_of(peer);
+            if let (Some(authority), Some(cursor)) = (authority, &session.safe)
+                && cursors.get(&authority) != Some(cursor)
+            {
+                cursors.insert(authority, cursor.clone());
+                cx.out.push(Output::StoreCursor { authority, cursor: cursor.clone() });
+            }
+            false
+        });
     }
 
     pub(super) fn deadline(&self) -> Option<Timestamp> {
@@ -419,9 +450,13 @@ impl Sessions {
 }
 
 impl Session {
+    const fn asker(&self, peer: NodeId) -> Asker {
+        Asker { peer, authority: self.authority, since: self.opened }
+    }
+
     /// Answers with what changed since a cursor of ours.
     fn tell(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
-        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), self.authority);
+        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), self.asker(peer));
         self.told = cx.ledger.read_cursor(Some(&news.cursor));
         cx.out.send(peer, &Message::News(news));
     }

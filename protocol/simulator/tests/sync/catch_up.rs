@@ -1,5 +1,9 @@
 //! Catch-up over the sync stream.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
+use tallystick_protocol::sync::wire::Message;
 use tallystick_simulator::world::World;
 
 fn catches_up(entries: usize, from: usize) {
@@ -189,6 +193,57 @@ fn nothing_new_costs_one_round_trip_of_less_than_a_kilobyte() {
     let (there, back) = (world.traffic[&(0, 1)], world.traffic[&(1, 0)]);
     assert_eq!((there.1, back.1), (2, 2), "a greeting and an answer each");
     assert!(there.0 + back.0 < 1_000, "{there:?} {back:?}");
+}
+
+#[test]
+fn after_a_short_visit_nothing_is_told_a_second_time() {
+    let mut world = World::new(24);
+    let all = world.add_many(12);
+    for node in 1..12 {
+        world.author(node, 20, 100);
+        world.connect(1, node);
+    }
+    world.run(20);
+    world.connect(0, 1);
+    // Long before the partner would be asked again.
+    world.run_up_to(5, |world| world.agree(&all));
+    world.run(1);
+    for node in [0, 1] {
+        world.isolate(node);
+    }
+    world.run(1);
+    world.traffic.clear();
+    world.link(0, 1);
+    world.run(5);
+    let (there, back) = (world.traffic[&(0, 1)], world.traffic[&(1, 0)]);
+    assert!(there.0 + back.0 < 1024, "{there:?} {back:?}");
+    assert_eq!(there.1 + back.1, 4, "a greeting and its answer each way");
+}
+
+#[test]
+fn what_a_partner_told_is_not_told_back_to_it() {
+    let mut world = World::new(25);
+    let all = world.add_many(12);
+    for node in 2..12 {
+        world.author(node, 20, 100);
+        world.connect(1, node);
+    }
+    world.run(20);
+    let told = Rc::new(Cell::new((0, 0)));
+    let counted = Rc::clone(&told);
+    world.nodes[0].lie = Some(Box::new(move |_, message| {
+        if let Message::News(news) = &message {
+            let (heads, identities) = counted.get();
+            counted.set((heads + news.heads.len(), identities + news.identities.len()));
+        }
+        vec![message.encode()]
+    }));
+    world.connect(0, 1);
+    world.run_up_to(5, |world| world.agree(&all));
+    // Time for changes to be told, and for a question.
+    world.run(20);
+    assert_eq!(world.signed(0, 2), 20);
+    assert_eq!(told.get(), (0, 2), "its own identity, and that of the card");
 }
 
 #[test]

@@ -144,6 +144,12 @@ impl Pursuit {
         self.sources.contains_key(peer)
     }
 
+    /// Some peer that has what is being fetched.
+    pub(super) fn holder(&self) -> Option<NodeId> {
+        let size = self.work.target().map(size_of)?;
+        self.sources.iter().find(|(_, source)| source.size >= size).map(|(peer, _)| *peer)
+    }
+
     pub(super) fn peers(&self) -> impl Iterator<Item = &NodeId> {
         self.sources.keys()
     }
