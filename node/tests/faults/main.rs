@@ -111,7 +111,7 @@ fn partition(federation: &Federation) {
 fn loss(federation: &Federation) {
     let since = Instant::now();
     federation.arena.lose_a_tenth();
-    federation.members[1].import(&federation.titles("lossy row", 1_500)).unwrap();
+    federation.members[1].import(&federation.titles("lossy row", 800)).unwrap();
     federation.publish(&ALL, "lossy");
     let took = federation.converge(&ALL, PATIENCE, "publishing under loss");
     let lost: u64 = ALL.iter().map(|place| federation.arena.lost(*place)).sum();
@@ -125,7 +125,7 @@ fn cut(federation: &Federation) {
     let since = Instant::now();
     let (author, late) = (&federation.members[2], &federation.members[6]);
     late.kill();
-    let rows = 3_000;
+    let rows = 2_000;
     author.import(&federation.titles("cut row", rows)).unwrap();
     // Slow enough that the cut comes in the middle.
     let slow = "iifname eth0 limit rate over 400 kbytes/second burst 64 kbytes counter drop";
@@ -165,7 +165,7 @@ fn full_disk(federation: &Federation) {
     fill(&ballast, 3 << 20);
     let mut said = String::new();
     for _ in 0..10 {
-        if let Err(error) = member.import(&federation.titles("full disk row", 4_000)) {
+        if let Err(error) = member.import(&federation.titles("full disk row", 1_500)) {
             said = error;
             break;
         }
