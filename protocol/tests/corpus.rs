@@ -6,6 +6,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a failing test may panic"
 )]
 
@@ -27,18 +28,21 @@ use tallystick_protocol::record::Kind;
 use tallystick_protocol::sync::wire::{Announcement, Hello, Message, News, OutlinePage};
 use tallystick_protocol::time::UnixTime;
 
+#[path = "../fuzz/machine/mod.rs"]
+mod machine;
 #[path = "../fuzz/oracle.rs"]
 mod oracle;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("body", oracle::body),
     ("cbor", oracle::cbor),
     ("checkpoint", oracle::checkpoint),
     ("frame", oracle::frame),
     ("header", oracle::header),
     ("identity", oracle::identity),
+    ("machine", machine::machine),
     ("note", oracle::note),
     ("proof", oracle::proof),
 ];
@@ -74,7 +78,8 @@ fn invariant_7_seeds_and_everything_one_byte_away_from_them_hold_up() {
         for (name, seed) in seeds(target) {
             oracle(&seed);
             // Enough of the larger ones to touch every part, few enough to stay quick.
-            let step = seed.len() / 400 + 1;
+            let positions = if target == "machine" { 10 } else { 400 };
+            let step = seed.len() / positions + 1;
             for at in (0..seed.len()).step_by(step) {
                 oracle(seed.get(..at).unwrap());
                 for flip in [0x01, 0x80, 0xff] {
