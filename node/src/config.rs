@@ -15,6 +15,7 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use serde::Deserialize;
 use tallystick_protocol::id::NetworkName;
+use tallystick_protocol::limits;
 
 use crate::failure::Failure;
 use crate::network::Proxy;
@@ -117,6 +118,11 @@ pub struct Config {
     /// Whether nobody is waited for; only the command line can say so.
     #[serde(skip)]
     pub sign_alone: bool,
+    /// Entries of each other authority's log that are fetched; of what lies
+    /// beyond only heads are kept.
+    pub quota_entries: u64,
+    /// The same in mebibytes of headers and bodies.
+    pub quota_mib: u32,
     /// Memory for the replica, in mebibytes.
     pub replica_cache_mib: u32,
     /// How log lines are written.
@@ -138,6 +144,8 @@ impl Default for Config {
             accept_anyone: false,
             own_head_answers: 0,
             sign_alone: false,
+            quota_entries: limits::QUOTA_ENTRIES,
+            quota_mib: u32::try_from(limits::QUOTA_BYTES >> 20).unwrap_or(u32::MAX),
             replica_cache_mib: 64,
             log_format: LogFormat::Human,
             log_level: "info".to_owned(),
@@ -282,6 +290,12 @@ accept_anyone = false
 # at most ten seconds. Set it to 1 or 2 once there are partners that are always on:
 # it protects against signing a second history after a restore.
 own_head_answers = 0
+
+# How much of each other authority's log is fetched. Of what lies beyond, only
+# the signed head is kept, and `tally status` says so. Raise it, and start the
+# node again, to fetch the rest.
+quota_entries = 2000000
+quota_mib = 4096
 
 # Memory for the replica, in mebibytes.
 replica_cache_mib = 64

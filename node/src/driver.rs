@@ -25,8 +25,8 @@ use tallystick_protocol::id::{AuthorityId, NetworkName, NodeId};
 use tallystick_protocol::identity::{IdentityError, UnverifiedChain};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::sync::{
-    AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Refusal, StandingStatus,
-    Verdict,
+    AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Quota, Refusal,
+    StandingStatus, Verdict,
 };
 use tallystick_protocol::time::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -75,6 +75,8 @@ pub struct NodeConfig {
     pub accept_anyone: bool,
     /// Partners that must have answered before anything is signed.
     pub own_head_answers: usize,
+    /// How much of each other authority's log is fetched.
+    pub quota: Quota,
     /// Dial through this HTTP proxy, and not without it.
     pub proxy: Option<network::Proxy>,
     /// Do not wait even a little for partners before anything is signed.
@@ -123,6 +125,7 @@ pub async fn start(
         sign_alone: config.sign_alone,
     };
     let (machine, damaged) = Machine::new(machine_config, stored);
+    let machine = machine.with_quota(config.quota);
     for log in &damaged {
         tracing::error!(%log, "stored log does not verify and is left out; it is fetched again");
     }

@@ -36,7 +36,7 @@ use tallystick_protocol::identity::Identity;
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
 use tallystick_protocol::record::Kind;
-use tallystick_protocol::sync::LogStatus;
+use tallystick_protocol::sync::{LogStatus, Quota};
 use tallystick_protocol::time::UnixTime;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -302,6 +302,7 @@ async fn start_driver(
         card: card.map_err(Failure::internal)?.to_line(),
         accept_anyone: config.accept_anyone,
         own_head_answers: config.own_head_answers,
+        quota: Quota { entries: config.quota_entries, bytes: u64::from(config.quota_mib) << 20 },
         proxy: config.proxy.clone(),
         sign_alone: config.sign_alone,
     };
@@ -587,6 +588,7 @@ pub fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<String> {
 fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
     let state = match log {
         LogStatus { disputed: true, .. } => answer::LogState::Disputed,
+        LogStatus { over_quota: true, .. } => answer::LogState::OverQuota,
         LogStatus { behind: Some(_), .. } => answer::LogState::Behind,
         LogStatus { size, signed, .. } if signed < size => answer::LogState::Unsigned,
         _ => answer::LogState::Current,

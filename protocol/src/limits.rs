@@ -80,6 +80,11 @@ pub const CARD_TEXT_BYTES: usize = 1 << 20;
 pub const CARD_ADDRESSES: usize = 16;
 /// Longest network address, as multiaddr text.
 pub const ADDRESS_BYTES: usize = 256;
+/// Entries of one log of another authority that are fetched unless said otherwise;
+/// of what lies beyond only the head is kept.
+pub const QUOTA_ENTRIES: u64 = 2_000_000;
+/// Bytes of such a log, headers and bodies.
+pub const QUOTA_BYTES: u64 = 4 << 30;
 /// Points against a peer at which it is disconnected and refused for a while.
 pub const BAN_POINTS: u64 = 100;
 /// Most peers whose behaviour is remembered.

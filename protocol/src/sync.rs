@@ -35,7 +35,7 @@ pub mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::authoring::Authoring;
-pub use self::effect::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
+pub use self::effect::{Append, Load, Loaded, Quota, Stored, StoredIdentity, StoredLog};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
 use self::presence::Presence;
@@ -457,6 +457,8 @@ pub struct LogStatus {
     pub disputed: bool,
     /// The size some partner has, if it is more.
     pub behind: Option<u64>,
+    /// Whether that is over the quota, so that no more than the head is kept of it.
+    pub over_quota: bool,
 }
 
 /// State of one session, for showing.
@@ -506,10 +508,19 @@ impl Machine {
             authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
+        machine.ledger.limit(authority, Quota::default());
         // What an earlier run left unsigned is signed now, if nobody needs to be asked.
         let Self { ledger, authoring, out, .. } = &mut machine;
         authoring.resume(&mut Context { now: Timestamp::ZERO, ledger, out });
         (machine, damaged)
+    }
+
+    /// Limits how much of each log of other authorities is fetched; without it
+    /// the quota is [`Quota::default`]. What is held already stays.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        self.ledger.limit(self.authority, quota);
+        self
     }
 
     /// Takes one input. Drain [`Machine::poll`] before the next.
@@ -778,6 +789,9 @@ impl Machine {
                 root: self.head(log).map(|head| head.checkpoint().root()),
                 disputed: slot.is_some_and(|slot| slot.disputed),
                 behind: behind.get(log).copied(),
+                over_quota: behind
+                    .get(log)
+                    .is_some_and(|size| self.ledger.is_over_quota(log, *size)),
             }
         });
         status.collect()

@@ -69,6 +69,8 @@ pub enum LogState {
     Behind,
     /// It has entries that no signed head covers yet.
     Unsigned,
+    /// A partner has more of it than the quota; only its head is kept.
+    OverQuota,
     /// Its author signed two histories.
     Disputed,
 }
@@ -81,6 +83,7 @@ impl LogState {
             Self::Current => "current",
             Self::Behind => "behind",
             Self::Unsigned => "not yet signed",
+            Self::OverQuota => "over quota: heads only",
             Self::Disputed => "DISPUTED",
         }
     }

@@ -53,6 +53,8 @@ pub(super) struct LogState {
     pub(super) head: Option<SignedHead>,
     pub(super) changed: u64,
     pub(super) absent: u64,
+    /// Bytes of headers and bodies, as they came.
+    pub(super) bytes: u64,
 }
 
 impl LogState {
@@ -64,6 +66,7 @@ impl LogState {
             head: self.head.as_ref().map(|head| head.note.clone()),
             changed: self.changed,
             absent: self.absent,
+            bytes: self.bytes,
         }
     }
 
@@ -90,6 +93,7 @@ impl LogState {
         }
         self.absent +=
             extension.entries.iter().filter(|entry| entry.body().is_none()).count() as u64;
+        self.bytes += extension.entries.iter().map(|entry| entry.size() as u64).sum::<u64>();
         self.changed = self.changed.max(extension.changed);
         Ok(())
     }

@@ -55,9 +55,9 @@ impl Disk {
         self.events.push_back(input);
     }
 
-    /// Durable entries.
-    pub(crate) fn size(&self, log: &LogId) -> u64 {
-        self.logs.get(log).map_or(0, |log| log.leaves.len() as u64)
+    /// Root of the first `size` durable entries.
+    pub(crate) fn root(&self, log: &LogId, size: u64) -> Option<Hash> {
+        root_at(self.logs.get(log)?, size).ok()
     }
 
     /// Some of what waits comes to its end.
@@ -98,8 +98,7 @@ impl Disk {
                 let (kept, range) = (self.logs.get(log)?, at(start)?..at(end)?);
                 let bodies = kept.bodies.get(range.clone())?.iter().cloned().map(Some).collect();
                 let whole = matches!(load, Load::Entries { .. });
-                let headers =
-                    if whole { kept.headers.get(range)?.to_vec() } else { Vec::new() };
+                let headers = if whole { kept.headers.get(range)?.to_vec() } else { Vec::new() };
                 Some(Loaded::Entries { headers, bodies })
             }
         }
@@ -130,9 +129,8 @@ impl Log {
             let checkpoint = head.checkpoint();
             assert!(checkpoint.size() >= self.head, "a head went back");
             assert_eq!(root_at(self, checkpoint.size()), Ok(checkpoint.root()), "not our head");
-            let note = tallystick_protocol::checkpoint::UnverifiedCheckpoint::parse(
-                &head.to_bytes(),
-            );
+            let note =
+                tallystick_protocol::checkpoint::UnverifiedCheckpoint::parse(&head.to_bytes());
             let note = note.expect("a head is a note").verify(author.identity.log_key());
             assert!(note.is_ok(), "stored a head that its author did not sign");
             self.head = checkpoint.size();

@@ -7,8 +7,7 @@
 //!
 //! - nothing is appended that its author did not sign, or that does not verify
 //!   from its bytes, or that is not next to what is there (invariant 1);
-//! - no two heads of one size are signed for our own log (invariant 2);
-//! - what is told to anybody is durable (invariant 5);
+//! - what is told to anybody is durable, signed and of one history (invariants 2, 5);
 //! - what is staged, sent and remembered stays under its bound, and a deadline
 //!   that has passed is dealt with (invariant 7).
 
@@ -19,7 +18,7 @@ use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
 use tallystick_protocol::checkpoint::UnverifiedCheckpoint;
-use tallystick_protocol::id::{Hash, LogId, NodeId};
+use tallystick_protocol::id::{LogId, NodeId};
 use tallystick_protocol::limits;
 use tallystick_protocol::log::outline;
 use tallystick_protocol::sync::wire::{
@@ -55,8 +54,6 @@ struct Run {
     disk: Disk,
     /// What each peer was asked and has not answered.
     asked: BTreeMap<NodeId, Vec<Message>>,
-    /// Roots of our own signed heads, by size.
-    signed: BTreeMap<u64, Hash>,
     next: u64,
 }
 
@@ -91,14 +88,8 @@ impl Run {
         let stored = Stored { incarnation: [3; 16], ..Stored::default() };
         let (machine, damaged) = Machine::new(config, stored);
         assert!(damaged.is_empty());
-        let mut run = Self {
-            machine,
-            now: 0,
-            disk: Disk::default(),
-            asked: BTreeMap::new(),
-            signed: BTreeMap::new(),
-            next: 0,
-        };
+        let mut run =
+            Self { machine, now: 0, disk: Disk::default(), asked: BTreeMap::new(), next: 0 };
         // The last one is known only if somebody tells of it.
         for author in &authors()[..AUTHORITIES - 1] {
             run.input(Input::Introduce(author.identity.events().to_vec()));
@@ -238,16 +229,7 @@ impl Run {
                 self.asked.remove(&peer);
                 self.disk.later(Input::Disconnected(peer));
             }
-            Output::Append(ticket, append) => {
-                if let Some(head) = &append.head
-                    && append.log == authors()[0].log()
-                {
-                    let (size, root) = (head.checkpoint().size(), head.checkpoint().root());
-                    let other = self.signed.insert(size, root);
-                    assert!(other.is_none_or(|other| other == root), "two histories are signed");
-                }
-                self.disk.append(ticket, append);
-            }
+            Output::Append(ticket, append) => self.disk.append(ticket, append),
             Output::Load(ticket, load) => self.disk.load(ticket, load),
             Output::Broadcast(bytes) => {
                 let announced = Announcement::decode(&bytes).expect("our own words");
@@ -279,12 +261,15 @@ impl Run {
         }
     }
 
-    /// Invariant 5.
+    /// Invariants 2 and 5: what is told lies on the one history that is durable.
     fn told(&self, head: &[u8]) {
         let head = UnverifiedCheckpoint::parse(head).expect("our own words");
         let (_, authority, generation) = head.claimed_origin().public_log().expect("a public log");
         let log = LogId::public(authority, generation);
-        assert!(self.disk.size(&log) >= head.claimed_size(), "told before it was durable");
+        let root = self.disk.root(&log, head.claimed_size()).expect("told before it was durable");
+        let author = authors().iter().find(|author| author.authority() == authority);
+        let head = head.verify(author.expect("somebody").identity.log_key()).expect("signed");
+        assert_eq!(head.checkpoint().root(), root, "a second history is told");
     }
 
     /// Something that a peer may say unasked, made of valid pieces.

@@ -124,6 +124,11 @@ impl Disk {
             head: kept.head.as_ref().map(|(_, note)| note.clone()),
             changed: kept.changed,
             absent: 0,
+            bytes: kept
+                .entries
+                .iter()
+                .map(|entry| (entry.header.len() + entry.body.len()) as u64)
+                .sum(),
         };
         Stored {
             incarnation: self.incarnation,

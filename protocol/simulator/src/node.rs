@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tallystick_protocol::id::NodeId;
 use tallystick_protocol::sync::wire::Message;
-use tallystick_protocol::sync::{AuthorRefusal, Config, Input, Machine, Notice, Refusal, Stored};
+use tallystick_protocol::sync::{
+    AuthorRefusal, Config, Input, Machine, Notice, Quota, Refusal, Stored,
+};
 use tallystick_protocol::time::{Timestamp, UnixTime};
 
 use crate::authority::{Who, network};
@@ -27,6 +29,8 @@ pub struct Node {
     pub disk: Disk,
     /// Its clock.
     pub clock: Clock,
+    /// How much of others' logs it fetches.
+    pub quota: Quota,
     /// See [`Config::own_head_answers`].
     pub own_head_answers: usize,
     /// What becomes of what its machine says, if it lies.
@@ -97,6 +101,7 @@ impl Node {
             machine: None,
             disk: Disk { incarnation, delay: 3_000, ..Disk::default() },
             clock: Clock::default(),
+            quota: Quota::default(),
             own_head_answers: 0,
             lie: None,
             role: None,

@@ -217,7 +217,7 @@ impl World {
         let config = started.config(started.run, started.started);
         let (machine, damaged) = Machine::new(config, stored);
         assert_eq!(damaged, [], "a log did not verify at start");
-        started.machine = Some(machine);
+        started.machine = Some(machine.with_quota(started.quota));
         let mut cards = vec![started.who.events.clone()];
         let wanted = self.wanted.keys().filter(|(a, b)| *a == node || *b == node);
         cards.extend(wanted.map(|(a, b)| self.nodes[a + b - node].who.events.clone()));

@@ -7,6 +7,7 @@
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
 use crate::id::{AuthorityId, LogId};
+use crate::limits;
 use crate::log::{Frontier, Outline};
 
 /// Entries that belong to a log, to be stored behind the ones it has.
@@ -42,6 +43,23 @@ pub struct StoredLog {
     pub changed: u64,
     /// Entries whose body is absent.
     pub absent: u64,
+    /// Bytes of its headers and bodies.
+    pub bytes: u64,
+}
+
+/// How much of one log of another authority is fetched. Beyond it only heads are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of headers and bodies. What is on its way when they are reached still comes.
+    pub bytes: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { entries: limits::QUOTA_ENTRIES, bytes: limits::QUOTA_BYTES }
+    }
 }
 
 /// An identity chain as storage knows it at start.

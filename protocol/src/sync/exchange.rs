@@ -290,12 +290,16 @@ impl Exchanges {
         let Some(pursuit) = self.behind.get_mut(&log) else { return };
         let teller = pursuit.holder().map(|peer| Teller { peer, at: cx.now });
         let Work::Fetching(fetch) = &mut pursuit.work else { return };
+        let target = size_of(&fetch.target);
         while let Some(ready) = fetch.ready(&cx.ledger.staged(&log)) {
             let reached = ready.tree.size() == size_of(&fetch.target);
             let head = reached.then(|| fetch.target.clone());
             self.stage.dropped(ready.bytes);
             let ticket = cx.ledger.append(log, ready.entries, ready.tree, head, teller, cx.out);
             self.stage.appending(ticket, log, ready.bytes);
+        }
+        if cx.ledger.staged_size(&log) < target && cx.ledger.is_over_quota(&log, target) {
+            self.abandon_work(&log);
         }
     }
 
@@ -479,6 +483,10 @@ impl Exchanges {
         }
         if own >= size {
             return self.compare(cx, log, pursuit, &slot, target);
+        }
+        if cx.ledger.is_over_quota(&log, size) {
+            // The head is kept, and owed, so that a raised quota finds it again.
+            return Start::Idle;
         }
         let taken = self.active.iter().filter_map(|log| self.behind.get(log));
         let taken: u64 = taken.map(|pursuit| pursuit.work.outline_bytes()).sum();

@@ -59,7 +59,8 @@ pub(super) fn heard(
         return (Verdict::Ignore, Next::Done);
     }
     let staged = cx.ledger.staged(&log);
-    let usable = !exchanges.pursues(&log) && exchanges.has_room();
+    let over = cx.ledger.is_over_quota(&log, head.checkpoint().size());
+    let usable = !exchanges.pursues(&log) && exchanges.has_room() && !over;
     if !usable || !continues(&announcement, &head, &staged) {
         // Others who are further along may still want to hear that the head moved.
         let verdict =

@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use super::effect::{Append, Stored, StoredIdentity, StoredLog};
+use super::effect::{Append, Quota, Stored, StoredIdentity, StoredLog};
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{
     Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
@@ -41,6 +41,8 @@ pub(super) struct Slot {
     /// The author signed two histories.
     pub(super) disputed: bool,
     changed: u64,
+    /// Bytes of the entries that were handed to storage, and of those it has confirmed.
+    bytes: (u64, u64),
 }
 
 impl Slot {
@@ -66,6 +68,8 @@ pub(super) struct Staged {
     pub(super) head: Option<VerifiedCheckpoint>,
     changed: u64,
     teller: Option<Teller>,
+    /// Bytes of the log with its entries.
+    bytes: u64,
 }
 
 /// Who told us of something: while that session lasts it need not hear it from us.
@@ -108,6 +112,8 @@ pub(super) struct Ledger {
     appends: BTreeMap<Ticket, Staged>,
     /// Durable entries, over all logs.
     entries: u64,
+    /// How much of a log is fetched, unless it is of this authority.
+    quota: Option<(AuthorityId, Quota)>,
 }
 
 /// Why a signed head was not taken.
@@ -142,6 +148,7 @@ impl Ledger {
             next_change: 1,
             appends: BTreeMap::new(),
             entries: 0,
+            quota: None,
         };
         for known in &stored.identities {
             let chain = UnverifiedChain::new(known.events.clone());
@@ -183,6 +190,7 @@ impl Ledger {
             head,
             disputed: false,
             changed: stored.changed,
+            bytes: (stored.bytes, stored.bytes),
         };
         self.entries = self.entries.saturating_add(slot.stored.size());
         self.logs.insert(stored.log, slot);
@@ -208,6 +216,20 @@ impl Ledger {
 
     pub(super) fn authority_of(&self, node: &NodeId) -> Option<AuthorityId> {
         self.nodes.get(node).copied()
+    }
+
+    /// Limits how much of other authorities' logs is fetched.
+    pub(super) const fn limit(&mut self, own: AuthorityId, quota: Quota) {
+        self.quota = Some((own, quota));
+    }
+
+    /// Whether a log is not to be fetched up to `size`: of that head no more is kept.
+    pub(super) fn is_over_quota(&self, log: &LogId, size: u64) -> bool {
+        let Some((_, quota)) = self.quota.filter(|(own, _)| *own != log.authority) else {
+            return false;
+        };
+        let bytes = self.logs.get(log).map_or(0, |slot| slot.bytes.0);
+        size > quota.entries || bytes >= quota.bytes
     }
 
     /// Durable entries, over all logs.
@@ -346,10 +368,18 @@ impl Ledger {
         let start = slot.staged.size();
         debug_assert_eq!(start + entries.len() as u64, tree.size(), "entries and tree differ");
         slot.staged.clone_from(&tree);
+        slot.bytes.0 += entries.iter().map(|entry| entry.size() as u64).sum::<u64>();
         slot.staged_head = head.as_ref().map(size_and_root).or(slot.staged_head);
         let ticket = out.ticket();
         // Entries go to storage once; only what is needed when it returns is kept here.
-        let staged = Staged { log, frontier: tree.clone(), head: head.clone(), changed, teller };
+        let staged = Staged {
+            log,
+            frontier: tree.clone(),
+            head: head.clone(),
+            changed,
+            teller,
+            bytes: slot.bytes.0,
+        };
         self.appends.insert(ticket, staged);
         let append = Append { log, start, entries, frontier: tree, head, changed };
         out.push(Output::Append(ticket, append));
@@ -370,6 +400,7 @@ impl Ledger {
         {
             slot.head = Some(head.clone());
         }
+        slot.bytes.1 = slot.bytes.1.max(append.bytes);
         let to = slot.stored.size();
         self.entries = self.entries.saturating_add(to - from);
         if append.changed > slot.changed {
@@ -388,6 +419,7 @@ impl Ledger {
         self.appends.retain(|_, append| append.log != log);
         if let Some(slot) = self.logs.get_mut(&log) {
             slot.staged = slot.stored.clone();
+            slot.bytes.0 = slot.bytes.1;
             slot.staged_head = slot.head.as_ref().map(size_and_root);
         }
         Some(log)

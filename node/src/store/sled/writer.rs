@@ -137,7 +137,7 @@ pub(super) fn put_state(
     old_head: Option<&SignedHead>,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
-    let LogState { frontier, head, changed, absent } = &known.state;
+    let LogState { frontier, head, changed, absent, bytes } = &known.state;
     let long = |head: &&SignedHead| head.note.len() > PIECE_BYTES;
     let owner = Owner::Head(log);
     if let Some(old) = old_head.filter(long) {
@@ -160,6 +160,7 @@ pub(super) fn put_state(
     for peak in frontier.peaks() {
         value.extend_from_slice(peak.as_bytes());
     }
+    value.extend_from_slice(&bytes.to_be_bytes());
     batch.insert(key::log(log), value);
     Ok(())
 }
@@ -173,11 +174,16 @@ pub(super) fn read_state(value: &[u8]) -> Option<(Known, u32)> {
     let head = fields.head()?;
     let apart = fields.u32()?;
     let mut peaks = Vec::new();
-    while !fields.is_empty() {
+    for _ in 0..size.count_ones() {
         peaks.push(fields.hash()?);
     }
+    // Not there if an earlier version wrote it, which did not count them.
+    let bytes = if fields.is_empty() { 0 } else { fields.u64()? };
+    if !fields.is_empty() {
+        return None;
+    }
     let frontier = Frontier::from_peaks(size, peaks).ok()?;
-    Some((Known { number, state: LogState { frontier, head, changed, absent } }, apart))
+    Some((Known { number, state: LogState { frontier, head, changed, absent, bytes } }, apart))
 }
 
 /// Rewrites the page of an entry with another body; tells whether it had one before.

@@ -12,6 +12,7 @@ mod copies;
 mod hostile;
 mod live;
 mod own_log;
+mod quota;
 mod random;
 mod session;
 mod standing;
