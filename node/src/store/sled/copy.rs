@@ -15,8 +15,9 @@ use super::{SledReplica, key, open};
 use crate::store::disk::sync_dir;
 use crate::store::{Replica as _, StoreError, page};
 
-/// Bytes of keys and values in one batch.
-const BATCH_BYTES: usize = 16 << 20;
+/// Bytes of keys and values in one batch. Small, because each is flushed: only
+/// then does sled use the room again that rewriting a node has freed.
+const BATCH_BYTES: usize = 1 << 20;
 
 impl SledReplica {
     /// Writes everything into a new replica at `dir`, which must be empty or
@@ -47,6 +48,7 @@ impl SledReplica {
             if bytes >= BATCH_BYTES {
                 bytes = 0;
                 copy.apply_batch(core::mem::take(&mut batch)).map_err(fatal)?;
+                copy.flush().map_err(fatal)?;
                 progress(total.min(copied));
             }
         }
