@@ -12,16 +12,18 @@
 
 mod importer;
 mod lookup;
+mod recent;
 
 use sha2::{Digest as _, Sha256};
-use tallystick_protocol::body::{Body, FieldError, Fields, FullBody, Salt};
+use tallystick_protocol::body::{Committed, FieldError, Fields, Salt};
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
 use tallystick_protocol::id::{AuthorityId, RecordId, Version};
 use tallystick_protocol::record::{Kind, Record, RecordError};
 use tallystick_protocol::time::UnixTime;
 
-pub use self::importer::{Importer, Material, Plan, PlannedRow};
+pub use self::importer::{Importer, Material, Offer, OfferedRow, Plan, PlannedRow};
 pub use self::lookup::{Lookup, Own, Rehearsal, ReplicaLookup};
+pub use self::recent::Recent;
 use crate::store::StoreError;
 
 /// Separates the hash of [`imported_record_id`] from all others.
@@ -104,12 +106,7 @@ pub fn prepare(
     issued: UnixTime,
     salt: [u8; 32],
 ) -> Result<Entry, AuthorError> {
-    let fields = record.to_fields()?;
-    let findings = record.description().findings(&fields);
-    if let Some((_, finding)) = findings.into_iter().find(|(fault, _)| *fault) {
-        return Err(RecordError::Invalid(finding).into());
-    }
-    entry(record.kind(), &fields, id, previous, action, issued, salt)
+    entry(record.kind(), &record.valid_fields()?, id, previous, action, issued, salt)
 }
 
 /// The entry by which the author no longer stands by a record, and why; the
@@ -142,9 +139,9 @@ fn entry(
     issued: UnixTime,
     salt: [u8; 32],
 ) -> Result<Entry, AuthorError> {
-    let (body, commitment) = FullBody::new(&Salt::from_random(salt), fields)?;
-    let size = u32::try_from(body.as_bytes().len()).map_err(|_| FieldError::TooLarge)?;
+    let body = Committed::new(&Salt::from_random(salt), fields)?;
+    let (commitment, size) = body.header_parts();
     let mut header = Header::new(kind, id, action, issued, commitment, size);
     header.previous = previous;
-    Ok(Entry::author(header, Body::Full(body))?)
+    Ok(Entry::of_committed(header, body)?)
 }

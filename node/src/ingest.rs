@@ -42,6 +42,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tallystick_protocol::body::Fields;
 use tallystick_protocol::record::part::Organisation;
 use tallystick_protocol::record::{Date, Record};
 
@@ -252,12 +253,12 @@ pub fn read(mut input: Box<dyn Input>, options: &Options) -> Result<Ingest, Inge
 
 /// The drafts of one JSON item.
 fn row(item: json::Item) -> Row {
-    let drafts = item.content.and_then(|(value, digest)| drafts(&value, &digest));
+    let drafts = item.content.and_then(|(value, digest)| drafts(value, &digest));
     Row { number: item.number, drafts }
 }
 
-fn drafts(value: &Value, digest: &str) -> Result<Vec<Draft>, Refusal> {
-    let Value::Object(object) = value else {
+fn drafts(value: Value, digest: &str) -> Result<Vec<Draft>, Refusal> {
+    let Value::Object(object) = &value else {
         return Err(Refusal::new("this is not a JSON object"));
     };
     if let Some(notice) = contracts_finder::notice(object) {
@@ -285,12 +286,18 @@ pub fn adds_nothing(stored: &Record, offered: &Record) -> bool {
         return true;
     }
     match (stored.to_fields(), offered.to_fields()) {
-        (Ok(stored), Ok(offered)) => offered
-            .iter()
-            .filter(|(name, _)| !name.as_str().starts_with("source."))
-            .all(|(name, value)| stored.get(name.as_str()) == Some(value)),
+        (Ok(stored), Ok(offered)) => has_all(&stored, &offered),
         _ => false,
     }
+}
+
+/// Whether `stored` has every field of `offered` with the same value, apart
+/// from where they were read from.
+pub(crate) fn has_all(stored: &Fields, offered: &Fields) -> bool {
+    offered
+        .iter()
+        .filter(|(name, _)| !name.as_str().starts_with("source."))
+        .all(|(name, value)| stored.get(name.as_str()) == Some(value))
 }
 
 fn published(record: &Record) -> Option<i64> {

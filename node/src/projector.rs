@@ -7,10 +7,12 @@
 //! ```
 //!
 //! Entries are read log by log in portions. A portion goes into the register at
-//! once, with the register's own position; its records go into the index as the
-//! register has them *then*; how far the index is, is written after the index
-//! is on disk. After a crash the last stretch is indexed once more, which
-//! changes nothing.
+//! once, with the register's own position. The index follows by itself: when
+//! nothing has come in for a moment, when somebody waits for it, or, for a part
+//! of the time, when it is seconds behind; so an import or a catch-up has the
+//! machine to itself. Records go into the index as the register has them
+//! *then*; how far the index is, is written after the index is on disk. After a
+//! crash the last stretch is indexed once more, which changes nothing.
 //!
 //! **Invariants:** reading only, so replication never waits for it; what is
 //! shown was checked against its header once more; the outcome does not depend
@@ -137,11 +139,11 @@ struct Board {
     stopping: bool,
     /// Counts calls of [`Projector::wake`].
     woken: u64,
-    /// Callers that want to see what was read so far.
-    waiting: usize,
+    /// Callers that want to find what is there so far.
+    searching: usize,
     /// Entries of each log that can be found.
     indexed: BTreeMap<LogId, u64>,
-    /// Entries of each log that are in the register, or fewer if nobody waits.
+    /// Entries of each log that are in the register.
     registered: BTreeMap<LogId, u64>,
     /// Rounds in which the thread found nothing left to do or to commit.
     idle: u64,
@@ -153,12 +155,23 @@ impl Default for Board {
             state: State::Running,
             stopping: false,
             woken: 0,
-            waiting: 0,
+            searching: 0,
             indexed: BTreeMap::new(),
             registered: BTreeMap::new(),
             idle: 0,
         }
     }
+}
+
+/// What a caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// That entries are in the register.
+    Registered,
+    /// That entries can be found.
+    Found,
+    /// That nothing is left to do; each round asks for another one.
+    Everything,
 }
 
 impl Shared {
@@ -206,7 +219,7 @@ impl Projector {
         {
             let mut board = shared.board();
             board.indexed.clone_from(worker.indexed());
-            board.registered.clone_from(worker.indexed());
+            board.registered.clone_from(worker.registered());
         }
         let thread = {
             let shared = Arc::clone(&shared);
@@ -267,7 +280,8 @@ impl Projector {
         size: u64,
         timeout: Duration,
     ) -> Result<(), ProjectorError> {
-        self.wait(timeout, false, |board| board.indexed.get(log).is_some_and(|at| *at >= size))
+        let found = |board: &Board| board.indexed.get(log).copied().unwrap_or(0) >= size;
+        self.wait(timeout, Wanted::Found, found)
     }
 
     /// Waits until the first `size` entries of `log` are in the register, which is
@@ -281,7 +295,13 @@ impl Projector {
         size: u64,
         timeout: Duration,
     ) -> Result<(), ProjectorError> {
-        self.wait(timeout, false, |board| board.registered.get(log).is_some_and(|at| *at >= size))
+        let known = |board: &Board| board.registered.get(log).copied().unwrap_or(0) >= size;
+        self.wait(timeout, Wanted::Registered, known)
+    }
+
+    /// Entries of `log` that are in the register.
+    pub(crate) fn registered(&self, log: &LogId) -> u64 {
+        self.shared.board().registered.get(log).copied().unwrap_or(0)
     }
 
     /// Waits until everything can be found that was in the replica at the time
@@ -292,19 +312,20 @@ impl Projector {
     pub fn settle(&self, timeout: Duration) -> Result<(), ProjectorError> {
         // The round under way may have begun before the call: the one after it has not.
         let seen = self.shared.board().idle;
-        self.wait(timeout, true, |board| board.idle >= seen + 2)
+        self.wait(timeout, Wanted::Everything, |board| board.idle >= seen + 2)
     }
 
-    /// Waits for `reached`, asking for another round after each one if `rounds` says so.
+    /// Waits for `reached`.
     fn wait(
         &self,
         timeout: Duration,
-        rounds: bool,
+        wanted: Wanted,
         reached: impl Fn(&Board) -> bool,
     ) -> Result<(), ProjectorError> {
         let end = Instant::now() + timeout;
         let mut board = self.shared.board();
-        board.waiting += 1;
+        let searching = usize::from(wanted != Wanted::Registered);
+        board.searching += searching;
         board.woken += 1;
         self.shared.wake.notify_one();
         let outcome = loop {
@@ -320,12 +341,12 @@ impl Projector {
             }
             let waited = self.shared.done.wait_timeout(board, left);
             board = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if rounds {
+            if wanted == Wanted::Everything {
                 board.woken += 1;
                 self.shared.wake.notify_one();
             }
         };
-        board.waiting -= 1;
+        board.searching -= searching;
         outcome
     }
 

@@ -155,8 +155,8 @@ impl Reading {
         if self.header.action != Action::Put {
             return None;
         }
-        let facets = self.header.kind.description()?.facets(self.fields.as_ref()?);
-        facets.source_key.as_deref().map(SourceDigest::of)
+        let description = self.header.kind.description()?;
+        description.source_key(self.fields.as_ref()?).as_deref().map(SourceDigest::of)
     }
 }
 

@@ -48,6 +48,7 @@ use self::fault::{
 pub use self::import::ownership;
 pub use self::record::{action_name, document, kind};
 use crate::api;
+use crate::author::Recent;
 use crate::config::{Config, Place};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
@@ -113,8 +114,8 @@ struct Inner {
     handle: Handle,
     projector: Projector,
     partners: Mutex<PartnerBook>,
-    /// Held while something is written to the own log.
-    writing: Mutex<()>,
+    /// Held while something is written to the own log; and what an import wrote last.
+    writing: Arc<Mutex<Recent>>,
     /// Entries of the own log that were acknowledged.
     written: AtomicU64,
     /// Whether references were kept that search may not have yet.
@@ -178,7 +179,7 @@ impl Service {
             handle: handle.clone(),
             projector,
             partners: Mutex::new(partners),
-            writing: Mutex::new(()),
+            writing: Arc::default(),
             written: AtomicU64::new(0),
             referred: AtomicBool::new(false),
         }));
@@ -483,18 +484,8 @@ impl Desk {
     /// Waits until the register has everything that was written. Blocks.
     fn settle_register(&self) -> Result<(), Failure> {
         let (log, written) = (self.own_log(), self.0.written.load(Ordering::SeqCst));
-        let end = std::time::Instant::now() + REGISTER_PATIENCE;
-        while self.0.projector.register().position(&log).map_err(failed_store)? < written {
-            if let projector::State::Failed(why) = self.0.projector.state() {
-                return Err(failed_projector(ProjectorError::Failed(why)));
-            }
-            if std::time::Instant::now() > end {
-                return Err(failed_projector(ProjectorError::Timeout));
-            }
-            self.0.projector.wake();
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+        let waited = self.0.projector.wait_for_register(&log, written, REGISTER_PATIENCE);
+        waited.map_err(failed_projector)
     }
 
     /// Waits, within reason, until own changes can be found. Blocks.

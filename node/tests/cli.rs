@@ -318,7 +318,7 @@ fn bad_input_is_one_sentence_and_exit_code_two() {
 #[cfg(unix)]
 #[test]
 fn an_import_survives_a_killed_node_and_is_resumed() {
-    const ROWS: u64 = 3000;
+    const ROWS: u64 = 6000;
     let mut ash = Council::new("Ash Borough Council");
     ash.run();
     let mut rows = "Reference,Title,Buyer Name,Supplier,Value,End date\n".to_owned();
@@ -350,6 +350,43 @@ fn an_import_survives_a_killed_node_and_is_resumed() {
     assert_eq!(resumed["stored"], ROWS - kept);
     assert_eq!(size(&ash), ROWS + 1);
     assert_eq!(ash.json(&["status"])["logs"][0]["state"], "current");
+}
+
+#[test]
+fn rows_that_repeat_one_another_are_decided_in_their_order() {
+    const NOTICES: u64 = 400;
+    let mut ash = Council::new("Ash Borough Council");
+    ash.run();
+    let mut lines = String::new();
+    for (day, value) in [(1, 10), (2, 20), (1, 10), (3, 30)] {
+        for notice in 0..NOTICES {
+            let line = serde_json::json!({
+                "ocid": format!("ocds-zz1234-{notice}"), "id": format!("{notice}-{day}"),
+                "date": format!("2026-03-0{day}T09:00:00Z"), "tag": ["award"],
+                "buyer": { "name": "Ash Borough Council" },
+                "awards": [{
+                    "id": "1", "title": format!("Made-up work {notice}"), "status": "active",
+                    "value": { "amount": value, "currency": "GBP" },
+                }],
+            });
+            lines.push_str(&format!("{line}\n"));
+        }
+    }
+    let file = ash.file("releases.jsonl", &lines);
+    let first = ash.json(&["import", "--public", &file]);
+    let counts = |summary: &Value| {
+        ["rows", "stored", "changed", "unchanged"].map(|key| summary[key].as_u64().unwrap())
+    };
+    let of = |times: u64| times * NOTICES;
+    assert_eq!(counts(&first), [of(4), of(1), of(2), of(1)], "an older release adds nothing");
+    let again = ash.json(&["import", "--public", &file]);
+    assert_eq!(counts(&again), [of(4), 0, 0, of(4)]);
+    let found = ash.json(&["search", "made-up", "--kind", "contract"]);
+    assert_eq!(found["total"], NOTICES);
+    let reference = found["results"][0]["ref"].as_str().unwrap();
+    let reference = reference.split('@').next().unwrap();
+    let shown = ash.json(&["show", reference, "--history"]);
+    assert_eq!(shown["history"].as_array().map(Vec::len), Some(3), "{shown}");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn no_damage_to_a_release_panics_or_breaks_the_rules() {
             ] {
                 let mut damaged = release.clone();
                 *damaged.pointer_mut(&pointer).unwrap() = serde_json::from_str(odd).unwrap();
-                if let Ok(drafts) = ingest::ocds::drafts(&damaged, "00") {
+                if let Ok(drafts) = ingest::ocds::drafts(damaged, "00") {
                     for draft in drafts {
                         draft
                             .record

@@ -30,10 +30,8 @@
 //! binds the salt. Deliberately absent: lists and maps as values; kinds
 //! flatten them, so that every leaf can be withheld by itself.
 
-use core::fmt;
-use std::collections::BTreeMap;
-
 use ciborium::Value;
+use core::fmt;
 use zeroize::Zeroize as _;
 
 use crate::cbor::{self, CborError, Reader, Writer};
@@ -122,14 +120,17 @@ pub enum FieldError {
 }
 
 /// Named values of a body, in the order of their names.
+///
+/// A sorted list: bodies are read and written in that order, and a map would
+/// cost an allocation to look up each name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(BTreeMap<FieldName, Vec<u8>>);
+pub struct Fields(Vec<(FieldName, Vec<u8>)>);
 
 impl Fields {
     /// No fields.
     #[must_use]
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(Vec::new())
     }
 
     /// Sets `name` to `value`.
@@ -142,18 +143,41 @@ impl Fields {
         self.insert_encoded(name, bytes)
     }
 
-    fn insert_encoded(&mut self, name: FieldName, bytes: Vec<u8>) -> Result<(), FieldError> {
-        if self.0.len() >= limits::BODY_FIELDS && !self.0.contains_key(&name) {
-            return Err(FieldError::TooMany);
+    /// As [`Fields::insert`], with a value that is deterministic CBOR already.
+    pub(crate) fn insert_encoded(
+        &mut self,
+        name: FieldName,
+        bytes: Vec<u8>,
+    ) -> Result<(), FieldError> {
+        // Bodies are read in order, so most names come behind all the others.
+        let place = match self.0.last() {
+            Some((last, _)) if *last >= name => self.place(name.as_str()),
+            _ => Err(self.0.len()),
+        };
+        match place {
+            Ok(at) => {
+                if let Some((_, value)) = self.0.get_mut(at) {
+                    *value = bytes;
+                }
+            }
+            Err(_) if self.0.len() >= limits::BODY_FIELDS => return Err(FieldError::TooMany),
+            Err(at) => self.0.insert(at, (name, bytes)),
         }
-        self.0.insert(name, bytes);
         Ok(())
+    }
+
+    /// Where `name` stands, or would.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| {
+            (known.as_str().len(), known.as_str()).cmp(&(name.len(), name))
+        })
     }
 
     /// The encoded value of `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.0.get(&FieldName(name.to_owned())).map(Vec::as_slice)
+        let (_, value) = self.0.get(self.place(name).ok()?)?;
+        Some(value)
     }
 
     /// The decoded value of `name`.
@@ -327,6 +351,13 @@ pub enum Body {
     Erased(ErasedBody),
 }
 
+/// A body that was made here, with what its header commits to: nothing is left to verify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    body: FullBody,
+    commitment: Commitment,
+}
+
 /// Every field, and the record salt from which all field salts derive.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FullBody(Vec<u8>);
@@ -351,13 +382,13 @@ macro_rules! redacted_debug {
 }
 redacted_debug!(FullBody, PartialBody, ErasedBody);
 
-impl FullBody {
-    /// Makes a body of `fields` under a fresh `salt` and says what its header commits to.
+impl Committed {
+    /// Makes a body of `fields` under a fresh `salt`.
     ///
     /// # Errors
     /// [`FieldError::TooLarge`] beyond [`limits::BODY_BYTES`], [`FieldError::Empty`] without fields.
-    pub fn new(salt: &Salt, fields: &Fields) -> Result<(Self, Commitment), FieldError> {
-        let room: usize = fields.0.iter().map(|(n, v)| n.as_str().len() + v.len() + 3).sum();
+    pub fn new(salt: &Salt, fields: &Fields) -> Result<Self, FieldError> {
+        let room: usize = fields.iter().map(|(n, v)| n.as_str().len() + v.len() + 3).sum();
         let mut writer = Writer::with_capacity(room + 64);
         writer.map(3).unsigned(0).unsigned(STATE_FULL).unsigned(1).bytes(&salt.0);
         writer.unsigned(2).map(fields.len());
@@ -370,7 +401,30 @@ impl FullBody {
         if writer.len() > limits::BODY_BYTES {
             return Err(FieldError::TooLarge);
         }
-        Ok((Self(writer.finish()), hasher.finish()))
+        Ok(Self { body: FullBody(writer.finish()), commitment: hasher.finish() })
+    }
+
+    /// What the header commits to, and the size it gives in bytes.
+    #[must_use]
+    pub fn header_parts(&self) -> (Commitment, u32) {
+        // No body is larger than its limit.
+        (self.commitment, u32::try_from(self.body.0.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The body by itself.
+    #[must_use]
+    pub fn into_body(self) -> FullBody {
+        self.body
+    }
+}
+
+impl FullBody {
+    /// Makes a body of `fields` under a fresh `salt` and says what its header commits to.
+    ///
+    /// # Errors
+    /// [`FieldError::TooLarge`] beyond [`limits::BODY_BYTES`], [`FieldError::Empty`] without fields.
+    pub fn new(salt: &Salt, fields: &Fields) -> Result<(Self, Commitment), FieldError> {
+        Committed::new(salt, fields).map(|Committed { body, commitment }| (body, commitment))
     }
 
     /// The encoded bytes; their number is the body size of the header.

@@ -379,6 +379,14 @@ impl Writer {
         self.head(0, value)
     }
 
+    /// Writes an integer of either sign.
+    pub fn integer(&mut self, value: i64) -> &mut Self {
+        // The argument of a negative integer n is -1 - n, which is all its bits turned over.
+        let major = u8::from(value < 0);
+        let argument = if value < 0 { !value } else { value };
+        self.head(major, argument.unsigned_abs())
+    }
+
     /// Writes a byte string.
     pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.head(2, value.len() as u64).raw(value)

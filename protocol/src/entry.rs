@@ -22,7 +22,7 @@
 //! [`Header::is_understood`] says that it must not be interpreted.
 //! Deliberately absent: signatures; the checkpoint vouches for all headers.
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Committed};
 use crate::cbor::{CborError, KeyOrder, Reader, Writer};
 use crate::id::{Commitment, EpochId, Hash, RecordId, Version};
 use crate::limits;
@@ -335,6 +335,20 @@ impl Entry {
     /// [`EntryError::Body`] if it does not.
     pub fn author(header: Header, body: Body) -> Result<Self, EntryError> {
         UnverifiedEntry::new(header.encode(), Some(body.into_bytes())).check()
+    }
+
+    /// As [`Entry::author`], of a body that was just made: `header` gets its
+    /// commitment and size, so there is nothing to verify.
+    ///
+    /// # Errors
+    /// [`EntryError::Header`] if the header cannot be written.
+    pub fn of_committed(header: Header, body: Committed) -> Result<Self, EntryError> {
+        let (commitment, body_size) = body.header_parts();
+        let header_bytes = Header { commitment, body_size, ..header }.encode();
+        let header = Header::decode(&header_bytes)?;
+        let leaf = log::leaf_hash(&header_bytes);
+        let body = Some(Body::Full(body.into_body()));
+        Ok(Self { header, header_bytes, leaf, body })
     }
 
     /// What the author said about the record.

@@ -17,6 +17,7 @@ pub mod contract;
 pub mod date;
 pub mod description;
 mod flatten;
+mod leaf;
 pub mod money;
 pub mod part;
 pub mod performance;
@@ -151,6 +152,23 @@ macro_rules! kinds {
             pub fn source_mut(&mut self) -> &mut Option<part::Source> {
                 match self {
                     $(Self::$name(document) => &mut document.source,)*
+                }
+            }
+
+            /// Reads a document of `kind` as [`Record`] writes itself. Unlike
+            /// [`Record::from_json`] this overlooks fields that the kind does not
+            /// have and takes nulls and empty parts for what they are.
+            ///
+            /// # Errors
+            /// The format's own; also for an unknown kind.
+            pub fn from_written<'de, D: Deserializer<'de>>(
+                kind: Kind,
+                deserializer: D,
+            ) -> Result<Self, D::Error> {
+                match kind {
+                    $(Kind::$constant => $module::$name::deserialize(deserializer)
+                        .map(|document| Self::$name(Box::new(document))),)*
+                    _ => Err(D::Error::custom(RecordError::UnknownKind(kind))),
                 }
             }
 
@@ -290,11 +308,7 @@ impl Record {
     /// # Errors
     /// [`RecordError::Field`] beyond the limits of a body.
     pub fn to_fields(&self) -> Result<Fields, RecordError> {
-        let value = Value::serialized(self)?;
-        match flatten::prune(value, 0)? {
-            Some(value) => flatten::flatten(&value),
-            None => Ok(Fields::new()),
-        }
+        leaf::fields(self)
     }
 
     /// The typed view of a body. Fields that the kind does not have are ignored;
@@ -338,10 +352,20 @@ impl Record {
     /// # Errors
     /// [`RecordError::Invalid`] with the first fault; errors of [`Record::to_fields`].
     pub fn validate(&self) -> Result<(), RecordError> {
-        let findings = self.description().findings(&self.to_fields()?);
+        self.valid_fields().map(|_| ())
+    }
+
+    /// The flat fields of a document that keeps the rules of its kind: what an
+    /// author signs.
+    ///
+    /// # Errors
+    /// As [`Record::validate`].
+    pub fn valid_fields(&self) -> Result<Fields, RecordError> {
+        let fields = self.to_fields()?;
+        let findings = self.description().findings(&fields);
         match findings.into_iter().find(|(fault, _)| *fault) {
             Some((_, finding)) => Err(RecordError::Invalid(finding)),
-            None => Ok(()),
+            None => Ok(fields),
         }
     }
 

@@ -13,22 +13,23 @@
 //! one makes it its record and the others keep a reference, which steps back.
 //!
 //! An importer gives its decisions in plans of bounded size. A plan is carried
-//! out by its caller, appended, stored and taken into the register, before the
+//! out by its caller, appended and stored, and known to the lookup, before the
 //! next one is asked for; the rows of a file that repeat one another are thereby
 //! decided in their order. **Invariant:** every row is counted once, in the plan
 //! in which its last record was decided. Deliberately absent: input and output.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use tallystick_protocol::body::Fields;
 use tallystick_protocol::entry::{Action, Entry};
 use tallystick_protocol::id::{AuthorityId, RecordId, Version};
 use tallystick_protocol::limits;
-use tallystick_protocol::record::Record;
+use tallystick_protocol::record::{Record, RecordError};
 use tallystick_protocol::time::UnixTime;
 
-use super::{AuthorError, Lookup, imported_record_id, prepare};
+use super::{AuthorError, Lookup, Own, entry, imported_record_id};
 use crate::ingest::buyer::Ownership;
-use crate::ingest::{Draft, Outcome, Row, adds_nothing};
+use crate::ingest::{Draft, Outcome, Refusal, Row, adds_nothing, has_all};
 use crate::reference::Reference;
 use crate::store::StoreError;
 
@@ -55,6 +56,49 @@ impl std::fmt::Debug for Material<'_> {
     }
 }
 
+/// One record of a row, as it is offered for import.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    record: Record,
+    /// Its fields, if it is known to keep the rules of its kind.
+    fields: Option<Fields>,
+    warnings: Vec<String>,
+}
+
+impl Offer {
+    /// Offers a record that keeps the rules of its kind; `warnings` say what was
+    /// left out or changed in reading it.
+    ///
+    /// # Errors
+    /// As [`Record::validate`].
+    pub fn valid(record: Record, warnings: Vec<String>) -> Result<Self, RecordError> {
+        let fields = Some(record.valid_fields()?);
+        Ok(Self { record, fields, warnings })
+    }
+}
+
+impl From<Draft> for Offer {
+    fn from(draft: Draft) -> Self {
+        Self { record: draft.record, fields: None, warnings: draft.warnings }
+    }
+}
+
+/// A row with its records.
+#[derive(Clone, Debug)]
+pub struct OfferedRow {
+    /// Its number in the file.
+    pub number: u64,
+    /// The records it gives, or why it gives none.
+    pub offers: Result<Vec<Offer>, Refusal>,
+}
+
+impl From<Row> for OfferedRow {
+    fn from(row: Row) -> Self {
+        let offers = row.drafts.map(|drafts| drafts.into_iter().map(Offer::from).collect());
+        Self { number: row.number, offers }
+    }
+}
+
 /// One row and what becomes of its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedRow {
@@ -71,8 +115,8 @@ pub struct PlannedRow {
 pub struct Plan {
     /// Entries to append, in this order; at most [`limits::AUTHOR_ENTRIES`].
     pub entries: Vec<Entry>,
-    /// Source key of each entry.
-    pub source_keys: Vec<String>,
+    /// Source key and fields of each entry.
+    pub documents: Vec<(String, Fields)>,
     /// References to keep, in this order.
     pub references: Vec<Reference>,
     /// Rows that are decided when this is done.
@@ -105,7 +149,7 @@ pub struct Importer {
 /// A row of which some records are decided.
 #[derive(Debug)]
 struct Pending {
-    drafts: VecDeque<Draft>,
+    offers: VecDeque<Offer>,
     decided: PlannedRow,
 }
 
@@ -135,9 +179,9 @@ impl Importer {
     ///
     /// # Errors
     /// [`AuthorError::Store`] if `lookup` fails; [`AuthorError::Entry`] is a fault in the program.
-    pub fn plan(
+    pub fn plan<R: Into<OfferedRow>>(
         &mut self,
-        rows: &mut dyn Iterator<Item = Row>,
+        rows: &mut dyn Iterator<Item = R>,
         lookup: &dyn Lookup,
         material: &mut Material<'_>,
     ) -> Result<Option<Plan>, AuthorError> {
@@ -151,11 +195,11 @@ impl Importer {
                 }
                 return Ok(Some(plan).filter(|plan| !plan.is_empty()));
             };
-            while let Some(draft) = pending.drafts.pop_front() {
+            while let Some(offer) = pending.offers.pop_front() {
                 let held =
-                    self.decide(draft, lookup, material, &mut plan, &mut planned, &mut pending)?;
-                if let Some(draft) = held {
-                    pending.drafts.push_front(draft);
+                    self.decide(offer, lookup, material, &mut plan, &mut planned, &mut pending)?;
+                if let Some(offer) = held {
+                    pending.offers.push_front(offer);
                     self.pending = Some(pending);
                     return Ok(Some(plan));
                 }
@@ -163,7 +207,7 @@ impl Importer {
                     break;
                 }
             }
-            if pending.drafts.is_empty() {
+            if pending.offers.is_empty() {
                 plan.rows.push(pending.decided);
             } else {
                 self.pending = Some(pending);
@@ -177,62 +221,59 @@ impl Importer {
     /// carried out first.
     fn decide(
         &mut self,
-        mut draft: Draft,
+        mut offer: Offer,
         lookup: &dyn Lookup,
         material: &mut Material<'_>,
         plan: &mut Plan,
         planned: &mut BTreeMap<String, Record>,
         pending: &mut Pending,
-    ) -> Result<Option<Draft>, AuthorError> {
-        let warnings = std::mem::take(&mut draft.warnings);
-        let outcome = match (draft.record.buyer(), draft.record.source_key()) {
+    ) -> Result<Option<Offer>, AuthorError> {
+        let outcome = match (offer.record.buyer(), offer.record.source_key()) {
             (None, _) => Outcome::Refused("nothing in it says who the buyer is".to_owned()),
             (_, None) => Outcome::Refused("nothing tells it from other records".to_owned()),
             (Some(buyer), Some(_)) if !self.ownership.owns(buyer) => {
                 if self.near.len() < NEAR_NAMES && self.ownership.near(buyer) {
                     self.near.insert(buyer.name.clone());
                 }
-                refer(&draft.record, material, plan)
+                refer(&offer.record, material, plan)
             }
             (Some(_), Some(key)) => {
                 if let Some(earlier) = planned.get(&key) {
-                    if !adds_nothing(earlier, &draft.record) {
-                        draft.warnings = warnings;
-                        return Ok(Some(draft));
+                    if !adds_nothing(earlier, &offer.record) {
+                        return Ok(Some(offer));
                     }
                     Outcome::Unchanged
                 } else {
-                    let decision = self.own(&key, &draft.record, lookup)?;
-                    let outcome = author(&key, &draft.record, decision, material, plan)?;
+                    let decision = self.own(&key, &offer, lookup)?;
+                    let fields = offer.fields.take();
+                    let outcome = author(&key, &offer.record, fields, decision, material, plan)?;
                     if matches!(outcome, Outcome::Stored | Outcome::Changed) {
-                        planned.insert(key, draft.record);
+                        planned.insert(key, offer.record);
                     }
                     outcome
                 }
             }
         };
         pending.decided.outcomes.push(outcome);
-        pending.decided.warnings.extend(warnings);
+        pending.decided.warnings.extend(offer.warnings);
         Ok(None)
     }
 
     /// What is to happen with one of our own records.
-    fn own(
-        &self,
-        key: &str,
-        offered: &Record,
-        lookup: &dyn Lookup,
-    ) -> Result<Decision, StoreError> {
+    fn own(&self, key: &str, offer: &Offer, lookup: &dyn Lookup) -> Result<Decision, StoreError> {
         let refuse = |why: &str| Ok(Decision::Refuse(why.to_owned()));
         let Some(own) = lookup.own(key)? else {
             let id = imported_record_id(&self.authority, key);
             return Ok(Decision::Version { id, previous: None, outcome: Outcome::Stored });
         };
-        match (own.action, &own.record) {
-            (Action::Put, Some(stored)) if stored.kind() != offered.kind() => {
+        if repeats(&own, offer) {
+            return Ok(Decision::Unchanged);
+        }
+        match (own.action, own.record()) {
+            (Action::Put, Some(stored)) if stored.kind() != offer.record.kind() => {
                 refuse("the same notice is already a record of another kind")
             }
-            (Action::Put, Some(stored)) if !adds_nothing(stored, offered) => {
+            (Action::Put, Some(stored)) if !adds_nothing(&stored, &offer.record) => {
                 let (id, previous) = (own.id, Some(own.version));
                 Ok(Decision::Version { id, previous, outcome: Outcome::Changed })
             }
@@ -245,14 +286,25 @@ impl Importer {
     }
 }
 
+/// Whether an own record has every field that is offered, so that nothing
+/// more need be known of either: the usual case when a file is imported again.
+/// Of a document that is not this plainly the same the typed view decides.
+fn repeats(own: &Own, offer: &Offer) -> bool {
+    let (Some(stored), Some(offered)) = (&own.fields, &offer.fields) else { return false };
+    own.action == Action::Put && own.kind == offer.record.kind() && has_all(stored, offered)
+}
+
 /// The next row with something to decide; rows without are counted at once.
-fn next(rows: &mut dyn Iterator<Item = Row>, plan: &mut Plan) -> Option<Pending> {
+fn next<R: Into<OfferedRow>>(
+    rows: &mut dyn Iterator<Item = R>,
+    plan: &mut Plan,
+) -> Option<Pending> {
     while !plan.is_full() {
-        let Row { number, drafts } = rows.next()?;
+        let OfferedRow { number, offers } = rows.next()?.into();
         let mut decided = PlannedRow { row: number, outcomes: Vec::new(), warnings: Vec::new() };
-        match drafts {
-            Ok(drafts) if !drafts.is_empty() => {
-                return Some(Pending { drafts: drafts.into(), decided });
+        match offers {
+            Ok(offers) if !offers.is_empty() => {
+                return Some(Pending { offers: offers.into(), decided });
             }
             Ok(_) => {}
             Err(refusal) => decided.outcomes.push(Outcome::Refused(refusal.reason)),
@@ -276,6 +328,7 @@ fn refer(record: &Record, material: &Material<'_>, plan: &mut Plan) -> Outcome {
 fn author(
     key: &str,
     record: &Record,
+    fields: Option<Fields>,
     decision: Decision,
     material: &mut Material<'_>,
     plan: &mut Plan,
@@ -286,11 +339,17 @@ fn author(
         Decision::Version { id, previous, outcome } => (id, previous, outcome),
     };
     let salt = (material.salt)();
-    match prepare(record, id, previous, Action::Put, material.issued, salt) {
-        Ok(entry) => {
+    let prepared = fields.map_or_else(|| record.valid_fields(), Ok).map_err(AuthorError::from);
+    let prepared = prepared.and_then(|fields| {
+        let kind = record.kind();
+        let entry = entry(kind, &fields, id, previous, Action::Put, material.issued, salt)?;
+        Ok((fields, entry))
+    });
+    match prepared {
+        Ok((fields, entry)) => {
             plan.bytes += entry.size();
             plan.entries.push(entry);
-            plan.source_keys.push(key.to_owned());
+            plan.documents.push((key.to_owned(), fields));
             Ok(outcome)
         }
         Err(error @ (AuthorError::Record(_) | AuthorError::Body(_))) => {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use tallystick_protocol::body::Fields;
 use tallystick_protocol::entry::Action;
 use tallystick_protocol::id::{AuthorityId, RecordId, Space, Version};
-use tallystick_protocol::record::Record;
+use tallystick_protocol::record::{Kind, Record};
 
 use super::{Plan, imported_record_id};
 use crate::reference::{Put, Reference, References};
@@ -20,8 +21,19 @@ pub struct Own {
     pub version: Version,
     /// What that version does.
     pub action: Action,
+    /// What kind of document it is.
+    pub kind: Kind,
+    /// What it shows; `None` if it shows nothing.
+    pub fields: Option<Fields>,
+}
+
+impl Own {
     /// What it says; `None` if it says nothing, or nothing readable any more.
-    pub record: Option<Record>,
+    #[must_use]
+    pub fn record(&self) -> Option<Record> {
+        let fields = self.fields.as_ref().filter(|_| self.action == Action::Put)?;
+        Record::from_fields(self.kind, fields).ok()
+    }
 }
 
 /// What an import asks of what is there already.
@@ -71,9 +83,8 @@ impl Lookup for ReplicaLookup {
         let newest = current.newest;
         let reading = self.register.reading(&key, newest.version)?;
         let fields = reading.and_then(|reading| reading.fields);
-        let record = fields.and_then(|fields| Record::from_fields(newest.kind, &fields).ok());
-        let record = record.filter(|_| newest.action == Action::Put);
-        Ok(Some(Own { id: key.record, version: newest.version, action: newest.action, record }))
+        let (id, version) = (key.record, newest.version);
+        Ok(Some(Own { id, version, action: newest.action, kind: newest.kind, fields }))
     }
 }
 
@@ -101,17 +112,17 @@ impl<L: Lookup> Rehearsal<L> {
 
     /// Remembers a plan as if it had been carried out.
     pub fn apply(&mut self, plan: &Plan) {
-        for (entry, source_key) in plan.entries.iter().zip(&plan.source_keys) {
+        for (entry, (source_key, fields)) in plan.entries.iter().zip(&plan.documents) {
             let header = entry.header();
             let left = self.room.checked_sub(entry.size());
             self.room = left.unwrap_or(0);
-            let fields = entry.body().filter(|_| left.is_some()).map(|body| body.fields());
-            let own = fields.map(|fields| Own {
+            let own = left.map(|_| Own {
                 id: header.record,
                 // Nobody sees it: a rehearsed entry is thrown away.
                 version: header.previous.unwrap_or(Version { generation: 0, index: 0 }),
                 action: header.action,
-                record: Record::from_fields(header.kind, &fields).ok(),
+                kind: header.kind,
+                fields: Some(fields.clone()),
             });
             self.planned.insert(SourceDigest::of(source_key), own);
         }
@@ -144,7 +155,7 @@ impl<L: Lookup> Lookup for Rehearsal<L> {
             Some(None) => {
                 let (version, action) = (Version { generation: 0, index: 0 }, Action::Put);
                 let id = RecordId::from_bytes([0; RecordId::LEN]);
-                Ok(Some(Own { id, version, action, record: None }))
+                Ok(Some(Own { id, version, action, kind: Kind::CONTRACT, fields: None }))
             }
             None => self.inner.own(source_key),
         }

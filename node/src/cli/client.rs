@@ -100,6 +100,17 @@ impl Client {
         parse(&self.answer(request.send_json(body))?)
     }
 
+    /// As [`Client::post`], of a body that is written already.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn post_json<T: DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Failure> {
+        let request = self.agent.post(format!("{}/{path}", self.base));
+        let request = request.header("authorization", self.authorization().as_str());
+        let request = request.header("content-type", "application/json");
+        parse(&self.answer(request.send(body))?)
+    }
+
     fn authorization(&self) -> Zeroizing<String> {
         Zeroizing::new(format!("Bearer {}", self.token.as_str()))
     }

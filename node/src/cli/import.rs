@@ -1,13 +1,17 @@
 //! `tally import`: rows of files become this authority's records, or references.
 //!
-//! Files are read here and sent to the node in batches; the node decides what
-//! is this authority's own and what has changed. So a broken file never costs
+//! Files are read here and sent to the node in batches, the next of which is
+//! made while the node works on the last; the node decides what is this
+//! authority's own and what has changed. So a broken file never costs
 //! the node anything, and an import that was interrupted is resumed by
 //! repeating it: what was acknowledged counts as unchanged.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::identity::Identity;
@@ -25,12 +29,14 @@ use crate::ingest::buyer::Ownership;
 use crate::ingest::{self, Draft, Format, Ingest, Options, Outcome, Summary};
 use crate::keys;
 use crate::service::answer::{
-    Audience, BATCH_ROWS, ImportBatch, ImportDraft, ImportOutcome, ImportRow, Imported,
+    Audience, BATCH_ROWS, ImportDraft, ImportOutcome, ImportRow, Imported,
 };
 use crate::service::ownership;
 
 /// Bytes of rows after which a batch is sent though it has room for more rows.
 const BATCH_BYTES: usize = 8 << 20;
+/// Batches that are made before the node asks for them.
+const AHEAD: usize = 1;
 /// Most remarks, and most buyers with similar names, that are kept for showing.
 const REMARKS: usize = 1000;
 const SHOWN: usize = 10;
@@ -80,28 +86,31 @@ impl Import {
             Err(failure) if self.dry_run && failure.kind == FailureKind::Unavailable => None,
             Err(failure) => return Err(failure),
         };
-        let several_files = files.len() > 1;
-        let mut run = Running {
-            client,
+        let progress = Progress::over(files.iter().map(|(_, rows)| rows.size()).sum());
+        let reader = Reader {
             audience,
             preview: self.dry_run,
+            offline: client.is_none(),
             ownership: ownership(identity.profile()),
-            tally: Tally::default(),
-            waiting: Vec::new(),
-            waiting_bytes: 0,
+            remarks: Remarks::default(),
+            rows: Vec::new(),
+            bytes: 0,
+            counted: Vec::new(),
             seen: BTreeMap::new(),
             file: String::new(),
             note: String::new(),
+            position: 0,
         };
-        let progress = Progress::over(files.iter().map(|(_, rows)| rows.size()).sum());
-        for (path, rows) in files {
-            run.note = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            run.file = if several_files { format!("{}: ", path.display()) } else { String::new() };
-            run.file(rows, &progress)?;
-        }
+        let mut summary = Summary::default();
+        let remarks = std::thread::scope(|scope| {
+            let (sender, batches) = mpsc::sync_channel(AHEAD);
+            let reader = scope.spawn(move || reader.read(files, &sender));
+            let sent = send(batches, client.as_ref(), &mut summary, &progress);
+            let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            sent.and(read)
+        })?;
         progress.finish();
-        let offline = run.client.is_none();
-        Ok(run.tally.answer(self.dry_run, offline))
+        Ok(Tally { summary, remarks }.answer(self.dry_run, client.is_none()))
     }
 
     /// Opens every file before anything of the first is stored.
@@ -128,60 +137,113 @@ fn own_organisation(identity: &Identity) -> Organisation {
     ids.fold(named, |named, id| named.with_identifier(&id.scheme, &id.id))
 }
 
-/// An import under way.
-struct Running {
-    client: Option<Client>,
+/// Some rows on their way to the node.
+struct Batch {
+    /// The request; `None` if none of the rows needs the node.
+    request: Option<Vec<u8>>,
+    /// Rows that are decided already; they stand before the others.
+    counted: Vec<(u64, Vec<Outcome>)>,
+    /// Put before refusals if there are several files.
+    file: String,
+    /// Bytes of all files that were read by then.
+    position: u64,
+}
+
+/// An [`ImportBatch`](crate::service::answer::ImportBatch) whose rows are written already.
+#[derive(Serialize)]
+struct Request<'a> {
+    rows: &'a [Box<RawValue>],
     audience: Audience,
     preview: bool,
+    note: &'a str,
+}
+
+/// Reads files and makes batches of them, while the node works on earlier ones.
+struct Reader {
+    audience: Audience,
+    preview: bool,
+    /// There is no node to ask, so every row is decided here.
+    offline: bool,
     ownership: Ownership,
-    tally: Tally,
-    waiting: Vec<ImportRow>,
-    waiting_bytes: usize,
+    remarks: Remarks,
+    rows: Vec<Box<RawValue>>,
+    bytes: usize,
+    counted: Vec<(u64, Vec<Outcome>)>,
     /// In a preview: what the file itself has said before, by source.
     seen: BTreeMap<String, [u8; 32]>,
-    /// Put before refusals if there are several files.
     file: String,
     /// Written beside references: the name of the file.
     note: String,
+    position: u64,
 }
 
-impl Running {
-    fn file(&mut self, mut rows: Ingest, progress: &Progress) -> Result<(), Failure> {
-        let before = progress.position();
-        while let Some(row) = rows.next() {
-            progress.reach(before + rows.bytes_read());
-            match row.drafts {
-                Err(refusal) => {
-                    let reason = format!("{}{refusal}", self.file);
-                    self.tally.summary.count(row.number, vec![Outcome::Refused(reason)]);
-                }
-                Ok(drafts) => self.row(row.number, drafts)?,
+/// Nobody takes batches any more: sending failed, and says so itself.
+struct Abandoned;
+
+impl Reader {
+    fn read(
+        mut self,
+        files: Vec<(&Path, Ingest)>,
+        batches: &SyncSender<Batch>,
+    ) -> Result<Remarks, Failure> {
+        let several_files = files.len() > 1;
+        for (path, rows) in files {
+            self.note = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.file = if several_files { format!("{}: ", path.display()) } else { String::new() };
+            if let Err(Abandoned) = self.file(rows, batches)? {
+                break;
             }
         }
-        self.send()?;
-        progress.reach(before + rows.size());
-        Ok(())
+        Ok(self.remarks)
     }
 
-    fn row(&mut self, number: u64, drafts: Vec<Draft>) -> Result<(), Failure> {
+    fn file(
+        &mut self,
+        mut rows: Ingest,
+        batches: &SyncSender<Batch>,
+    ) -> Result<Result<(), Abandoned>, Failure> {
+        let before = self.position;
+        while let Some(row) = rows.next() {
+            let (written, outcomes) = match row.drafts {
+                Err(refusal) => (None, vec![Outcome::Refused(format!("{}{refusal}", self.file))]),
+                Ok(drafts) => self.row(row.number, drafts)?,
+            };
+            let size = written.as_ref().map_or(0, |row| row.get().len());
+            if self.bytes + size > BATCH_BYTES && self.pass_on(batches)?.is_err() {
+                return Ok(Err(Abandoned));
+            }
+            match written {
+                Some(row) => self.rows.push(row),
+                None => self.counted.push((row.number, outcomes)),
+            }
+            self.bytes += size;
+            self.position = before + rows.bytes_read();
+            let full = self.rows.len() >= BATCH_ROWS || self.counted.len() >= BATCH_ROWS;
+            if full && self.pass_on(batches)?.is_err() {
+                return Ok(Err(Abandoned));
+            }
+        }
+        self.position = before + rows.size();
+        self.pass_on(batches)
+    }
+
+    /// A row as it goes to the node, or what becomes of it.
+    fn row(
+        &mut self,
+        number: u64,
+        drafts: Vec<Draft>,
+    ) -> Result<(Option<Box<RawValue>>, Vec<Outcome>), Failure> {
         for draft in &drafts {
-            self.tally.remark(number, draft, &self.ownership);
+            self.remarks.note(number, draft, &self.ownership);
         }
         if self.preview
             && let Some(outcomes) = self.repeated(&drafts)?
         {
-            self.tally.summary.count(number, outcomes);
-            return Ok(());
+            return Ok((None, outcomes));
         }
         let drafts = drafts.into_iter().map(wire).collect::<Result<Vec<_>, _>>()?;
-        let row = ImportRow { number, drafts };
-        let size = serde_json::to_vec(&row).map_err(Failure::internal)?.len();
-        if self.waiting_bytes + size > BATCH_BYTES {
-            self.send()?;
-        }
-        self.waiting_bytes += size;
-        self.waiting.push(row);
-        if self.waiting.len() >= BATCH_ROWS { self.send() } else { Ok(()) }
+        let row = to_raw_value(&ImportRow { number, drafts }).map_err(Failure::internal)?;
+        Ok((Some(row), Vec::new()))
     }
 
     /// In a preview: what becomes of a row whose documents the file had before,
@@ -205,72 +267,94 @@ impl Running {
                 Some(_) => Outcome::Changed,
             });
         }
-        Ok((all_seen || self.client.is_none()).then_some(outcomes))
+        Ok((all_seen || self.offline).then_some(outcomes))
     }
 
-    /// Sends what waits and counts what became of it.
-    fn send(&mut self) -> Result<(), Failure> {
-        let Some(client) = self.client.as_ref().filter(|_| !self.waiting.is_empty()) else {
-            return Ok(());
+    /// Gives away what was collected, once there is room for it.
+    fn pass_on(&mut self, batches: &SyncSender<Batch>) -> Result<Result<(), Abandoned>, Failure> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        let (audience, preview, note) = (self.audience, self.preview, self.note.as_str());
+        let request = Request { rows: &rows, audience, preview, note };
+        let request = (!rows.is_empty()).then(|| serde_json::to_vec(&request)).transpose();
+        let batch = Batch {
+            request: request.map_err(Failure::internal)?,
+            counted: std::mem::take(&mut self.counted),
+            file: self.file.clone(),
+            position: self.position,
         };
-        self.waiting_bytes = 0;
-        let rows = std::mem::take(&mut self.waiting);
-        let (audience, preview, note) = (self.audience, self.preview, self.note.clone());
-        let batch = ImportBatch { rows, audience, preview, note };
-        let imported: Imported = client.post("import", &batch).map_err(|failure| {
-            let done = count(self.tally.summary.rows);
-            match failure.kind {
-                FailureKind::Unavailable => Failure::unavailable(
-                    format!("{}; {done} rows were acknowledged before", failure.error),
-                    "start the node and import the same files again: what is stored already counts as unchanged",
-                ),
-                _ => Failure {
-                    error: format!("{}; {done} rows were acknowledged before", failure.error),
-                    ..failure
-                },
-            }
-        })?;
-        for row in imported.rows {
-            let outcomes = row.outcomes.into_iter().map(|outcome| match outcome {
-                ImportOutcome::Stored => Outcome::Stored,
-                ImportOutcome::Changed => Outcome::Changed,
-                ImportOutcome::Unchanged => Outcome::Unchanged,
-                ImportOutcome::Reference => Outcome::Reference,
-                ImportOutcome::Refused(reason) => {
-                    Outcome::Refused(format!("{}{reason}", self.file))
-                }
-            });
-            self.tally.summary.count(row.number, outcomes.collect());
+        Ok(batches.send(batch).map_err(|_| Abandoned))
+    }
+}
+
+/// Sends batches to the node one after the other and counts what becomes of their rows.
+fn send(
+    batches: Receiver<Batch>,
+    client: Option<&Client>,
+    summary: &mut Summary,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    for batch in batches {
+        for (number, outcomes) in batch.counted {
+            summary.count(number, outcomes);
         }
-        Ok(())
+        if let (Some(client), Some(request)) = (client, batch.request) {
+            let imported = client.post_json("import", &request);
+            let imported: Imported = imported.map_err(|failure| lost(failure, summary.rows))?;
+            for row in imported.rows {
+                let outcomes = row.outcomes.into_iter().map(|outcome| match outcome {
+                    ImportOutcome::Stored => Outcome::Stored,
+                    ImportOutcome::Changed => Outcome::Changed,
+                    ImportOutcome::Unchanged => Outcome::Unchanged,
+                    ImportOutcome::Reference => Outcome::Reference,
+                    ImportOutcome::Refused(reason) => {
+                        Outcome::Refused(format!("{}{reason}", batch.file))
+                    }
+                });
+                summary.count(row.number, outcomes.collect());
+            }
+        }
+        progress.reach(batch.position);
+    }
+    Ok(())
+}
+
+/// The failure of an import of which `rows` rows were acknowledged.
+fn lost(failure: Failure, rows: u64) -> Failure {
+    let error = format!("{}; {} rows were acknowledged before", failure.error, count(rows));
+    match failure.kind {
+        FailureKind::Unavailable => Failure::unavailable(
+            error,
+            "start the node and import the same files again: what is stored already counts as unchanged",
+        ),
+        _ => Failure { error, ..failure },
     }
 }
 
 fn wire(draft: Draft) -> Result<ImportDraft, Failure> {
     Ok(ImportDraft {
         kind: draft.record.description().name.to_owned(),
-        document: serde_json::to_value(&draft.record).map_err(Failure::internal)?,
+        document: to_raw_value(&draft.record).map_err(Failure::internal)?,
         buyers: draft.buyers,
         warnings: draft.warnings,
     })
 }
 
-/// Counts, and what a person should look at.
+/// What a person should look at.
 #[derive(Debug, Default)]
-struct Tally {
-    summary: Summary,
-    remarks: Vec<(u64, String)>,
-    remarks_total: u64,
+struct Remarks {
+    list: Vec<(u64, String)>,
+    total: u64,
     /// Buyers that may be this authority under another name, with their rows.
     near: BTreeMap<String, u64>,
 }
 
-impl Tally {
-    fn remark(&mut self, row: u64, draft: &Draft, ownership: &Ownership) {
-        self.remarks_total += draft.warnings.len() as u64;
-        let room = REMARKS.saturating_sub(self.remarks.len());
+impl Remarks {
+    fn note(&mut self, row: u64, draft: &Draft, ownership: &Ownership) {
+        self.total += draft.warnings.len() as u64;
+        let room = REMARKS.saturating_sub(self.list.len());
         let remarks = draft.warnings.iter().take(room);
-        self.remarks.extend(remarks.map(|text| (row, text.clone())));
+        self.list.extend(remarks.map(|text| (row, text.clone())));
         let owned = draft.buyers.iter().any(|buyer| ownership.owns(buyer));
         for buyer in draft.buyers.iter().filter(|buyer| !owned && ownership.near(buyer)) {
             if self.near.len() < REMARKS || self.near.contains_key(&buyer.name) {
@@ -278,7 +362,16 @@ impl Tally {
             }
         }
     }
+}
 
+/// Counts and remarks.
+#[derive(Debug, Default)]
+struct Tally {
+    summary: Summary,
+    remarks: Remarks,
+}
+
+impl Tally {
     fn answer(self, dry_run: bool, offline: bool) -> Answer {
         let kept = self.summary.rows > self.summary.refused_total;
         let nothing = self.summary.rows > 0 && !kept;
@@ -287,11 +380,12 @@ impl Tally {
         if let Some(json) = json.as_object_mut() {
             let remarks: Vec<_> = self
                 .remarks
+                .list
                 .iter()
                 .map(|(row, text)| json!({ "row": row, "text": text }))
                 .collect();
             json.insert("remarks".to_owned(), json!(remarks));
-            json.insert("maybeOwn".to_owned(), json!(self.near));
+            json.insert("maybeOwn".to_owned(), json!(self.remarks.near));
             json.insert("dryRun".to_owned(), json!(dry_run));
         }
         let answer = Answer::done(text, json);
@@ -316,12 +410,12 @@ impl Tally {
         let (refused, more) = summary.shown();
         let lines = refused.iter().map(|refused| (refused.row, refused.reason.as_str()));
         list(&mut text, "Refused", lines, more);
-        let shown = self.remarks.iter().take(SHOWN).map(|(row, text)| (*row, text.as_str()));
-        let more = self.remarks_total.saturating_sub(SHOWN as u64);
+        let shown = self.remarks.list.iter().take(SHOWN).map(|(row, text)| (*row, text.as_str()));
+        let more = self.remarks.total.saturating_sub(SHOWN as u64);
         list(&mut text, "Remarks", shown, more);
-        if !self.near.is_empty() {
+        if !self.remarks.near.is_empty() {
             text.push_str("\nThese buyers may be this authority under another name:\n");
-            for (name, rows) in self.near.iter().take(SHOWN) {
+            for (name, rows) in self.remarks.near.iter().take(SHOWN) {
                 text.push_str(&format!("  {} ({})\n", clean(name), several(*rows, "row")));
             }
             text.push_str("If so, say it at `tally init` with --also-known-as.\n");
@@ -423,9 +517,9 @@ mod tests {
         tally.summary.count(1, vec![Outcome::Stored]);
         tally.summary.count(2, vec![Outcome::Reference]);
         tally.summary.count(3, vec![Outcome::Refused("there is no title".to_owned())]);
-        tally.remarks.push((1, "the value 1 was left out".to_owned()));
-        tally.remarks_total = 1;
-        tally.near.insert("Ash Borough Council".to_owned(), 12);
+        tally.remarks.list.push((1, "the value 1 was left out".to_owned()));
+        tally.remarks.total = 1;
+        tally.remarks.near.insert("Ash Borough Council".to_owned(), 12);
         insta::assert_snapshot!(tally.text(false, false));
     }
 }

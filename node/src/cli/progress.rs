@@ -22,11 +22,6 @@ impl Progress {
         Self { bar, started: Instant::now() }
     }
 
-    /// How much is done.
-    pub(super) fn position(&self) -> u64 {
-        self.bar.position()
-    }
-
     /// So much is done now.
     pub(super) fn reach(&self, done: u64) {
         if self.bar.is_hidden() && self.started.elapsed() > Duration::from_secs(1) {

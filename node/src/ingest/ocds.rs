@@ -85,7 +85,7 @@ pub fn is_item(object: &Map<String, Value>) -> bool {
 ///
 /// # Errors
 /// [`Refusal`] if it is no release or record, or says nothing that can be kept.
-pub fn drafts(item: &Value, digest: &str) -> Result<Vec<Draft>, Refusal> {
+pub fn drafts(item: Value, digest: &str) -> Result<Vec<Draft>, Refusal> {
     let process = Process::new(Json::from(item)).map_err(Refusal::new)?;
     let source = process.source(digest);
     let system = source.system.as_deref().unwrap_or_default();
@@ -564,7 +564,7 @@ mod tests {
     use super::*;
 
     fn read(item: &Value) -> Vec<Draft> {
-        drafts(item, "00").unwrap()
+        drafts(item.clone(), "00").unwrap()
     }
 
     fn contract(draft: &Draft) -> &Contract {
@@ -758,7 +758,7 @@ mod tests {
             (json!({"parties": []}), "no OCDS release"),
             (json!([]), "no JSON object"),
         ] {
-            let refusal = drafts(&item, "00").unwrap_err();
+            let refusal = drafts(item.clone(), "00").unwrap_err();
             assert!(refusal.reason.contains(want), "{item}: {}", refusal.reason);
         }
     }

@@ -81,8 +81,9 @@ pub fn cut(mut text: String, bytes: usize) -> (String, bool) {
 /// Whether a cell says only that there is nothing to say: `N/A`, `-`, `TBC`…
 #[must_use]
 pub fn is_placeholder(text: &str) -> bool {
-    let folded: String =
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    // The longest of these words has thirteen letters: no need to fold a description.
+    let letters = text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase);
+    let folded: String = letters.take(14).collect();
     matches!(
         folded.as_str(),
         "" | "na"

@@ -17,12 +17,18 @@ use crate::store::{Change, Replica, StoreError};
 const PORTION_ENTRIES: u64 = 1000;
 /// Bytes of entries in one portion.
 const PORTION_BYTES: usize = 1 << 20;
+/// Entries indexed in one portion: nobody waits for the register longer than that takes.
+const INDEXED_ENTRIES: u64 = 250;
 /// Rows of the queue in one portion.
 const PORTION_ROWS: usize = 500;
 /// Documents after which the index is committed, whoever waits.
 const COMMIT_DOCUMENTS: usize = 50_000;
 /// Longest time for which what was read cannot be found.
 const COMMIT_AFTER: Duration = Duration::from_secs(1);
+/// How long nothing must have come in before the index goes on.
+const INDEX_AFTER: Duration = Duration::from_millis(200);
+/// How far behind the index falls before it goes on while things come in.
+const INDEX_LAG: Duration = Duration::from_secs(5);
 /// How often the replica is looked at without being told.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
@@ -32,6 +38,8 @@ pub(super) struct Worker {
     references: References,
     queue: Queue,
     writer: Writer,
+    /// Entries of each log that are in the register.
+    registered: BTreeMap<LogId, u64>,
     /// Entries of each log that can be found.
     indexed: BTreeMap<LogId, u64>,
     /// Entries of each log that were given to the writer.
@@ -42,6 +50,45 @@ pub(super) struct Worker {
     since: Option<Instant>,
     /// References were put in the index since the last commit.
     references_written: bool,
+    pace: Pace,
+}
+
+/// When the index goes on, so that it does not take the machine from what comes in.
+#[derive(Default)]
+struct Pace {
+    /// Value of `woken` when it was looked at last.
+    woken: u64,
+    /// When something came in last.
+    news: Option<Instant>,
+    /// Since when the index has something to do.
+    behind: Option<Instant>,
+    /// Until when others have the machine to themselves.
+    rest: Option<Instant>,
+}
+
+impl Pace {
+    /// Notes what was found in one round.
+    fn note(&mut self, now: Instant, woken: u64, news: bool, behind: bool) {
+        if news || woken != self.woken {
+            self.news = Some(now);
+        }
+        self.woken = woken;
+        self.behind = behind.then(|| self.behind.unwrap_or(now));
+    }
+
+    /// How long the index still has to wait, if nothing more comes in and nobody wants it.
+    fn left(&self, now: Instant) -> Duration {
+        let since = |moment: Instant| now.saturating_duration_since(moment);
+        let quiet = self.news.map_or(Duration::ZERO, |at| INDEX_AFTER.saturating_sub(since(at)));
+        let lag = self.behind.map_or(INDEX_LAG, |at| INDEX_LAG.saturating_sub(since(at)));
+        let rest = self.rest.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        quiet.min(lag.max(rest))
+    }
+
+    /// After a portion that took `spent`: three times as long for the others.
+    fn spent(&mut self, now: Instant, spent: Duration) {
+        self.rest = now.checked_add(spent.saturating_mul(3));
+    }
 }
 
 impl Worker {
@@ -58,16 +105,23 @@ impl Worker {
             references,
             queue,
             writer,
+            registered: BTreeMap::new(),
             indexed: BTreeMap::new(),
             read: BTreeMap::new(),
             worked: Vec::new(),
             since: None,
             references_written: false,
+            pace: Pace::default(),
         }
     }
 
     /// Brings positions and index into agreement.
     pub(super) fn prepare(&mut self, opened: Opened) -> Result<(), ProjectorError> {
+        for stored in self.replica.logs()? {
+            // No further than the log, whose end a crash may have taken.
+            let position = self.register.position(&stored.log)?.min(stored.frontier.size());
+            self.registered.insert(stored.log, position);
+        }
         let mut positions = self.positions()?;
         // Without positions the index may hold what is no longer there.
         if opened != Opened::Kept || positions.is_empty() {
@@ -83,6 +137,10 @@ impl Worker {
         Ok(())
     }
 
+    pub(super) const fn registered(&self) -> &BTreeMap<LogId, u64> {
+        &self.registered
+    }
+
     pub(super) const fn indexed(&self) -> &BTreeMap<LogId, u64> {
         &self.indexed
     }
@@ -90,26 +148,25 @@ impl Worker {
     /// Works until told to stop.
     pub(super) fn run(&mut self, shared: &Shared) -> Result<(), ProjectorError> {
         loop {
-            let (woken, stopping) = {
+            let (woken, searching, stopping) = {
                 let board = shared.board();
-                (board.woken, board.stopping)
+                (board.woken, board.searching > 0, board.stopping)
             };
             if stopping {
                 return self.commit(shared);
             }
-            let progress = self.portion_of_queue()? | self.portion_of_each_log()?;
-            if progress && shared.board().waiting > 0 {
-                shared.board().registered.clone_from(&self.read);
-                shared.done.notify_all();
-            }
+            let news = self.register_each_log(shared)?;
+            let behind = self.is_behind()?;
+            self.pace.note(Instant::now(), woken, news, behind);
+            let left = self.pace.left(Instant::now());
+            let progress = behind && (searching || left.is_zero()) && self.index_portions()?;
             let waited = self.since.map(|since| since.elapsed());
             let full = self.writer.pending() >= COMMIT_DOCUMENTS;
-            let wanted = !progress && shared.board().waiting > 0;
-            let dirty = waited.is_some();
-            if full || (dirty && wanted) || waited.is_some_and(|waited| waited >= COMMIT_AFTER) {
+            let wanted = searching && waited.is_some() && !news && !progress;
+            if full || wanted || waited.is_some_and(|waited| waited >= COMMIT_AFTER) {
                 self.commit(shared)?;
-            } else if !progress {
-                self.pause(shared, woken, waited);
+            } else if !news && !progress {
+                self.pause(shared, woken, behind.then_some(left), waited);
             }
         }
     }
@@ -118,51 +175,99 @@ impl Worker {
         Ok(self.writer.close()?)
     }
 
-    /// Waits for something to do, at most until what was read must be committed.
-    fn pause(&self, shared: &Shared, woken: u64, waited: Option<Duration>) {
+    /// Waits for something to do, at most until the index goes on or what was
+    /// read must be committed.
+    fn pause(
+        &self,
+        shared: &Shared,
+        woken: u64,
+        behind: Option<Duration>,
+        waited: Option<Duration>,
+    ) {
         let mut board = shared.board();
-        if waited.is_none() {
+        if behind.is_none() && waited.is_none() {
             board.idle += 1;
             shared.done.notify_all();
         }
-        let limit = waited.map_or(LOOK_AFTER, |waited| COMMIT_AFTER.saturating_sub(waited));
+        let commit = waited.map_or(LOOK_AFTER, |waited| COMMIT_AFTER.saturating_sub(waited));
+        let limit = commit.min(behind.unwrap_or(LOOK_AFTER));
         if board.woken == woken && !board.stopping {
             let _guard =
                 shared.wake.wait_timeout(board, limit).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Reads at most one portion of every log; whether there was any.
-    fn portion_of_each_log(&mut self) -> Result<bool, ProjectorError> {
+    /// Takes at most one portion of every log into the register; whether there was any.
+    fn register_each_log(&mut self, shared: &Shared) -> Result<bool, ProjectorError> {
         let mut progress = false;
         for stored in self.replica.logs()? {
-            let start = self.read.get(&stored.log).copied().unwrap_or(0);
+            let start = self.registered.get(&stored.log).copied().unwrap_or(0);
             if start < stored.frontier.size() {
-                self.portion(&stored.log, start)?;
+                let readings = self.readings(&stored.log, start, PORTION_ENTRIES)?;
+                self.register.take(&stored.log, &readings, |taken| self.queue_rows(taken))?;
+                let end = start + readings.len() as u64;
+                self.registered.insert(stored.log, end);
+                shared.board().registered.insert(stored.log, end);
                 progress = true;
             }
+        }
+        if progress {
+            shared.done.notify_all();
         }
         Ok(progress)
     }
 
-    fn portion(&mut self, log: &LogId, start: u64) -> Result<(), ProjectorError> {
-        let range = start..start.saturating_add(PORTION_ENTRIES);
+    /// At most `limit` entries of `log` from `start` on.
+    fn readings(
+        &self,
+        log: &LogId,
+        start: u64,
+        limit: u64,
+    ) -> Result<Vec<Reading>, ProjectorError> {
+        let range = start..start.saturating_add(limit);
         let entries = self.replica.entries(log, range, PORTION_BYTES)?;
-        let readings: Vec<Reading> = (start..)
-            .zip(entries)
-            .map(|(index, entry)| Reading::of(log, index, entry))
-            .collect::<Result<_, _>>()?;
-        let end = start + readings.len() as u64;
-        // What is in the register already is only indexed once more: see the module's description.
-        let registered = self.register.position(log)?.clamp(start, end);
-        let (old, new) = readings.split_at(usize::try_from(registered - start).unwrap_or(0));
-        let taken = self.register.take(log, new, |taken| self.queue_rows(taken))?;
-        let mut records = taken.records;
-        records.extend(old.iter().filter(|r| r.is_record()).map(|r| r.key(log)));
+        let readings = (start..).zip(entries);
+        let readings = readings.map(|(index, entry)| Reading::of(log, index, entry));
+        Ok(readings.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether there is something that the index has not got.
+    fn is_behind(&self) -> Result<bool, ProjectorError> {
+        let behind = |(log, end): (&LogId, &u64)| self.read.get(log).unwrap_or(&0) < end;
+        if self.registered.iter().any(behind) {
+            return Ok(true);
+        }
+        let after = self.worked.last().map(Vec::as_slice);
+        Ok(!Queue::read(&*self.replica, after, 1)?.is_empty())
+    }
+
+    /// Indexes at most one portion of the queue and of every log; whether there was any.
+    fn index_portions(&mut self) -> Result<bool, ProjectorError> {
+        let started = Instant::now();
+        let mut progress = self.portion_of_queue()?;
+        let behind = |(log, end): (&LogId, &u64)| {
+            let start = self.read.get(log).copied().unwrap_or(0);
+            (start < *end).then_some((*log, start, *end))
+        };
+        let behind: Vec<(LogId, u64, u64)> = self.registered.iter().filter_map(behind).collect();
+        for (log, start, end) in behind {
+            self.portion(&log, start, end)?;
+            progress = true;
+        }
+        self.pace.spent(Instant::now(), started.elapsed());
+        Ok(progress)
+    }
+
+    /// Indexes a portion of what the register has of a log, `start` to `end`.
+    fn portion(&mut self, log: &LogId, start: u64, end: u64) -> Result<(), ProjectorError> {
+        let limit = INDEXED_ENTRIES.min(end.saturating_sub(start));
+        let readings = self.readings(log, start, limit)?;
+        let records = readings.iter().filter(|reading| reading.is_record());
+        let records: BTreeSet<RecordKey> = records.map(|reading| reading.key(log)).collect();
         for record in records {
             self.index_record(&record, log, &readings)?;
         }
-        self.read.insert(*log, end);
+        self.read.insert(*log, start + readings.len() as u64);
         self.since.get_or_insert_with(Instant::now);
         Ok(())
     }
@@ -271,7 +376,6 @@ impl Worker {
         {
             let mut board = shared.board();
             board.indexed.clone_from(&self.indexed);
-            board.registered.clone_from(&self.indexed);
         }
         shared.done.notify_all();
         Ok(())
@@ -286,10 +390,38 @@ impl Worker {
             let value = self.replica.get(&row)?;
             if let Some(bytes) = value.and_then(|value| value.try_into().ok()) {
                 // Never ahead of the register, so that it is continued without a gap.
-                let position = u64::from_be_bytes(bytes).min(self.register.position(&stored.log)?);
+                let registered = self.registered.get(&stored.log).copied().unwrap_or(0);
+                let position = u64::from_be_bytes(bytes).min(registered);
                 positions.insert(stored.log, position);
             }
         }
         Ok(positions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_waits_for_a_pause_but_not_for_ever() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let mut pace = Pace::default();
+        pace.note(at(0), 1, true, true);
+        assert_eq!(pace.left(at(0)), INDEX_AFTER);
+        pace.note(at(100), 1, false, true);
+        assert_eq!(pace.left(at(200)), Duration::ZERO, "nothing came in for a moment");
+        pace.note(at(200), 2, false, true);
+        assert_eq!(pace.left(at(200)), INDEX_AFTER, "somebody wrote something");
+        for now in (300..=5000).step_by(100) {
+            pace.note(at(now), 2, true, true);
+        }
+        assert_eq!(pace.left(at(5000)), Duration::ZERO, "it is seconds behind");
+        pace.spent(at(5000), Duration::from_millis(50));
+        assert_eq!(pace.left(at(5000)), Duration::from_millis(150), "a quarter of the time");
+        pace.note(at(5150), 2, true, false);
+        pace.note(at(5160), 2, true, true);
+        assert_eq!(pace.left(at(5160)), INDEX_AFTER, "it had caught up in between");
     }
 }

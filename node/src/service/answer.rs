@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
 /// Most rows in one batch of an import.
-pub const BATCH_ROWS: usize = 500;
+pub const BATCH_ROWS: usize = 1000;
 
 /// Who this node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,8 +300,8 @@ pub struct ImportRow {
 pub struct ImportDraft {
     /// Name of its kind.
     pub kind: String,
-    /// The document in record form.
-    pub document: Value,
+    /// The document in record form, as text: it is read once, as what it is.
+    pub document: Box<RawValue>,
     /// All buyers the row names.
     pub buyers: Vec<Organisation>,
     /// What was left out or changed in reading.

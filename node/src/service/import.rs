@@ -1,13 +1,20 @@
 //! Importing at the desk: batches of rows become entries and references.
 
-use tallystick_protocol::id::Space;
+use tallystick_protocol::id::{Space, Version};
 use tallystick_protocol::identity::Profile;
 
-use super::{Desk, answer, blocking, document, failed_author, failed_store, kind, now};
-use crate::author::{Importer, Lookup, Material, Plan, Rehearsal, ReplicaLookup, random_salt};
+use super::record::offer;
+use super::{
+    Desk, REGISTER_PATIENCE, answer, blocking, failed_author, failed_projector, failed_store, kind,
+    now,
+};
+use crate::author::{
+    Importer, Material, OfferedRow, Plan, Recent, Rehearsal, ReplicaLookup, random_salt,
+};
 use crate::failure::Failure;
 use crate::ingest::buyer::Ownership;
-use crate::ingest::{Draft, Outcome, Refusal, Row};
+use crate::ingest::{Outcome, Refusal};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// What makes a row this authority's own.
@@ -32,17 +39,16 @@ impl Desk {
                 "send the rows in several batches",
             ));
         }
-        let writing = self.0.writing.lock().await;
+        let mut recent = Arc::clone(&self.0.writing).lock_owned().await;
         let desk = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        let imported = blocking(move || desk.import_blocking(batch, &runtime)).await?;
-        drop(writing);
-        imported
+        blocking(move || desk.import_blocking(batch, &mut recent, &runtime)).await?
     }
 
     fn import_blocking(
         &self,
         batch: answer::ImportBatch,
+        recent: &mut Recent,
         runtime: &tokio::runtime::Handle,
     ) -> Result<answer::Imported, Failure> {
         let register = self.0.projector.register().clone();
@@ -59,14 +65,21 @@ impl Desk {
         let mut rows = batch.rows.into_iter().map(row);
         let mut carried = Carried { desk: self, runtime, rows: Vec::new(), signed: true };
         if batch.preview {
+            self.settle_register()?;
             let mut rehearsal = Rehearsal::new(lookup);
-            while let Some(plan) = self.plan(&mut importer, &mut rows, &rehearsal, &mut material)? {
+            while let Some(plan) =
+                importer.plan(&mut rows, &rehearsal, &mut material).map_err(failed_author)?
+            {
                 rehearsal.apply(&plan);
                 carried.count(plan);
             }
         } else {
-            while let Some(plan) = self.plan(&mut importer, &mut rows, &lookup, &mut material)? {
-                carried.out(plan)?;
+            loop {
+                self.settle_recent(recent)?;
+                let lookup = recent.over(lookup.clone());
+                let plan = importer.plan(&mut rows, &lookup, &mut material);
+                let Some(plan) = plan.map_err(failed_author)? else { break };
+                carried.out(plan, recent)?;
             }
         }
         let Carried { rows, mut signed, .. } = carried;
@@ -80,15 +93,21 @@ impl Desk {
         }
     }
 
-    fn plan(
-        &self,
-        importer: &mut Importer,
-        rows: &mut dyn Iterator<Item = Row>,
-        lookup: &dyn Lookup,
-        material: &mut Material<'_>,
-    ) -> Result<Option<Plan>, Failure> {
-        self.settle_register()?;
-        importer.plan(rows, lookup, material).map_err(failed_author)
+    /// Waits until all that was written is in the register or remembered, with
+    /// room for one more plan. Blocks.
+    fn settle_recent(&self, recent: &mut Recent) -> Result<(), Failure> {
+        let (log, written) = (self.own_log(), self.0.written.load(Ordering::SeqCst));
+        if !recent.reaches(written) {
+            self.settle_register()?;
+            *recent = Recent::after(written);
+        }
+        let projector = &self.0.projector;
+        if let Some(size) = recent.wanted() {
+            let waited = projector.wait_for_register(&log, size, REGISTER_PATIENCE);
+            waited.map_err(failed_projector)?;
+        }
+        recent.forget(projector.registered(&log));
+        Ok(())
     }
 }
 
@@ -101,10 +120,17 @@ struct Carried<'a> {
 }
 
 impl Carried<'_> {
-    fn out(&mut self, mut plan: Plan) -> Result<(), Failure> {
+    fn out(&mut self, mut plan: Plan, recent: &mut Recent) -> Result<(), Failure> {
         let entries = std::mem::take(&mut plan.entries);
         if !entries.is_empty() {
-            self.signed = self.runtime.block_on(self.desk.write(entries))?.signed;
+            let headers: Vec<_> = entries.iter().map(|entry| entry.header().clone()).collect();
+            let authored = self.runtime.block_on(self.desk.write(entries))?;
+            let start = Version { generation: authored.log.generation, index: authored.start };
+            let documents = std::mem::take(&mut plan.documents);
+            let appended = headers.into_iter().zip(documents);
+            let appended = appended.map(|(header, (key, fields))| (header, key, fields));
+            recent.remember(start, appended.collect());
+            self.signed = authored.signed;
         }
         if !plan.references.is_empty() {
             let inner = &self.desk.0;
@@ -137,14 +163,11 @@ fn outcome(outcome: Outcome) -> answer::ImportOutcome {
 
 /// A row as the importer takes it. What it says was read from a file by the
 /// command, and is judged again here: the API believes nobody.
-fn row(row: answer::ImportRow) -> Row {
-    let drafts: Result<Vec<Draft>, Refusal> = row.drafts.into_iter().map(draft).collect();
-    Row { number: row.number, drafts }
-}
-
-fn draft(draft: answer::ImportDraft) -> Result<Draft, Refusal> {
-    let refused = |failure: Failure| Refusal::new(failure.error);
-    let kind = kind(&draft.kind).map_err(refused)?;
-    let record = document(kind, &draft.document).map_err(refused)?;
-    Ok(Draft { record, buyers: draft.buyers, warnings: draft.warnings })
+fn row(row: answer::ImportRow) -> OfferedRow {
+    let offered = |draft: answer::ImportDraft| {
+        let kind = kind(&draft.kind)?;
+        offer(kind, draft.document.get(), draft.warnings)
+    };
+    let offers: Result<Vec<_>, Failure> = row.drafts.into_iter().map(offered).collect();
+    OfferedRow { number: row.number, offers: offers.map_err(|failure| Refusal::new(failure.error)) }
 }

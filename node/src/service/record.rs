@@ -11,7 +11,7 @@ use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry}
 
 use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
 use crate::author::{
-    Lookup as _, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
+    Lookup as _, Offer, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
     withdraw,
 };
 use crate::driver::Authored;
@@ -42,15 +42,36 @@ pub fn kind(name: &str) -> Result<Kind, Failure> {
 /// # Errors
 /// A [`Failure`] with the first fault.
 pub fn document(kind: Kind, document: &Value) -> Result<Record, Failure> {
-    let refused = |error: &dyn std::fmt::Display| {
-        Failure::usage(
-            format!("the document is not a valid {kind}: {error}"),
-            "correct the document; `tally show REF --json` shows what one looks like",
-        )
-    };
-    let record = Record::from_json(kind, document).map_err(|error| refused(&error))?;
-    record.validate().map_err(|error| refused(&error))?;
+    let record = Record::from_json(kind, document).map_err(|error| not_valid(kind, &error))?;
+    record.validate().map_err(|error| not_valid(kind, &error))?;
     Ok(record)
+}
+
+/// As [`document()`], from text, with the record's warnings: a document that is
+/// offered for import.
+pub(super) fn offer(kind: Kind, text: &str, warnings: Vec<String>) -> Result<Offer, Failure> {
+    let record = match as_written(kind, text) {
+        Some(record) => record,
+        None => document(kind, &serde_json::from_str(text).map_err(Failure::internal)?)?,
+    };
+    Offer::valid(record, warnings).map_err(|error| not_valid(kind, &error))
+}
+
+/// The record, if `text` is to the letter what this program writes for one
+/// without empty parts. Then it has no unknown field and nothing to be removed,
+/// which is what [`Record::from_json`] takes most of its time to find out.
+fn as_written(kind: Kind, text: &str) -> Option<Record> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let record = Record::from_written(kind, &mut reader).ok()?;
+    let empty = ["\"\"", "{}", "[]"].iter().any(|part| text.contains(part));
+    (!empty && serde_json::to_string(&record).is_ok_and(|own| own == text)).then_some(record)
+}
+
+fn not_valid(kind: Kind, error: &dyn std::fmt::Display) -> Failure {
+    Failure::usage(
+        format!("the document is not a valid {kind}: {error}"),
+        "correct the document; `tally show REF --json` shows what one looks like",
+    )
 }
 
 /// What JSON and screens call an action.
@@ -469,6 +490,33 @@ mod tests {
             assert_eq!(failure.kind.exit_code(), 2);
             assert!(failure.error.contains(part), "{given}: {failure}");
             assert!(!failure.error.contains('\n'), "{failure}");
+        }
+    }
+
+    #[test]
+    fn what_this_program_writes_is_read_at_once_and_comes_out_the_same() {
+        let contract = kind("contract").unwrap();
+        let plain = json!({
+            "title": "A", "procurementMethod": "open",
+            "suppliers": [{ "name": "S", "identifiers": [{ "scheme": "GB-COH", "id": "1" }] }],
+            "value": { "amount": 5, "currency": "GBP" }, "period": { "endDate": "2026-03-31" }
+        });
+        let record = document(contract, &plain).unwrap();
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(as_written(contract, &text), Some(record));
+        let odd = [
+            json!({ "title": "A", "tittle": "B" }),
+            json!({ "title": "A", "buyer": {} }),
+            json!({ "title": "A", "suppliers": [] }),
+            json!({ "title": "A", "description": "" }),
+            json!({ "title": "A", "description": null }),
+            json!({ "title": "A", "value": { "amount": 1.5 } }),
+        ];
+        for odd in odd {
+            assert_eq!(as_written(contract, &odd.to_string()), None, "{odd}");
+            let offered = offer(contract, &odd.to_string(), Vec::new()).map(|_| ());
+            let wanted = document(contract, &odd).map(|_| ());
+            assert_eq!(offered.map_err(|f| f.error), wanted.map_err(|f| f.error), "{odd}");
         }
     }
 

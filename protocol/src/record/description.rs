@@ -169,7 +169,6 @@ impl KindDescription {
         let all = |patterns: &[&str]| -> Vec<String> {
             patterns.iter().flat_map(|path| texts(fields, path)).map(str::to_owned).collect()
         };
-        let under = |name: &str| text(fields, &format!("{}.{name}", paths.source));
         let buyers = parties(fields, paths.buyers);
         let suppliers = parties(fields, paths.suppliers);
         let title = text(fields, paths.title)
@@ -188,13 +187,21 @@ impl KindDescription {
             amount: amount(fields, paths.value),
             products: all(paths.products),
             status: text(fields, paths.status).map(str::to_owned),
-            source_key: source_key(
-                under("system").unwrap_or_default(),
-                under("noticeId").unwrap_or_default(),
-                under("part").unwrap_or_default(),
-            ),
-            url: under("url").map(str::to_owned),
+            source_key: self.source_key(fields),
+            url: self.source_text(fields, "url").map(str::to_owned),
         }
+    }
+
+    /// [`Facets::source_key`] of a body of this kind, and nothing else.
+    #[must_use]
+    pub fn source_key(&self, fields: &Fields) -> Option<String> {
+        let under = |name: &str| self.source_text(fields, name).unwrap_or_default();
+        source_key(under("system"), under("noticeId"), under("part"))
+    }
+
+    /// What a body says of where it comes from.
+    fn source_text<'a>(&self, fields: &'a Fields, name: &str) -> Option<&'a str> {
+        text(fields, &format!("{}.{name}", self.facets.source))
     }
 
     /// Everything wrong with a body of this kind, in the order of its rules.
@@ -287,7 +294,12 @@ pub fn texts<'a>(fields: &'a Fields, pattern: &str) -> impl Iterator<Item = &'a 
 /// Whether the field `name` is one that `pattern` means.
 #[must_use]
 pub fn matches(pattern: &str, name: &str) -> bool {
-    prefix(pattern, name).is_some_and(|(_, rest)| rest.is_none())
+    // Nearly all names differ from nearly all patterns in their first or last letter.
+    let differ = |wanted: Option<&u8>, found: Option<&u8>| wanted != Some(&b'*') && wanted != found;
+    let (wanted, found) = (pattern.as_bytes(), name.as_bytes());
+    !differ(wanted.first(), found.first())
+        && !differ(wanted.last(), found.last())
+        && prefix(pattern, name).is_some_and(|(_, rest)| rest.is_none())
 }
 
 /// Splits `name` behind the segments that `pattern` matches; the rest is

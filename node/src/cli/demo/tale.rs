@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::value::to_raw_value;
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::identity::Role;
 use tallystick_protocol::proof::record::UnverifiedRecordProof;
@@ -266,7 +267,7 @@ async fn import(node: &Node, register: &[Contract]) -> Result<Vec<ImportOutcome>
             number,
             drafts: vec![ImportDraft {
                 kind: "contract".to_owned(),
-                document: serde_json::to_value(contract).map_err(Failure::internal)?,
+                document: to_raw_value(contract).map_err(Failure::internal)?,
                 buyers: contract.buyer.iter().cloned().collect(),
                 warnings: Vec::new(),
             }],

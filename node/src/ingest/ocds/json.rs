@@ -90,19 +90,21 @@ impl Json {
     }
 }
 
-impl From<&Value> for Json {
-    fn from(value: &Value) -> Self {
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
         match value {
             Value::Null => Self::Null,
-            Value::Bool(flag) => Self::Bool(*flag),
-            Value::Number(number) => Self::Number(decimal(number)),
-            Value::String(text) => Self::Text(text.clone()),
-            Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
+            Value::Bool(flag) => Self::Bool(flag),
+            Value::Number(number) => Self::Number(decimal(&number)),
+            Value::String(text) => Self::Text(text),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
             Value::Object(members) => {
-                let member = |(key, value): (&String, &Value)| {
-                    (key.split_whitespace().collect(), Self::from(value))
+                let member = |(key, value): (String, Value)| {
+                    let sound = !key.contains(char::is_whitespace);
+                    let key = if sound { key } else { key.split_whitespace().collect() };
+                    (key, Self::from(value))
                 };
-                Self::Object(members.iter().map(member).collect())
+                Self::Object(members.into_iter().map(member).collect())
             }
         }
     }
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Json {
-        Json::from(&serde_json::from_str(text).unwrap())
+        Json::from(serde_json::from_str::<Value>(text).unwrap())
     }
 
     #[test]

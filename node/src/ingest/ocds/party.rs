@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Json {
-        Json::from(&serde_json::from_str(text).unwrap())
+        Json::from(serde_json::from_str::<serde_json::Value>(text).unwrap())
     }
 
     fn ids(organisation: &Organisation) -> Vec<String> {

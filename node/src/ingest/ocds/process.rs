@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn process(text: &str) -> Result<Process, &'static str> {
-        Process::new(Json::from(&serde_json::from_str(text).unwrap()))
+        Process::new(Json::from(serde_json::from_str::<serde_json::Value>(text).unwrap()))
     }
 
     #[test]

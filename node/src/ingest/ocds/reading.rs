@@ -267,7 +267,7 @@ fn is_decimal(raw: &str) -> bool {
 /// Titles and descriptions that only point elsewhere.
 fn says_nothing(text: &str) -> bool {
     text::is_placeholder(text)
-        || text.to_lowercase().trim_end_matches('.') == "see description of related tender"
+        || text.trim_end_matches('.').eq_ignore_ascii_case("see description of related tender")
 }
 
 /// A code list value in lower case, remarked on if it is none of `known`.
