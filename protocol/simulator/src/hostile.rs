@@ -169,7 +169,9 @@ pub(crate) fn attack(
         Role::Flooder => {
             let mut flood = vec![Attack::Frame(vec![0x82, 0x18, 99, 0x00])];
             for id in 0..20 {
-                flood.push(Attack::Frame(Message::Since { cursor: None }.encode()));
+                if id % 10 == 0 {
+                    flood.push(Attack::Frame(Message::Since { cursor: None }.encode()));
+                }
                 if let Some((log, head)) = &known {
                     let log = *log;
                     let want = Message::WantEntries { id, log, start: 0, end: 1 };

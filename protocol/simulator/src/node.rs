@@ -33,6 +33,8 @@ pub struct Node {
     pub quota: Quota,
     /// See [`Config::own_head_answers`].
     pub own_head_answers: usize,
+    /// See [`Config::sign_alone`].
+    pub signs_alone: bool,
     /// What becomes of what its machine says, if it lies.
     pub lie: Option<Lie>,
     /// What it does besides, if it is hostile.
@@ -103,6 +105,7 @@ impl Node {
             clock: Clock::default(),
             quota: Quota::default(),
             own_head_answers: 0,
+            signs_alone: false,
             lie: None,
             role: None,
             is_honest,
@@ -139,7 +142,7 @@ impl Node {
             run: self.run_number(run),
             started,
             own_head_answers: self.own_head_answers,
-            sign_alone: false,
+            sign_alone: self.signs_alone,
         }
     }
 

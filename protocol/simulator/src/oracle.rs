@@ -57,6 +57,8 @@ pub struct Latency {
 pub struct Oracle {
     authors: BTreeMap<LogId, Author>,
     chains: BTreeMap<AuthorityId, Vec<Vec<u8>>>,
+    /// What heads say, by their bytes; each is told many times.
+    claims: BTreeMap<Vec<u8>, (LogId, u64)>,
     /// Latencies of records authored since [`Oracle::watch`].
     pub latency: Latency,
     /// How many nodes are to get each record besides its author's.
@@ -94,7 +96,7 @@ impl Oracle {
     ///
     /// # Panics
     /// If it does.
-    pub fn signing(&mut self, own: LogId, log: &Kept, append: &Append) {
+    pub fn signing(&mut self, node: usize, own: LogId, log: &Kept, append: &Append) {
         let Some(head) = append.head.as_ref().filter(|_| append.log == own) else { return };
         let Some(author) = self.authors.get_mut(&own).filter(|author| author.is_honest) else {
             return;
@@ -103,7 +105,10 @@ impl Oracle {
         for (at, leaf) in log.leaves(size).enumerate() {
             match author.history.get(at) {
                 None => author.history.push(leaf),
-                Some(signed) => assert_eq!(*signed, leaf, "an author signed two histories"),
+                Some(signed) => assert!(
+                    *signed == leaf,
+                    "node {node} signed two histories, which part at {at}"
+                ),
             }
         }
     }
@@ -152,8 +157,11 @@ impl Oracle {
     ///
     /// # Panics
     /// If it cannot.
-    pub fn told(disk: &Disk, head: &[u8]) {
-        let (log, size) = claimed(head);
+    pub fn told(&mut self, disk: &Disk, head: &[u8]) {
+        let (log, size) = match self.claims.get(head) {
+            Some(known) => *known,
+            None => *self.claims.entry(head.to_vec()).or_insert_with(|| claimed(head)),
+        };
         let signed = disk.logs.get(&log).map_or(0, |log| log.signed());
         assert!(signed >= size, "told before it was durable");
     }

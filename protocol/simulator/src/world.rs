@@ -116,6 +116,10 @@ pub struct World {
     connected: Vec<BTreeSet<usize>>,
     /// Partners that connect again whenever they can.
     wanted: BTreeMap<(usize, usize), LinkModel>,
+    /// Those of them that have an attempt before them.
+    dialling: BTreeSet<(usize, usize)>,
+    /// Those of them of which one refused the other the last time.
+    refused: BTreeSet<(usize, usize)>,
     partition: Partition,
     mesh: Mesh,
     messages: Messages,
@@ -149,6 +153,8 @@ impl World {
             links: BTreeMap::new(),
             connected: Vec::new(),
             wanted: BTreeMap::new(),
+            dialling: BTreeSet::new(),
+            refused: BTreeSet::new(),
             partition: Partition::default(),
             mesh: Mesh::default(),
             messages: Messages::default(),

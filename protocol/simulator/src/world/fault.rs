@@ -2,6 +2,7 @@
 
 use tallystick_protocol::sync::{Input, Machine};
 
+use super::flow::BROKEN;
 use super::{Event, Happening, World, pair};
 use crate::clock::Clock;
 use crate::hostile::{Attack, Role, attack, lie};
@@ -21,19 +22,24 @@ impl World {
         for (node, other) in [(a, b), (b, a)] {
             self.introduce(node, self.nodes[other].who.events.clone());
         }
-        self.schedule.after(0, Event::Dial { a, b });
+        self.dial_after(a, b, (0, 0));
+    }
+
+    /// Two partners try to connect after a while, unless they are about to anyway.
+    pub(super) fn dial_after(&mut self, a: usize, b: usize, (least, most): (u64, u64)) {
+        if self.wanted.contains_key(&pair(a, b)) && self.dialling.insert(pair(a, b)) {
+            let pause = self.chance.between(least, most);
+            self.schedule.after(pause, Event::Dial { a, b });
+        }
     }
 
     pub(super) fn dial(&mut self, a: usize, b: usize) {
+        self.dialling.remove(&pair(a, b));
         let Some(model) = self.wanted.get(&pair(a, b)).copied() else { return };
-        if self.is_linked(a, b) {
-            return;
-        }
         if self.may_link(a, b) {
             self.link_over(a, b, model);
-        } else {
-            let pause = self.chance.between(SECOND, 3 * SECOND);
-            self.schedule.after(pause, Event::Dial { a, b });
+        } else if !self.is_linked(a, b) {
+            self.dial_after(a, b, BROKEN);
         }
     }
 

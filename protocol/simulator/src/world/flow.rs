@@ -11,7 +11,12 @@ use tallystick_protocol::sync::{Input, Refusal};
 use super::{Event, Happening, World, end, pair};
 use crate::link::{Arrival, Link, LinkModel};
 use crate::measure::Traffic;
-use crate::oracle::Oracle;
+use crate::schedule::SECOND;
+
+/// How long a driver waits before it dials again, at least and at most, in
+/// microseconds: after a connection broke, and after the partner was refused.
+pub(super) const BROKEN: (u64, u64) = (SECOND / 2, 3 * SECOND);
+const REFUSED: (u64, u64) = (15 * SECOND, 40 * SECOND);
 
 impl World {
     /// Makes two nodes partners, as their cards would, and connects them.
@@ -106,10 +111,11 @@ impl World {
             self.nodes[node].inbox.remove(&peer);
             self.give(node, Input::Disconnected(id));
         }
-        if self.wanted.contains_key(&pair(node, peer)) {
-            let pause = self.chance.between(500_000, 3_000_000);
-            self.schedule.after(pause, Event::Dial { a: node, b: peer });
-        }
+        let pause = match self.refused.remove(&pair(node, peer)) {
+            true => REFUSED,
+            false => BROKEN,
+        };
+        self.dial_after(node, peer, pause);
     }
 
     /// The node of that key; of copies the one that `from` has its newest link with.
@@ -131,8 +137,9 @@ impl World {
         let message = Message::decode(&frame).unwrap().unwrap();
         match &message {
             Message::News(news) => {
-                let disk = &self.nodes[node].disk;
-                news.heads.iter().chain(&news.own).for_each(|head| Oracle::told(disk, head));
+                let Self { nodes, oracle, .. } = self;
+                let heads = news.heads.iter().chain(&news.own);
+                heads.for_each(|head| oracle.told(&nodes[node].disk, head));
             }
             Message::Entries { bodies, .. } => {
                 *self.bodies.entry((node, to)).or_default() += bodies.len();
@@ -263,7 +270,7 @@ impl World {
 
     pub(super) fn broadcast(&mut self, node: usize, bytes: &[u8]) {
         let head = Announcement::decode(bytes).unwrap().head;
-        Oracle::told(&self.nodes[node].disk, &head);
+        self.oracle.told(&self.nodes[node].disk, &head);
         let number = self.messages.number(bytes);
         self.messages.seen(number, node);
         for to in self.connected[node].clone() {

@@ -76,6 +76,7 @@ impl World {
             Output::Disconnect { peer, refusal } => {
                 let peer = self.index(node, &peer);
                 self.note(b'd', node, peer, refusal.label().as_bytes());
+                self.refused.insert((node.min(peer), node.max(peer)));
                 self.disconnect(node, peer);
             }
             Output::Append(ticket, append) => self.write(node, Write::Append(ticket, append)),
@@ -195,7 +196,7 @@ impl World {
         let Node { who, disk, is_honest, .. } = &self.nodes[node];
         let own = who.log();
         if *is_honest {
-            self.oracle.signing(own, &disk.logs[&append.log], append);
+            self.oracle.signing(node, own, &disk.logs[&append.log], append);
         }
         self.oracle.stored(own, append, fresh);
     }

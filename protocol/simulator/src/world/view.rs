@@ -75,6 +75,24 @@ impl World {
         })
     }
 
+    /// A disagreement in words, with what both ends have to say.
+    #[must_use]
+    pub fn describe(&self, found: &Disagreement) -> String {
+        let author = self.nodes.iter().position(|node| node.who.log() == found.log).unwrap();
+        let end = |node: usize| {
+            let machine = self.nodes[node].machine.as_ref();
+            let notices = self.nodes[node].notices.iter().rev().take(6).collect::<Vec<_>>();
+            format!(
+                "node {node} has {:?}, {} links, obstacle {:?}, last said {notices:?}",
+                self.status(node, author),
+                self.connected[node].len(),
+                machine.and_then(Machine::author_obstacle)
+            )
+        };
+        let Disagreement { node, wanted, has, .. } = found;
+        format!("{has} entries, not {wanted}\n  author: {}\n  other: {}", end(author), end(*node))
+    }
+
     /// The log of an honest author as all must have it. An author that was put
     /// back and wrote what contradicts what it had signed has stopped for good;
     /// then it is what others have of it, and nothing is asked of itself.
@@ -87,8 +105,12 @@ impl World {
             let logs = honest.filter_map(|other| other.disk.logs.get_key_value(&own));
             logs.max_by_key(|(_, log)| log.signed())
         };
+        let has = author.disk.logs.get(&own);
+        let wrote_more = has.is_some_and(|log| log.size() > log.signed());
         let (found, except) = match obstacle {
             Some(AuthorRefusal::TwoHistories) => (others()?, Some(node)),
+            // The same, where no consistency proof can show it: see `scenario::mixed`.
+            Some(AuthorRefusal::FetchingOwn { .. }) if wrote_more => (others()?, Some(node)),
             _ => (author.disk.logs.get_key_value(&own)?, None),
         };
         (!found.1.entries.is_empty()).then_some((found.0, found.1, except))
@@ -119,6 +141,12 @@ impl World {
     /// Nodes with which a node is connected.
     pub fn connected(&self, node: usize) -> impl Iterator<Item = usize> {
         self.connected[node].iter().copied()
+    }
+
+    /// Partners that a node connects with whenever it can.
+    pub fn wanted_partners(&self, node: usize) -> impl Iterator<Item = usize> {
+        let partners = self.wanted.keys().filter(move |(a, b)| *a == node || *b == node);
+        partners.map(move |(a, b)| a + b - node)
     }
 
     /// Events that wait to happen.
