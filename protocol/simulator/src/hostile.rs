@@ -1,7 +1,7 @@
 //! Hostile nodes: what they say instead of the truth, and what they do unasked.
 //!
 //! A hostile node runs an honest machine, so that it gets far enough to do harm;
-//! [`lie`] changes what that machine says, and [`World::act`] adds attacks.
+//! [`lie`] changes what that machine says, and the world adds attacks.
 //! An equivocating author is two nodes under one key with two histories, each
 //! telling its own; see [`crate::scenario`].
 
