@@ -46,6 +46,10 @@ pub const IDENTITY_EVENT_BYTES: usize = 64 << 10;
 pub const IDENTITY_EVENTS: usize = 256;
 /// Most controllers, node keys, organisation identifiers or alternative names in an event.
 pub const IDENTITY_LIST: usize = 16;
+/// Longest encoded sealing key; ML-KEM-1024 needs 1,568.
+pub const SEALING_KEY_BYTES: usize = 4096;
+/// Most heads of group logs that one identity event pins, by salted hash.
+pub const GROUP_PINS: usize = 1024;
 /// Most witnesses named by an authority (design section 1).
 pub const WITNESSES: usize = 14;
 /// Longest authority name, domain or identifier, in bytes.

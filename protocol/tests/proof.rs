@@ -461,7 +461,7 @@ fn proofs_of_other_networks_and_foreign_chains_are_refused() {
     let foreign = signed_event(DALE, "made-up");
     assert_eq!(with_chain(std::slice::from_ref(&foreign)), Some(RecordProofError::Author));
     assert_eq!(with_chain(&[]), Some(IdentityError::Size.into()));
-    assert_eq!(with_chain(&[own, foreign]), Some(IdentityError::Unsupported.into()));
+    assert_eq!(with_chain(&[own, foreign]), Some(IdentityError::Broken.into()));
 }
 
 #[test]

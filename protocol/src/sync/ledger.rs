@@ -258,7 +258,7 @@ impl Ledger {
         // Every partner tells of everybody it knows: what we hold is compared, not verified again.
         let claimed = chain.claimed_authority();
         let known = claimed.and_then(|claimed| self.identity(&claimed));
-        if known.is_some_and(|known| chain.is(known)) {
+        if known.is_some_and(|known| chain.is_known_to(known)) {
             return Ok(true);
         }
         let identity = chain.verify(&self.network)?;
