@@ -523,7 +523,7 @@ pub const fn explain(refusal: Refusal) -> &'static str {
         Refusal::WrongNetwork => "a node of another network connected",
         Refusal::WrongIdentity => "a node claimed an authority it does not work for",
         Refusal::BadIdentity => "an identity did not verify",
-        Refusal::WrongKey | Refusal::BadSignature => "a log head was signed by a wrong key",
+        Refusal::BadSignature => "a log head has a signature that does not fit",
         Refusal::Fork => "an authority signed two histories",
         Refusal::Inconsistent => "a log was not shown to continue the one held here",
         Refusal::BadEntries => "entries or bodies were not those that were signed",

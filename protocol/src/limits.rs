@@ -42,6 +42,8 @@ pub const SUBTREE_LEVEL: u32 = 8;
 pub const LOG_ENTRIES: u64 = 1 << 28;
 /// Largest identity event with its signatures.
 pub const IDENTITY_EVENT_BYTES: usize = 64 << 10;
+/// Largest identity chain; two of them and more fit into one frame.
+pub const IDENTITY_CHAIN_BYTES: usize = 256 << 10;
 /// Most events in one identity chain.
 pub const IDENTITY_EVENTS: usize = 256;
 /// Most controllers, node keys, organisation identifiers or alternative names in an event.

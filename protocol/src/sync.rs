@@ -22,6 +22,8 @@
 //! absent: groups, witnesses and evidence files, which come with their own parts.
 
 mod authoring;
+mod closing;
+mod directory;
 mod doubt;
 mod effect;
 mod exchange;
@@ -35,7 +37,8 @@ pub mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::authoring::Authoring;
-pub use self::effect::{Append, Load, Loaded, Quota, Stored, StoredIdentity, StoredLog};
+use self::closing::Closings;
+pub use self::effect::{Append, Load, Loaded, Quota, Revert, Stored, StoredIdentity, StoredLog};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
 use self::presence::Presence;
@@ -48,6 +51,7 @@ use crate::entry::Entry;
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::Identity;
 use crate::key::SecretKey;
+use crate::log::Frontier;
 use crate::time::{Timestamp, UnixTime};
 
 /// Names one effect; its completion names it again.
@@ -107,7 +111,9 @@ pub enum Input {
     Introduce(Vec<Vec<u8>>),
     /// An append is durable.
     Appended(Ticket),
-    /// An append failed; nothing of it may be relied upon.
+    /// A log is reverted, and that is durable; this is the tree over what is left of it.
+    Reverted(Ticket, Frontier),
+    /// An append or a reversion failed; nothing of it may be relied upon.
     StoreFailed(Ticket),
     /// A load has finished.
     Loaded(Ticket, Loaded),
@@ -139,6 +145,9 @@ pub enum Output {
     },
     /// Make durable, in the order of the outputs, then say `Appended`.
     Append(Ticket, Append),
+    /// Set aside what is disowned of a log, make that durable, in the order of
+    /// the outputs, then say `Reverted`.
+    Revert(Ticket, Revert),
     /// Keep an identity chain; before any later append is durable.
     StoreIdentity(StoredIdentity),
     /// Keep how far an authority's news were read.
@@ -214,11 +223,9 @@ pub enum Refusal {
     BadIdentity,
     /// A head that is no checkpoint of a public log.
     MalformedHead,
-    /// A head by a key that is not the author's.
-    WrongKey,
     /// A head whose signature is wrong.
     BadSignature,
-    /// A head by an author whose identity is not known.
+    /// A head by an author or key that no identity known here names.
     UnknownAuthor,
     /// A log over the limit.
     TooLarge,
@@ -257,7 +264,6 @@ impl Refusal {
             Self::WrongIdentity => "wrong-identity",
             Self::BadIdentity => "bad-identity",
             Self::MalformedHead => "malformed-head",
-            Self::WrongKey => "wrong-key",
             Self::BadSignature => "bad-signature",
             Self::UnknownAuthor => "unknown-author",
             Self::TooLarge => "too-large",
@@ -312,6 +318,9 @@ pub enum AuthorRefusal {
     /// Too much waits for partners to say what they know of our log.
     #[error("partners are being asked what they know of this authority's log")]
     Asking,
+    /// The authority has newer keys or a newer generation than this node was started with.
+    #[error("this authority has newer keys than those this node was started with")]
+    OldKeys,
     /// Two histories of our log exist.
     #[error("two histories of this authority's log exist; nothing more can be signed")]
     TwoHistories,
@@ -340,6 +349,30 @@ pub enum Notice {
     IdentityAccepted {
         /// Which.
         authority: AuthorityId,
+    },
+    /// What its author has disowned of a log was set aside.
+    LogReverted {
+        /// The log.
+        log: LogId,
+        /// Entries before.
+        from: u64,
+        /// Entries left. What is missing of what stands is fetched.
+        to: u64,
+    },
+    /// An authority has newer keys or describes itself anew.
+    IdentityChanged {
+        /// Which.
+        authority: AuthorityId,
+        /// Position of its newest event.
+        sequence: u32,
+    },
+    /// An authority's controllers signed two events for one position, of which
+    /// neither counts.
+    IdentityDisputed {
+        /// Which.
+        authority: AuthorityId,
+        /// The position.
+        position: u32,
     },
     /// Something was not taken.
     Refused {
@@ -482,6 +515,7 @@ pub struct Machine {
     presence: Presence,
     sessions: Sessions,
     exchanges: Exchanges,
+    closings: Closings,
     authoring: Authoring,
     out: Outbox,
 }
@@ -505,6 +539,7 @@ impl Machine {
             ledger,
             sessions: Sessions::new(stored.cursors),
             exchanges: Exchanges::default(),
+            closings: Closings::default(),
             authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
@@ -530,16 +565,20 @@ impl Machine {
         authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);
         self.show_out();
-        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, closings, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
-        authoring.heed_dispute(&mut cx);
+        closings.settle(&mut cx, exchanges, sessions);
+        authoring.heed(&mut cx);
         exchanges.advance(&mut cx);
+        for log in exchanges.take_strayed() {
+            closings.strays(&mut cx, log);
+        }
         sessions.settle(&mut cx, exchanges);
         sessions.changed(&cx);
     }
 
     fn take(&mut self, now: Timestamp, input: Input) {
-        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, closings, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         match input {
             Input::Connected(peer) => self.connected(now, peer),
@@ -576,13 +615,18 @@ impl Machine {
                     authoring.resume(&mut cx);
                 }
             }
+            Input::Reverted(ticket, tree) => closings.reverted(&mut cx, ticket, tree),
             Input::StoreFailed(ticket) => {
+                closings.store_failed(ticket);
                 if let Some(log) = cx.ledger.store_failed(ticket) {
                     exchanges.store_failed(&log);
                     if log == authoring.log() {
                         authoring.store_failed(&mut cx);
                     }
                 }
+            }
+            Input::Loaded(ticket, loaded) if closings.awaits(ticket) => {
+                closings.loaded(&mut cx, ticket, &loaded);
             }
             Input::Loaded(ticket, loaded) if exchanges.awaits(ticket) => {
                 exchanges.loaded(&mut cx, ticket, &loaded);

@@ -62,9 +62,7 @@ impl UnverifiedChain {
     /// # Errors
     /// An [`IdentityError`]; [`IdentityError::Unsupported`] is nobody's fault.
     pub fn verify(self, network: &NetworkName) -> Result<Identity, IdentityError> {
-        if self.events.len() > limits::IDENTITY_EVENTS {
-            return Err(IdentityError::Size);
-        }
+        check_size(&self.events)?;
         let mut events = self.events.into_iter();
         let first = events.next().ok_or(IdentityError::Size)?;
         let mut identity = Identity::incept(first, network)?;
@@ -81,9 +79,7 @@ impl UnverifiedChain {
         if !self.events.starts_with(&known.events) {
             return self.verify(known.network());
         }
-        if self.events.len() > limits::IDENTITY_EVENTS {
-            return Err(IdentityError::Size);
-        }
+        check_size(&self.events)?;
         let mut identity = known.clone();
         let new = self.events.into_iter().skip(known.events.len());
         new.into_iter().try_for_each(|event| identity.follow(event))?;
@@ -280,11 +276,9 @@ impl Identity {
     /// # Errors
     /// An [`IdentityError`] if it may not follow; [`IdentityError::Size`] if the chain is full.
     pub fn extended(&self, event: Vec<u8>) -> Result<Self, IdentityError> {
-        if self.events.len() >= limits::IDENTITY_EVENTS {
-            return Err(IdentityError::Size);
-        }
         let mut longer = self.clone();
         longer.follow(event)?;
+        check_size(&longer.events)?;
         Ok(longer)
     }
 
@@ -441,6 +435,12 @@ fn read(bytes: &[u8]) -> Result<(SignedEvent, Event), IdentityError> {
     } else {
         Err(IdentityError::Unsupported)
     }
+}
+
+fn check_size(events: &[Vec<u8>]) -> Result<(), IdentityError> {
+    let bytes: usize = events.iter().map(Vec::len).sum();
+    let fits = events.len() <= limits::IDENTITY_EVENTS && bytes <= limits::IDENTITY_CHAIN_BYTES;
+    if fits { Ok(()) } else { Err(IdentityError::Size) }
 }
 
 /// Checks that controllers are those committed to: all of them or, where some
