@@ -338,7 +338,13 @@ impl Ledger {
     fn unsettle_closed_of(&mut self, authority: &AuthorityId) {
         let open = self.identity(authority).map_or(0, Identity::generation);
         let closed = (0..open).map(|generation| LogId::public(*authority, generation));
-        self.unsettled.extend(closed);
+        for log in closed {
+            // Whatever was in dispute is decided.
+            if let Some(slot) = self.logs.get_mut(&log) {
+                slot.disputed = false;
+            }
+            self.unsettled.insert(log);
+        }
     }
 
     /// A log to which something has happened that may matter if it is closed.
@@ -369,6 +375,8 @@ impl Ledger {
         (slot.staged, slot.stored) = (tree.clone(), tree);
         self.changes.remove(&old);
         self.changes.insert(revert.changed, (Change::Log(revert.log), None));
+        // What stands may be missing now.
+        self.unsettled.insert(revert.log);
     }
 
     /// Verifies a stored head, by whatever right its key signed it.

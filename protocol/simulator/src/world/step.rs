@@ -80,6 +80,7 @@ impl World {
                 self.disconnect(node, peer);
             }
             Output::Append(ticket, append) => self.write(node, Write::Append(ticket, append)),
+            Output::Revert(ticket, revert) => self.write(node, Write::Revert(ticket, revert)),
             Output::StoreIdentity(identity) => {
                 self.oracle.identity(&identity);
                 self.write(node, Write::Identity(identity));
@@ -180,6 +181,10 @@ impl World {
                         self.oracle.reached(&append.log, signed.0, signed.1, now);
                     }
                     self.handle(node, Input::Appended(ticket));
+                }
+                Done::Reverted(ticket, tree) => {
+                    self.happened.add(Happening::SetAside, 1);
+                    self.handle(node, Input::Reverted(ticket, tree));
                 }
                 Done::Failed(ticket) => {
                     self.happened.add(Happening::StoreFailed, 1);
