@@ -347,6 +347,12 @@ impl UnverifiedChain {
         Self { events }
     }
 
+    /// The signed events as they came in.
+    #[must_use]
+    pub fn events(&self) -> &[Vec<u8>] {
+        &self.events
+    }
+
     /// Whose chain it says it is; unverified. `None` if it does not even begin as one.
     #[must_use]
     pub fn claimed_authority(&self) -> Option<AuthorityId> {

@@ -30,6 +30,7 @@ mod ledger;
 mod presence;
 mod session;
 mod standing;
+mod verified;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +43,7 @@ use self::presence::Presence;
 use self::session::Sessions;
 pub use self::standing::StandingStatus;
 use self::standing::Standings;
+pub use self::verified::Verified;
 use self::wire::Message;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
@@ -521,6 +523,13 @@ impl Machine {
     pub fn with_quota(mut self, quota: Quota) -> Self {
         self.ledger.limit(self.authority, quota);
         self
+    }
+
+    /// Swaps what this machine remembers of earlier checks for `other`. So machines
+    /// that take turns in one process, as in a simulation, can share one memory. It
+    /// changes what a check costs, never what it says.
+    pub const fn swap_verified(&mut self, other: &mut Verified) {
+        core::mem::swap(&mut self.ledger.verified, other);
     }
 
     /// Takes one input. Drain [`Machine::poll`] before the next.

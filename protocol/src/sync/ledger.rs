@@ -11,12 +11,12 @@
 //! whatever of our memory a crash takes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::effect::{Append, Quota, Stored, StoredIdentity, StoredLog};
+use super::verified::Verified;
 use super::{Notice, Outbox, Output, Refusal, Ticket};
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
-};
+use crate::checkpoint::{Checkpoint, CheckpointError, Origin, VerifiedCheckpoint};
 use crate::entry::Entry;
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::{Identity, IdentityError, UnverifiedChain};
@@ -105,7 +105,7 @@ pub(super) struct Ledger {
     network: NetworkName,
     incarnation: [u8; 16],
     logs: BTreeMap<LogId, Slot>,
-    identities: BTreeMap<AuthorityId, (Identity, u64)>,
+    identities: BTreeMap<AuthorityId, (Arc<Identity>, u64)>,
     nodes: BTreeMap<NodeId, AuthorityId>,
     changes: BTreeMap<u64, (Change, Option<Teller>)>,
     next_change: u64,
@@ -114,6 +114,8 @@ pub(super) struct Ledger {
     entries: u64,
     /// How much of a log is fetched, unless it is of this authority.
     quota: Option<(AuthorityId, Quota)>,
+    /// Spares checks; says nothing about what we hold.
+    pub(super) verified: Verified,
 }
 
 /// Why a signed head was not taken.
@@ -149,10 +151,11 @@ impl Ledger {
             appends: BTreeMap::new(),
             entries: 0,
             quota: None,
+            verified: Verified::default(),
         };
         for known in &stored.identities {
             let chain = UnverifiedChain::new(known.events.clone());
-            if let Ok(identity) = chain.verify(&ledger.network) {
+            if let Ok(identity) = ledger.verified.chain(chain, &ledger.network) {
                 ledger.insert_identity(identity, known.changed, None);
             }
         }
@@ -211,7 +214,7 @@ impl Ledger {
     }
 
     pub(super) fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
-        self.identities.get(authority).map(|(identity, _)| identity)
+        self.identities.get(authority).map(|(identity, _)| identity.as_ref())
     }
 
     pub(super) fn authority_of(&self, node: &NodeId) -> Option<AuthorityId> {
@@ -261,7 +264,7 @@ impl Ledger {
         if known.is_some_and(|known| chain.is(known)) {
             return Ok(true);
         }
-        let identity = chain.verify(&self.network)?;
+        let identity = self.verified.chain(chain, &self.network)?;
         let authority = identity.authority();
         if self.identities.contains_key(&authority) {
             return Ok(true);
@@ -282,7 +285,7 @@ impl Ledger {
         Ok(true)
     }
 
-    fn insert_identity(&mut self, identity: Identity, changed: u64, teller: Option<Teller>) {
+    fn insert_identity(&mut self, identity: Arc<Identity>, changed: u64, teller: Option<Teller>) {
         let authority = identity.authority();
         for key in identity.node_keys() {
             if let Ok(node) = NodeId::try_from(key.as_bytes()) {
@@ -295,36 +298,34 @@ impl Ledger {
 
     /// Verifies a signed head under the log key of its author.
     pub(super) fn verify_head(
-        &self,
+        &mut self,
         note: &[u8],
     ) -> Result<(LogId, VerifiedCheckpoint), HeadError> {
         let refused = |refusal| Err(HeadError::Refused(refusal));
-        let Ok(head) = UnverifiedCheckpoint::parse(note) else {
+        let Some(claim) = self.verified.claim(note) else {
             return refused(Refusal::MalformedHead);
         };
-        let Some((network, authority, generation)) = head.claimed_origin().public_log() else {
-            return refused(Refusal::MalformedHead);
-        };
-        let log = LogId::public(authority, generation);
-        if network != self.network {
+        let log = claim.log;
+        if claim.network != self.network {
             return refused(Refusal::WrongNetwork);
         }
         if let Some(ours) = self.logs.get(&log).and_then(|slot| slot.head.as_ref()) {
-            let (size, claimed) = (ours.checkpoint().size(), head.claimed_size());
-            if claimed < size || (claimed == size && ours.to_bytes() == note) {
+            let size = ours.checkpoint().size();
+            if claim.size < size || (claim.size == size && ours.as_bytes() == note) {
                 return Err(HeadError::Known);
             }
         }
-        let Some(identity) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
+        let Some((identity, _)) = self.identities.get(&log.authority) else {
+            return Err(HeadError::Unknown);
+        };
         if log.generation != identity.generation() {
             return Err(HeadError::Unknown);
         }
-        if head.claimed_size() > limits::LOG_ENTRIES {
+        if claim.size > limits::LOG_ENTRIES {
             return refused(Refusal::TooLarge);
         }
-        match head.verify(identity.log_key()) {
-            // Lines of strangers are dropped, or anybody could fill our memory with them.
-            Ok(head) => Ok((log, head.attributed())),
+        match self.verified.head(claim, identity.log_key()) {
+            Ok(head) => Ok((log, head)),
             Err(CheckpointError::NotSigned) => refused(Refusal::WrongKey),
             Err(_) => refused(Refusal::BadSignature),
         }
@@ -505,6 +506,6 @@ impl Ledger {
 
     /// All authorities whose chains are known.
     pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.identities.values().map(|(identity, _)| identity)
+        self.identities.values().map(|(identity, _)| identity.as_ref())
     }
 }
