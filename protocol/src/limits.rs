@@ -60,6 +60,8 @@ pub const NAME_BYTES: usize = 256;
 pub const NETWORK_NAME_BYTES: usize = 32;
 /// Most authorities a node follows.
 pub const AUTHORITIES: usize = 20_000;
+/// Most heads that are not verified again when they come again.
+pub const VERIFIED_HEADS: usize = 4096;
 /// Most nodes whose last run number is remembered.
 pub const RUNS: usize = 4096;
 /// Most peers that are told of a partner's new run.

@@ -21,14 +21,17 @@ impl World {
 
     pub(super) fn handle(&mut self, node: usize, input: Input) {
         let now = self.now();
-        let Node { machine: Some(machine), clock, tape, .. } = &mut self.nodes[node] else {
+        let Self { nodes, verified, .. } = self;
+        let Node { machine: Some(machine), clock, tape, .. } = &mut nodes[node] else {
             return;
         };
         let local = clock.read(now);
         if let Some(tape) = tape {
             tape.inputs.push((local, input.clone()));
         }
+        machine.swap_verified(verified);
         machine.handle(local, input);
+        machine.swap_verified(verified);
         while let Some(output) = self.nodes[node].machine.as_mut().and_then(Machine::poll) {
             self.perform(node, output);
         }
