@@ -38,8 +38,9 @@ use tallystick_protocol::limits;
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::sync::{LogStatus, Quota};
 use tallystick_protocol::time::UnixTime;
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 pub use self::fault::failed_store;
 use self::fault::{
@@ -126,15 +127,23 @@ struct Inner {
 #[derive(Clone)]
 pub struct Desk(Arc<Inner>);
 
+/// The task of the driver.
+type DriverTask = JoinHandle<Result<(), DriverError>>;
+
 /// A running node. [`Service::stop`] it; dropping it leaves its tasks running.
 pub struct Service {
     desk: Desk,
+    driver: DriverTask,
+    front: Front,
+    place: Place,
+}
+
+/// What faces people.
+struct Front {
     http: SocketAddr,
     stopping: watch::Sender<bool>,
-    driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
     follower: JoinHandle<()>,
-    place: Place,
 }
 
 impl std::ops::Deref for Service {
@@ -161,39 +170,25 @@ impl Service {
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
         let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
-        let projector = {
-            let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
-            let start = move || Projector::start(replica, &projector::Place::Directory(dir));
-            blocking(start).await?.map_err(failed_projector)?
+        let setup = Setup { config, identity, node_key: keys.node, partners };
+        let opened = match Desk::open(place, setup, handle.clone()).await {
+            Ok(desk) => Front::open(place, &desk, listener).await.map(|front| (desk, front)),
+            Err(failure) => Err(failure),
         };
-        for partner in partners.partners() {
-            handle.introduce(partner.identity().events().to_vec()).await;
+        match opened {
+            Ok((desk, front)) => Ok(Self { desk, driver, front, place: place.clone() }),
+            Err(failure) => {
+                handle.shutdown().await;
+                // What ended the driver meanwhile is why the rest could not begin.
+                ended(driver.await).and(Err(failure))
+            }
         }
-        let node = NodeId::try_from(keys.node.public().as_bytes()).map_err(Failure::internal)?;
-        let peer = network::peer_id(&node).ok_or_else(|| Failure::internal("no libp2p id"))?;
-        let desk = Desk(Arc::new(Inner {
-            config,
-            identity,
-            node_key: keys.node,
-            peer,
-            handle: handle.clone(),
-            projector,
-            partners: Mutex::new(partners),
-            writing: Arc::default(),
-            written: AtomicU64::new(0),
-            referred: AtomicBool::new(false),
-        }));
-        desk.open_log().await?;
-        let follower = tokio::spawn(follow(desk.clone()));
-        let (stopping, stopped) = watch::channel(false);
-        let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
-        Ok(Self { desk, http, stopping, driver, api, follower, place: place.clone() })
     }
 
     /// Where the API waits for commands.
     #[must_use]
     pub const fn http(&self) -> SocketAddr {
-        self.http
+        self.front.http
     }
 
     /// Runs until `asked` is ready, then stops.
@@ -202,17 +197,15 @@ impl Service {
     /// A [`Failure`] if the node stopped by itself, because something it
     /// cannot do without failed.
     pub async fn run_until(mut self, asked: impl Future<Output = ()>) -> Result<(), Failure> {
-        let ended = tokio::select! {
-            () = asked => None,
-            ended = &mut self.driver => Some(ended),
-        };
-        match ended {
-            None => self.stop().await,
-            Some(ended) => {
+        let desk = self.desk.clone();
+        tokio::select! {
+            () = asked => self.stop().await,
+            result = &mut self.driver => {
                 self.close().await;
-                ended.map_err(Failure::internal)?.map_err(failed_driver)?;
+                ended(result)?;
                 Err(Failure::internal("the node stopped without being asked to"))
             }
+            error = desk.0.projector.fatal() => self.stop().await.and(Err(failed_projector(error))),
         }
     }
 
@@ -222,17 +215,17 @@ impl Service {
     /// A [`Failure`] if something failed before or while it stopped.
     pub async fn stop(mut self) -> Result<(), Failure> {
         self.desk.0.handle.shutdown().await;
-        let ended = (&mut self.driver).await;
+        let result = (&mut self.driver).await;
         self.close().await;
-        ended.map_err(Failure::internal)?.map_err(failed_driver)
+        ended(result)
     }
 
     async fn close(&mut self) {
         // Its receivers may be gone already.
-        let _unheard = self.stopping.send(true);
-        self.follower.abort();
+        let _unheard = self.front.stopping.send(true);
+        self.front.follower.abort();
         // Requests under way end by themselves; nobody waits for a client that hangs.
-        let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.api).await;
+        let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.front.api).await;
         api::forget(&self.place);
         let desk = self.desk.clone();
         let stopped = blocking(move || desk.0.projector.stop()).await;
@@ -240,6 +233,22 @@ impl Service {
             tracing::error!(%error, "search index was not closed properly");
         }
     }
+}
+
+impl Front {
+    /// Puts the first entries into the log and answers commands from then on.
+    async fn open(place: &Place, desk: &Desk, listener: TcpListener) -> Result<Self, Failure> {
+        desk.open_log().await?;
+        let (stopping, stopped) = watch::channel(false);
+        let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
+        let follower = tokio::spawn(follow(desk.clone()));
+        Ok(Self { http, stopping, api, follower })
+    }
+}
+
+/// How the driver ended.
+fn ended(result: Result<Result<(), DriverError>, JoinError>) -> Result<(), Failure> {
+    result.map_err(Failure::internal)?.map_err(failed_driver)
 }
 
 /// Refuses a TCP address on which another program listens. libp2p would share
@@ -288,7 +297,7 @@ async fn start_driver(
     keys: &NodeKeys,
     partners: &PartnerBook,
     store: Store,
-) -> Result<(Handle, JoinHandle<Result<(), DriverError>>), Failure> {
+) -> Result<(Handle, DriverTask), Failure> {
     let card = Card::issue(identity, &keys.node, &card_addresses(config, &[]), now()?);
     let known = partners.partners();
     let node = NodeConfig {
@@ -311,12 +320,46 @@ async fn start_driver(
     let (handle, mut task) = started.map_err(failed_driver)?;
     if task.is_finished() {
         // An address that cannot be listened on ends the task before it begins.
-        (&mut task).await.map_err(Failure::internal)?.map_err(failed_driver)?;
+        ended((&mut task).await)?;
     }
     Ok((handle, task))
 }
 
+/// What a desk is made of, besides the driver.
+struct Setup {
+    config: Config,
+    identity: Identity,
+    node_key: SecretKey,
+    partners: PartnerBook,
+}
+
 impl Desk {
+    /// Opens the projections over the driver's replica and introduces the partners.
+    async fn open(place: &Place, setup: Setup, handle: Handle) -> Result<Self, Failure> {
+        let projector = {
+            let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
+            let start = move || Projector::start(replica, &projector::Place::Directory(dir));
+            blocking(start).await?.map_err(failed_projector)?
+        };
+        for partner in setup.partners.partners() {
+            handle.introduce(partner.identity().events().to_vec()).await;
+        }
+        let node = NodeId::try_from(setup.node_key.public().as_bytes());
+        let peer = network::peer_id(&node.map_err(Failure::internal)?);
+        Ok(Self(Arc::new(Inner {
+            config: setup.config,
+            identity: setup.identity,
+            node_key: setup.node_key,
+            peer: peer.ok_or_else(|| Failure::internal("no libp2p id"))?,
+            handle,
+            projector,
+            partners: Mutex::new(setup.partners),
+            writing: Arc::default(),
+            written: AtomicU64::new(0),
+            referred: AtomicBool::new(false),
+        })))
+    }
+
     /// The authority this node works for.
     #[must_use]
     pub fn authority(&self) -> AuthorityId {
@@ -363,7 +406,7 @@ impl Desk {
         let desk = self.clone();
         let lag = blocking(move || desk.0.projector.lag()).await?.map_err(failed_store)?;
         let index_failure = match self.0.projector.state() {
-            projector::State::Failed(why) => Some(why),
+            projector::State::Failed { why, .. } => Some(why),
             _ => None,
         };
         let partners = self.partners().await?;

@@ -4,6 +4,8 @@
 //! so that one flush serves many appends when there is much to do and one
 //! append waits for nobody when there is little. Reads run beside it.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -50,7 +52,16 @@ impl Storage {
         let sender = events.clone();
         let thread = std::thread::Builder::new()
             .name("storage".into())
-            .spawn(move || run(store, &queue, &sender))
+            .spawn(move || {
+                let worked = catch_unwind(AssertUnwindSafe(|| run(store, &queue, &sender)));
+                if worked.is_err() {
+                    // Else nobody would hear of it, and nothing be stored any more.
+                    let source = io::Error::other("a fault in the program");
+                    let error = StoreError::Fatal { path: "storage thread".into(), source };
+                    // The driver is gone only when the node stops.
+                    let _stopping = sender.send(StorageEvent::Failed(Vec::new(), error));
+                }
+            })
             .map_err(|source| StoreError::Fatal { path: "storage thread".into(), source })?;
         Ok((Self { work, replica, events, thread: Some(thread) }, receiver))
     }
@@ -83,6 +94,11 @@ impl Storage {
             // The driver is gone only when the node stops.
             let _stopping = events.send(StorageEvent::Loaded(ticket, loaded));
         });
+    }
+
+    /// Whether everybody's writes have succeeded: projections write beside the storage thread.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.replica.check()
     }
 
     /// Waits until everything handed over is stored, and closes the store.
