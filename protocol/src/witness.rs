@@ -3,7 +3,10 @@
 //! C2SP tlog-witness and tlog-cosignature, without the HTTP:
 //!
 //! - `request`: the body of `add-checkpoint` and of its answers;
-//! - here: [`decide`], whether a head may be cosigned after what was seen before.
+//! - here: [`decide`], whether a head may be cosigned after what was seen before;
+//! - [`policy`]: the file in which a verifier says whose cosignatures it wants;
+//! - [`confirmation`]: what the cosignatures of a head amount to, and whether the
+//!   time that a record states fits them.
 //!
 //! A cosignature says that its head is the largest of the log that the witness
 //! has seen, and continues all those before. So what a witness has seen is more
@@ -15,6 +18,8 @@
 //! two heads of which one does not continue the other. Deliberately absent: the
 //! clock, storage, and which logs are witnessed under which key.
 
+pub mod confirmation;
+pub mod policy;
 mod request;
 
 pub use request::{
