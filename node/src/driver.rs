@@ -33,8 +33,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::clock::Clock;
+pub(crate) use self::clock::unix_time;
 pub use self::handle::{
     AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, StandingInfo, Traffic,
+    Witnessed,
 };
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};
@@ -479,6 +481,7 @@ impl Driver {
                 self.requests.remove(&node);
                 self.tell(network::Command::Forbid(node));
             }
+            Command::Cosign(cosigning) => self.storage.cosign(cosigning),
             Command::Ask(question) => question(self),
             // Answered by the loop before it gets here.
             Command::Shutdown(_) => {}
