@@ -9,7 +9,7 @@
 //! **Invariants:** what was cosigned is never contradicted, whoever asks and
 //! however often; a log that grows is cosigned once a second, so that nobody
 //! can fill the journal with heads; one with two histories is cosigned no more.
-//! Deliberately absent: HTTP, and asking others
+//! Deliberately absent: HTTP (see [`crate::publication`]), and asking others
 //! to cosign our own log.
 
 use std::collections::BTreeMap;

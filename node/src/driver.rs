@@ -122,7 +122,7 @@ pub async fn start(
         generation: identity.generation(),
         node: NodeId::try_from(node.as_bytes()).map_err(|_| DriverError::Stopped("node key"))?,
         run: random_run()?,
-        started: clock::unix_time(),
+        started: unix_time(),
         own_head_answers: config.own_head_answers,
         sign_alone: config.sign_alone,
     };

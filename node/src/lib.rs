@@ -7,7 +7,8 @@
 //!   [`driver`], the one event loop around the protocol's machine;
 //! - [`projector`] follows the replica and keeps [`register`] and [`search`];
 //!   [`mod@reference`] holds public notices of others, which never leave this node;
-//! - [`cosigner`] is the witness at work;
+//! - [`cosigner`] is the witness at work, [`publication`] shows it and the own
+//!   public logs to everybody;
 //! - [`ingest`] reads foreign files, [`author`] makes entries of them;
 //! - [`service`] is everything a node does for its own people, [`api`] offers it on
 //!   loopback, [`cli`] is the command; [`config`], [`keys`], [`partner`],
@@ -28,6 +29,7 @@ pub mod keys;
 pub mod network;
 pub mod partner;
 pub mod projector;
+pub mod publication;
 pub mod reference;
 pub mod register;
 pub mod search;

@@ -3,6 +3,7 @@
 //! ```text
 //! command line ─ API ─┐                 ┌─ driver ── network, store
 //! demo, examples ─────┴── [`Service`] ──┼─ projector ── register, search
+//!                                       ├─ publication, if it is wanted
 //!                                       └─ partners.json
 //! ```
 //!
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId, RecordId};
 use tallystick_protocol::identity::Identity;
@@ -38,6 +40,7 @@ use tallystick_protocol::limits;
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::sync::{LogStatus, Quota};
 use tallystick_protocol::time::UnixTime;
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
@@ -50,12 +53,14 @@ pub use self::record::{action_name, document, kind};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
+use crate::cosigner::Cosigner;
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
 use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
+use crate::publication::{self, Publication};
 use crate::store::Store;
 
 /// Directory of the search index in the data directory.
@@ -74,6 +79,8 @@ pub struct Overrides {
     pub listen: Option<Vec<Multiaddr>>,
     /// Where to wait for commands.
     pub http: Option<SocketAddr>,
+    /// Where to show the public logs.
+    pub publish_http: Option<SocketAddr>,
     /// Whether nodes that are no partners may connect.
     pub accept_anyone: Option<bool>,
     /// The HTTP proxy by which other nodes are dialled.
@@ -89,6 +96,9 @@ impl Overrides {
         }
         if let Some(http) = self.http {
             config.http = http;
+        }
+        if self.publish_http.is_some() {
+            config.publish_http = self.publish_http;
         }
         if let Some(accept_anyone) = self.accept_anyone {
             config.accept_anyone = accept_anyone;
@@ -133,6 +143,7 @@ pub struct Service {
     stopping: watch::Sender<bool>,
     driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
+    publication: Option<(SocketAddr, JoinHandle<()>)>,
     follower: JoinHandle<()>,
     place: Place,
 }
@@ -160,6 +171,10 @@ impl Service {
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
+        let publishing = match config.publish_http {
+            Some(address) => Some(publication::bind(address).await?),
+            None => None,
+        };
         let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
         let projector = {
             let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
@@ -171,6 +186,12 @@ impl Service {
         }
         let node = NodeId::try_from(keys.node.public().as_bytes()).map_err(Failure::internal)?;
         let peer = network::peer_id(&node).ok_or_else(|| Failure::internal("no libp2p id"))?;
+        let cosigner = Cosigner::new(
+            handle.clone(),
+            config.network.clone(),
+            identity.authority(),
+            keys.witness,
+        );
         let desk = Desk(Arc::new(Inner {
             config,
             identity,
@@ -186,8 +207,18 @@ impl Service {
         desk.open_log().await?;
         let follower = tokio::spawn(follow(desk.clone()));
         let (stopping, stopped) = watch::channel(false);
+        let publication =
+            publishing.map(|listener| desk.open_publication(listener, cosigner, stopped.clone()));
+        let publication = publication.transpose()?;
         let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
-        Ok(Self { desk, http, stopping, driver, api, follower, place: place.clone() })
+        let place = place.clone();
+        Ok(Self { desk, http, stopping, driver, api, publication, follower, place })
+    }
+
+    /// Where the public logs are shown, if they are.
+    #[must_use]
+    pub fn publication(&self) -> Option<SocketAddr> {
+        self.publication.as_ref().map(|(address, _)| *address)
     }
 
     /// Where the API waits for commands.
@@ -233,6 +264,9 @@ impl Service {
         self.follower.abort();
         // Requests under way end by themselves; nobody waits for a client that hangs.
         let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.api).await;
+        if let Some((_, publication)) = &mut self.publication {
+            let _ended = tokio::time::timeout(Duration::from_secs(5), publication).await;
+        }
         api::forget(&self.place);
         let desk = self.desk.clone();
         let stopped = blocking(move || desk.0.projector.stop()).await;
@@ -327,6 +361,19 @@ impl Desk {
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.0.peer
+    }
+
+    /// Shows the public logs to everybody who comes to `listener`.
+    fn open_publication(
+        &self,
+        listener: TcpListener,
+        cosigner: Cosigner,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
+        let address = listener.local_addr().map_err(Failure::internal)?;
+        let (replica, network) = (self.0.handle.replica(), self.0.config.network.clone());
+        let publication = Publication::new(replica, network, self.authority(), cosigner);
+        Ok((address, publication::serve(listener, publication, stopped)))
     }
 
     /// The driver, for tests and examples that look behind the desk.
@@ -532,6 +579,9 @@ fn identity_entry(
 /// A [`Failure`] if the card's node key is none, which is a fault.
 pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
     let peer = network::peer_id(&card.node()).ok_or_else(|| Failure::internal("no libp2p id"))?;
+    let identity = card.identity();
+    let (network, authority) = (identity.network(), identity.authority());
+    let origin = Origin::public(network, &authority, identity.generation());
     Ok(answer::Whoami {
         authority: card.authority(),
         name: card.identity().profile().name.clone(),
@@ -540,6 +590,8 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
         card: card.to_line(),
         peer: peer.to_string(),
         addresses: card.addresses().to_vec(),
+        log_key: log_key(&origin, *identity.log_key()).to_string(),
+        witness_key: witness_key(network, &authority, *identity.witness_key()).to_string(),
     })
 }
 

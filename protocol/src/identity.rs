@@ -440,6 +440,12 @@ impl Identity {
         &self.current.keys.log
     }
 
+    /// The key that cosigns others' checkpoints.
+    #[must_use]
+    pub const fn witness_key(&self) -> &PublicKey {
+        &self.current.keys.witness
+    }
+
     /// The libp2p identities of its nodes.
     #[must_use]
     pub fn node_keys(&self) -> &[PublicKey] {

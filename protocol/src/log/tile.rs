@@ -42,6 +42,18 @@ impl TileSpan {
         if width == 0 || width > TILE_WIDTH { None } else { Some(Self { index, width }) }
     }
 
+    /// Which of the pieces.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Whether it is all of it.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.width == TILE_WIDTH
+    }
+
     /// The items, counted from the start of their row.
     ///
     /// # Errors
