@@ -33,8 +33,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::clock::Clock;
+pub(crate) use self::clock::unix_time;
 pub use self::handle::{
     AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, StandingInfo, Traffic,
+    Witnessed,
 };
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};
@@ -120,7 +122,7 @@ pub async fn start(
         generation: identity.generation(),
         node: NodeId::try_from(node.as_bytes()).map_err(|_| DriverError::Stopped("node key"))?,
         run: random_run()?,
-        started: clock::unix_time(),
+        started: unix_time(),
         own_head_answers: config.own_head_answers,
         sign_alone: config.sign_alone,
     };
@@ -501,6 +503,7 @@ impl Driver {
                 self.requests.remove(&node);
                 self.tell(network::Command::Forbid(node));
             }
+            Command::Cosign(cosigning) => self.storage.cosign(cosigning),
             Command::Ask(question) => question(self),
             // Answered by the loop before it gets here.
             Command::Shutdown(_) => {}

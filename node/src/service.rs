@@ -3,6 +3,7 @@
 //! ```text
 //! command line ─ API ─┐                 ┌─ driver ── network, store
 //! demo, examples ─────┴── [`Service`] ──┼─ projector ── register, search
+//!                                       ├─ publication, if it is wanted
 //!                                       └─ partners.json
 //! ```
 //!
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId, RecordId};
 use tallystick_protocol::identity::Identity;
@@ -51,12 +53,14 @@ pub use self::record::{action_name, document, kind};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
+use crate::cosigner::Cosigner;
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
 use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
+use crate::publication::{self, Publication};
 use crate::store::Store;
 
 /// Directory of the search index in the data directory.
@@ -75,6 +79,8 @@ pub struct Overrides {
     pub listen: Option<Vec<Multiaddr>>,
     /// Where to wait for commands.
     pub http: Option<SocketAddr>,
+    /// Where to show the public logs.
+    pub publish_http: Option<SocketAddr>,
     /// Whether nodes that are no partners may connect.
     pub accept_anyone: Option<bool>,
     /// The HTTP proxy by which other nodes are dialled.
@@ -90,6 +96,9 @@ impl Overrides {
         }
         if let Some(http) = self.http {
             config.http = http;
+        }
+        if self.publish_http.is_some() {
+            config.publish_http = self.publish_http;
         }
         if let Some(accept_anyone) = self.accept_anyone {
             config.accept_anyone = accept_anyone;
@@ -143,6 +152,7 @@ struct Front {
     http: SocketAddr,
     stopping: watch::Sender<bool>,
     api: JoinHandle<()>,
+    publication: Option<(SocketAddr, JoinHandle<()>)>,
     follower: JoinHandle<()>,
 }
 
@@ -169,10 +179,17 @@ impl Service {
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
+        let publishing = match config.publish_http {
+            Some(address) => Some(publication::bind(address).await?),
+            None => None,
+        };
         let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
+        let (network, own) = (config.network.clone(), identity.authority());
+        let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
+        let doors = Doors { commands: listener, public: publishing, cosigner };
         let setup = Setup { config, identity, node_key: keys.node, partners };
         let opened = match Desk::open(place, setup, handle.clone()).await {
-            Ok(desk) => Front::open(place, &desk, listener).await.map(|front| (desk, front)),
+            Ok(desk) => Front::open(place, &desk, doors).await.map(|front| (desk, front)),
             Err(failure) => Err(failure),
         };
         match opened {
@@ -183,6 +200,12 @@ impl Service {
                 ended(driver.await).and(Err(failure))
             }
         }
+    }
+
+    /// Where the public logs are shown, if they are.
+    #[must_use]
+    pub fn publication(&self) -> Option<SocketAddr> {
+        self.front.publication.as_ref().map(|(address, _)| *address)
     }
 
     /// Where the API waits for commands.
@@ -226,6 +249,9 @@ impl Service {
         self.front.follower.abort();
         // Requests under way end by themselves; nobody waits for a client that hangs.
         let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.front.api).await;
+        if let Some((_, publication)) = &mut self.front.publication {
+            let _ended = tokio::time::timeout(Duration::from_secs(5), publication).await;
+        }
         api::forget(&self.place);
         let desk = self.desk.clone();
         let stopped = blocking(move || desk.0.projector.stop()).await;
@@ -235,14 +261,25 @@ impl Service {
     }
 }
 
+/// Where people knock, and who answers other witnesses' clients.
+struct Doors {
+    commands: TcpListener,
+    public: Option<TcpListener>,
+    cosigner: Cosigner,
+}
+
 impl Front {
     /// Puts the first entries into the log and answers commands from then on.
-    async fn open(place: &Place, desk: &Desk, listener: TcpListener) -> Result<Self, Failure> {
+    async fn open(place: &Place, desk: &Desk, doors: Doors) -> Result<Self, Failure> {
         desk.open_log().await?;
         let (stopping, stopped) = watch::channel(false);
-        let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
+        let publication = doors
+            .public
+            .map(|listener| desk.open_publication(listener, doors.cosigner, stopped.clone()));
+        let publication = publication.transpose()?;
+        let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
         let follower = tokio::spawn(follow(desk.clone()));
-        Ok(Self { http, stopping, api, follower })
+        Ok(Self { http, stopping, api, publication, follower })
     }
 }
 
@@ -370,6 +407,19 @@ impl Desk {
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.0.peer
+    }
+
+    /// Shows the public logs to everybody who comes to `listener`.
+    fn open_publication(
+        &self,
+        listener: TcpListener,
+        cosigner: Cosigner,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
+        let address = listener.local_addr().map_err(Failure::internal)?;
+        let (replica, network) = (self.0.handle.replica(), self.0.config.network.clone());
+        let publication = Publication::new(replica, network, self.authority(), cosigner);
+        Ok((address, publication::serve(listener, publication, stopped)))
     }
 
     /// The driver, for tests and examples that look behind the desk.
@@ -575,6 +625,9 @@ fn identity_entry(
 /// A [`Failure`] if the card's node key is none, which is a fault.
 pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
     let peer = network::peer_id(&card.node()).ok_or_else(|| Failure::internal("no libp2p id"))?;
+    let identity = card.identity();
+    let (network, authority) = (identity.network(), identity.authority());
+    let origin = Origin::public(network, &authority, identity.generation());
     Ok(answer::Whoami {
         authority: card.authority(),
         name: card.identity().profile().name.clone(),
@@ -583,6 +636,8 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
         card: card.to_line(),
         peer: peer.to_string(),
         addresses: card.addresses().to_vec(),
+        log_key: log_key(&origin, *identity.log_key()).to_string(),
+        witness_key: witness_key(network, &authority, *identity.witness_key()).to_string(),
     })
 }
 

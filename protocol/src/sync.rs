@@ -857,6 +857,12 @@ impl Machine {
         self.ledger.log(log).and_then(|slot| slot.head.as_ref())
     }
 
+    /// Whether the author of a log is known to have signed two histories of it.
+    #[must_use]
+    pub fn is_disputed(&self, log: &LogId) -> bool {
+        self.ledger.log(log).is_some_and(|slot| slot.disputed)
+    }
+
     /// The identity of an authority, if its chain is known.
     #[must_use]
     pub fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
