@@ -324,6 +324,7 @@ impl Driver {
                 self.tell(network::Command::Disconnect(peer));
             }
             Output::Append(ticket, append) => self.storage.append(ticket, append),
+            Output::Revert(ticket, revert) => self.storage.revert(ticket, revert),
             Output::StoreIdentity(identity) => self.storage.identity(identity),
             Output::StoreCursor { authority, cursor } => self.storage.cursor(authority, cursor),
             Output::Load(ticket, load) => self.storage.load(ticket, load),
@@ -385,6 +386,24 @@ impl Driver {
                 tracing::error!("a later copy of this node is running; stop it");
             }
             Notice::IdentityAccepted { authority } => tracing::info!(%authority, "new authority"),
+            Notice::IdentityChanged { authority, sequence } => {
+                tracing::info!(%authority, sequence, "an authority changed its keys or its profile");
+            }
+            Notice::IdentityDisputed { authority, position } => {
+                tracing::error!(
+                    %authority,
+                    position,
+                    "an authority's controllers signed two events for one position; neither counts"
+                );
+            }
+            Notice::LogReverted { log, from, to } => {
+                tracing::warn!(
+                    %log,
+                    from,
+                    to,
+                    "its author's controllers disowned a part of a log; it was set aside"
+                );
+            }
             other => tracing::debug!(notice = ?other, "notice"),
         }
         // Nobody may be listening.
@@ -398,6 +417,7 @@ impl Driver {
                     self.input(Input::Appended(ticket));
                 }
             }
+            StorageEvent::Reverted(ticket, tree) => self.input(Input::Reverted(ticket, tree)),
             StorageEvent::Loaded(ticket, loaded) => self.input(Input::Loaded(ticket, loaded)),
             StorageEvent::Failed(tickets, error) => {
                 tracing::error!(%error, "cannot store; stopping");

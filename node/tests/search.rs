@@ -28,7 +28,9 @@ use tallystick_node::register::{Register, ResolveError, SourceDigest};
 use tallystick_node::search::{Opened, Query, Results};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::sled::SledReplica;
-use tallystick_node::store::{Change, Extension, Replica, SignedHead, StoreError, StoredEntry};
+use tallystick_node::store::{
+    Branch, Change, Extension, Replica, SignedHead, StoreError, StoredEntry,
+};
 use tallystick_protocol::entry::{Action, Entry};
 use tallystick_protocol::id::{AuthorityId, LogId, RecordId, RecordRef, Version};
 use tallystick_protocol::log::{Frontier, Nodes};
@@ -722,6 +724,34 @@ impl Replica for Panicking {
 
     fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
         self.0.set_body(log, index, body)
+    }
+
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError> {
+        self.0.set_aside(log, keep, head, changed)
+    }
+
+    fn branches(&self) -> Result<Vec<Branch>, StoreError> {
+        self.0.branches()
+    }
+
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.0.branch_entries(log, number, range, max_bytes)
+    }
+
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError> {
+        self.0.branch_nodes(log, number)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use tallystick_protocol::id::AuthorityId;
-use tallystick_protocol::sync::{Append, Load, Loaded, StoredIdentity, Ticket};
+use tallystick_protocol::log::Frontier;
+use tallystick_protocol::sync::{Append, Load, Loaded, Revert, StoredIdentity, Ticket};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::store::{Replica, Store, StoreError};
@@ -21,12 +22,14 @@ const COMMIT_ENTRIES: usize = 4096;
 #[derive(Debug)]
 pub(super) enum StorageEvent {
     Appended(Vec<Ticket>),
+    Reverted(Ticket, Frontier),
     Loaded(Ticket, Loaded),
     Failed(Vec<Ticket>, StoreError),
 }
 
 enum Work {
     Append(Ticket, Box<Append>),
+    Revert(Ticket, Revert),
     Identity(StoredIdentity),
     Cursor(AuthorityId, Vec<u8>),
     Stop,
@@ -57,6 +60,10 @@ impl Storage {
 
     pub(super) fn append(&self, ticket: Ticket, append: Append) {
         self.push(Work::Append(ticket, Box::new(append)));
+    }
+
+    pub(super) fn revert(&self, ticket: Ticket, revert: Revert) {
+        self.push(Work::Revert(ticket, revert));
     }
 
     pub(super) fn identity(&self, identity: StoredIdentity) {
@@ -100,15 +107,27 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
     let mut waiting = None;
     loop {
         let Some(first) = waiting.take().or_else(|| queue.recv().ok()) else { return };
-        let (tickets, result) = match first {
+        let event = match first {
             Work::Append(ticket, append) => {
                 let (tickets, appends) = gather(ticket, *append, queue, &mut waiting);
-                let result = store.commit(&appends);
-                (tickets, result)
+                match store.commit(&appends) {
+                    Ok(()) => StorageEvent::Appended(tickets),
+                    Err(error) => StorageEvent::Failed(tickets, error),
+                }
             }
-            Work::Identity(identity) => (Vec::new(), store.replica().put_identity(&identity)),
+            Work::Revert(ticket, revert) => match store.revert(&revert) {
+                Ok(tree) => StorageEvent::Reverted(ticket, tree),
+                Err(error) => StorageEvent::Failed(vec![ticket], error),
+            },
+            Work::Identity(identity) => match store.replica().put_identity(&identity) {
+                Ok(()) => continue,
+                Err(error) => StorageEvent::Failed(Vec::new(), error),
+            },
             Work::Cursor(authority, cursor) => {
-                (Vec::new(), store.replica().put_cursor(&authority, &cursor))
+                match store.replica().put_cursor(&authority, &cursor) {
+                    Ok(()) => continue,
+                    Err(error) => StorageEvent::Failed(Vec::new(), error),
+                }
             }
             Work::Stop => {
                 if let Err(error) = store.replica().flush() {
@@ -116,11 +135,6 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
                 }
                 return;
             }
-        };
-        let event = match result {
-            Ok(()) if tickets.is_empty() => continue,
-            Ok(()) => StorageEvent::Appended(tickets),
-            Err(error) => StorageEvent::Failed(tickets, error),
         };
         let failed = matches!(event, StorageEvent::Failed(..));
         if events.send(event).is_err() || failed {
