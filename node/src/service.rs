@@ -357,6 +357,7 @@ async fn start_driver(
         network: config.network.clone(),
         identity: identity.events().to_vec(),
         log_key: keys.log.clone(),
+        witness_key: keys.witness.clone(),
         node_key: keys.node.to_seed(),
         listen: config.listen.clone(),
         partners: known

@@ -11,6 +11,8 @@
 //! before it is in the replica, and in the replica before anybody hears of it.
 //! So the replica can always be made anew, and an own log never goes back.
 //! **Invariant:** nothing is stored that does not continue its log (`growth`).
+//! **Invariant:** what was stored is never dropped: what its author's controllers
+//! disown of a log is set aside as a [`Branch`].
 //!
 //! Everything here blocks; the driver gives it a thread of its own. Deliberately
 //! absent: verification of signatures, which happened before, and projections,
@@ -18,6 +20,7 @@
 
 pub mod audit;
 pub mod body_file;
+mod branch;
 pub mod data_dir;
 pub mod disk;
 pub mod durable;
@@ -36,9 +39,10 @@ use tallystick_protocol::checkpoint::VerifiedCheckpoint;
 use tallystick_protocol::entry::UnverifiedEntry;
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::limits;
-use tallystick_protocol::log::{Nodes, outline};
+use tallystick_protocol::log::{Frontier, Nodes, outline};
 use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
 
+pub use branch::Branch;
 pub use durable::{OpenReport, Store, StoreOptions};
 pub use error::{MAKE_ROOM, Refusal, StoreError};
 pub use growth::Extension;
@@ -76,6 +80,11 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
+    /// Bytes of header and body.
+    pub(crate) fn size(&self) -> usize {
+        self.header.len() + self.body.as_ref().map_or(0, Vec::len)
+    }
+
     /// For reading what it says, which checks it once more.
     #[must_use]
     pub fn into_unverified(self) -> UnverifiedEntry {
@@ -201,11 +210,52 @@ pub trait Replica: Send + Sync {
     /// See [`Replica::logs`]. Rows that cannot be read later are answered as missing.
     fn nodes(&self, log: &LogId) -> Result<Box<dyn Nodes + '_>, StoreError>;
 
-    /// Puts a body in the place of an entry's, or removes it with `None`.
+    /// Puts a body in the place of an entry's, or removes it with `None`; in the
+    /// log's branches too, where they have the same entry.
     ///
     /// # Errors
     /// See [`Replica::logs`]; [`StoreError::Refused`] if there is no such entry.
     fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError>;
+
+    /// Sets a log aside as it is, as a new [`Branch`], and goes on with its first
+    /// `keep` entries, their bodies as they are, under `head`; gives their tree.
+    /// An empty log leaves no branch. What is lost in a crash is all of it or
+    /// nothing, though it may take a while.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::Refused`] if the log has fewer
+    /// entries, or `head` is not over these.
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError>;
+
+    /// All branches, in order of their logs and numbers.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn branches(&self) -> Result<Vec<Branch>, StoreError>;
+
+    /// As [`Replica::entries`], of a branch; none of an unknown one.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// As [`Replica::nodes`], of a branch; without rows for an unknown one.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError>;
 
     /// A projection's value.
     ///

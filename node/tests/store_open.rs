@@ -14,7 +14,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use store_fixture::{OTHER, OWN, bare, entry, extension, log, stored};
-use tallystick_node::store::audit::audit;
+use tallystick_node::store::audit::{audit, audit_branch};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::{Replica, Store, StoreError, StoreOptions};
 use tallystick_protocol::entry::Entry;
@@ -218,8 +218,15 @@ fn other_users_of_the_machine_are_kept_out() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit { own: usize, other: usize, signed: bool },
+    Commit {
+        own: usize,
+        other: usize,
+        signed: bool,
+    },
     Erase(usize),
+    /// Whether of the own log, how many of how many parts stay, and whether under a head.
+    SetAside(bool, usize, bool),
+    Compact,
     Reopen,
     LoseReplica,
     LoseJournal,
@@ -230,6 +237,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0usize..30, 0usize..30, any::<bool>())
             .prop_map(|(own, other, signed)| Step::Commit { own, other, signed }),
         2 => (0usize..60).prop_map(Step::Erase),
+        2 => (any::<bool>(), 0usize..=4, any::<bool>())
+            .prop_map(|(own, quarters, signed)| Step::SetAside(own, quarters, signed)),
+        1 => Just(Step::Compact),
         2 => Just(Step::Reopen),
         1 => Just(Step::LoseReplica),
         1 => Just(Step::LoseJournal),
@@ -250,8 +260,10 @@ proptest! {
             match step {
                 Step::Commit { own: more, other: others, signed } => {
                     let (at, at_other) = (own.len(), other.len());
-                    own.extend(entries(at as u64, more as u64));
-                    other.extend(entries(9000 + at_other as u64, others as u64));
+                    // Not what was there before something was set aside.
+                    let seed = changed * 100;
+                    own.extend(entries(seed, more as u64));
+                    other.extend(entries(9000 + seed, others as u64));
                     let extensions = [
                         extension(log(OWN), &own, at, signed, changed),
                         extension(log(OTHER), &other, at_other, signed, changed + 1000),
@@ -264,6 +276,18 @@ proptest! {
                     store.as_mut().unwrap().set_body(&log(OWN), index as u64, None).unwrap();
                     twin.set_body(&log(OWN), index as u64, None).unwrap();
                 },
+                Step::SetAside(is_own, quarters, signed) => {
+                    let (id, entries) = if is_own { (OWN, &mut own) } else { (OTHER, &mut other) };
+                    entries.truncate(entries.len() * quarters / 4);
+                    let head = signed.then(|| store_fixture::head(entries));
+                    let (keep, head) = (entries.len() as u64, head.as_ref());
+                    store.as_mut().unwrap().set_aside(&log(id), keep, head, changed).unwrap();
+                    twin.set_aside(&log(id), keep, head, changed).unwrap();
+                }
+                Step::Compact => {
+                    store.take().unwrap().compact(&OPTIONS, |_| ()).unwrap();
+                    store = Some(open(dir.path()));
+                }
                 Step::Reopen => {
                     drop(store.take());
                     store = Some(open(dir.path()));
@@ -293,6 +317,14 @@ proptest! {
                     replica.entries(&log(id), 0..u64::MAX, usize::MAX).unwrap(),
                     replica.head(&log(id)).unwrap(),
                     audit(replica, &log(id)).unwrap(),
+                    replica.branches().unwrap().into_iter().filter(|branch| branch.log == log(id))
+                        .map(|branch| {
+                            let (log, number) = (branch.log, branch.number);
+                            audit_branch(replica, &branch).unwrap();
+                            let read = replica.branch_entries(&log, number, 0..999, usize::MAX);
+                            (read.unwrap(), branch.head)
+                        })
+                        .collect::<Vec<_>>(),
                 );
                 prop_assert_eq!(read(&**store.replica()), read(&twin));
             }

@@ -3,7 +3,7 @@
 //! | prefix | key after it | value |
 //! |---|---|---|
 //! | `reg/c` | authority, record, space | newest version, digest of its source key |
-//! | `reg/p` | log | entries taken into the register |
+//! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
 //! | `reg/s` | source digest, authority, record, space | nothing |
 //! | `reg/v` | authority, record, space, generation, index | kind, action, time |
 //!
@@ -16,7 +16,7 @@ use tallystick_protocol::id::{AuthorityId, GroupId, LogId, RecordId, Space, Vers
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
-use super::{Current, RecordKey, SourceDigest, VersionInfo};
+use super::{Current, Reach, RecordKey, SourceDigest, VersionInfo};
 
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
@@ -66,10 +66,16 @@ pub(super) fn version(key: &RecordKey, version: Version) -> Vec<u8> {
     bytes
 }
 
-/// Prefix of the versions of a record in whatever space.
-pub(super) fn versions(authority: &AuthorityId, record: &RecordId) -> Vec<u8> {
+/// Prefix of the versions of all records of an authority.
+pub(super) fn versions_of(authority: &AuthorityId) -> Vec<u8> {
     let mut bytes = VERSION.to_vec();
     bytes.extend_from_slice(authority.as_bytes());
+    bytes
+}
+
+/// Prefix of the versions of a record in whatever space.
+pub(super) fn versions(authority: &AuthorityId, record: &RecordId) -> Vec<u8> {
+    let mut bytes = versions_of(authority);
     bytes.extend_from_slice(record.as_bytes());
     bytes
 }
@@ -136,8 +142,22 @@ pub(super) fn read_current_value(value: &[u8]) -> Option<Current> {
     Some(Current { newest, source })
 }
 
-pub(super) fn read_number(value: &[u8]) -> Option<u64> {
-    Cursor(value).whole(|c| c.array().map(u64::from_be_bytes))
+pub(super) fn reach_value(reach: Reach) -> Vec<u8> {
+    let mut bytes = reach.entries.to_be_bytes().to_vec();
+    if reach.lineage > 0 {
+        bytes.extend_from_slice(&reach.lineage.to_be_bytes());
+    }
+    bytes
+}
+
+pub(super) fn read_reach(value: &[u8]) -> Option<Reach> {
+    let mut cursor = Cursor(value);
+    let entries = u64::from_be_bytes(cursor.array()?);
+    let lineage = match cursor.0.is_empty() {
+        true => 0,
+        false => u64::from_be_bytes(cursor.whole(Cursor::array)?),
+    };
+    Some(Reach { entries, lineage })
 }
 
 /// Writes a record's key: 49 bytes, or 81 in a group.

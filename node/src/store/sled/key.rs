@@ -13,6 +13,7 @@ pub(super) const IDENTITY: u8 = 5;
 pub(super) const CURSOR: u8 = 6;
 pub(super) const VALUE: u8 = 7;
 pub(super) const PIECE: u8 = 8;
+pub(super) const BRANCH: u8 = 9;
 
 /// Format of the replica, four bytes.
 pub(super) const FORMAT: &[u8] = &[META, b'f'];
@@ -46,6 +47,19 @@ pub(super) fn log(log: &LogId) -> Vec<u8> {
 pub(super) fn log_of(key: &[u8]) -> Option<LogId> {
     let mut fields = Fields::new(key.get(1..)?);
     fields.log().filter(|_| fields.is_empty())
+}
+
+pub(super) fn branch(log: &LogId, number: u32) -> Vec<u8> {
+    let mut key = vec![BRANCH];
+    put_log(&mut key, log);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The log and the number of a key that [`branch`] made.
+pub(super) fn branch_of(key: &[u8]) -> Option<(LogId, u32)> {
+    let mut fields = Fields::new(key.get(1..)?);
+    fields.log().zip(fields.u32()).filter(|_| fields.is_empty())
 }
 
 pub(super) fn of_authority(prefix: u8, authority: &AuthorityId) -> [u8; 33] {
