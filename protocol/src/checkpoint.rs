@@ -260,6 +260,12 @@ impl UnverifiedCheckpoint {
         self.claimed.size
     }
 
+    /// The root it claims.
+    #[must_use]
+    pub const fn claimed_root(&self) -> Hash {
+        self.claimed.root
+    }
+
     /// Its bytes, as received.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -99,20 +99,27 @@ pub(super) struct Step {
 }
 
 /// A log key that was replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Retired {
     key: PublicKey,
     /// The last head that counts of those it signed.
     pin: Head,
 }
 
+impl Retired {
+    /// Whether `pin` is no older than what this key left in its generation.
+    const fn precedes(&self, pin: &Head) -> bool {
+        self.pin.generation() != pin.generation() || self.pin.size() <= pin.size()
+    }
+}
+
 /// By what right a log key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyStanding {
+pub enum KeyStanding<'a> {
     /// It is the log key of the generation that is open.
     Current,
     /// It was: its heads count if a consistency proof leads from them to this one.
-    Retired(Head),
+    Retired(&'a Head),
 }
 
 /// A verified chain and what it says now.
@@ -170,11 +177,11 @@ impl Identity {
         self.check_transition(&event)?;
         signed.check_signatures(&event.controllers)?;
         if event.keys.log != self.current.keys.log
-            && let Some(pin) = event.closes.or(event.pin)
+            && let Some(pin) = event.closes.as_ref().or(event.pin.as_ref())
         {
-            self.retired.push(Retired { key: self.current.keys.log, pin });
+            self.retired.push(Retired { key: self.current.keys.log, pin: pin.clone() });
         }
-        self.closed.extend(event.closes);
+        self.closed.extend(event.closes.clone());
         self.steps.push(Step { hash: event_hash(&signed.0), event_type: event.event_type });
         self.events.push(bytes);
         self.current = event;
@@ -213,27 +220,33 @@ impl Identity {
         let now = &self.current;
         let new_key = event.keys.log != now.keys.log;
         if event.event_type == EventType::Recovery {
-            let closes = event.closes.ok_or(Rule("a recovery closes the log's generation"))?;
-            let next = closes.generation.checked_add(1) == Some(event.generation);
-            if closes.generation != now.generation || !next || !new_key || event.pin.is_some() {
+            let closes = event.closes.as_ref();
+            let closes = closes.ok_or(Rule("a recovery closes the log's generation"))?;
+            let next = now.generation.checked_add(1) == Some(event.generation);
+            if !next || !new_key || event.pin.is_some() {
                 return Err(Rule("a recovery opens the next generation under a new log key"));
             }
-            return Ok(());
+            return self.check_head(closes);
         }
         if event.generation != now.generation || event.closes.is_some() {
             return Err(Rule("only a recovery closes a generation"));
         }
-        if new_key != event.pin.is_some() {
-            return Err(Rule("the head of a log key that is replaced is pinned, and no other"));
-        }
-        let pins = self.retired.iter().map(|retired| retired.pin);
-        let before = pins.filter(|pin| pin.generation == now.generation).map(|pin| pin.size).max();
-        match event.pin {
-            Some(pin) if pin.generation != now.generation || Some(pin.size) < before => {
-                Err(Rule("a pinned head is of the open generation and no older than the last"))
+        match &event.pin {
+            Some(pin) if new_key && self.retired.iter().all(|old| old.precedes(pin)) => {
+                self.check_head(pin)
             }
-            _ => Ok(()),
+            None if !new_key => Ok(()),
+            _ => Err(Rule("a log key that is replaced leaves its newest head, and no other does")),
         }
+    }
+
+    /// A pinned head is one that a log key of the open generation signed.
+    fn check_head(&self, head: &Head) -> Result<(), IdentityError> {
+        let rule = IdentityError::Rule("a pinned head is a signed one of the open generation");
+        let parsed = UnverifiedCheckpoint::parse(head.note()).map_err(|_| rule)?;
+        let verified = self.verify_head(&parsed).map_err(|_| rule)?;
+        let open = head.generation() == self.generation();
+        if open && head.is(verified.0.checkpoint()) { Ok(()) } else { Err(rule) }
     }
 
     fn has_retired(&self, key: &PublicKey) -> bool {
@@ -381,14 +394,14 @@ impl Identity {
     pub fn log_keys(
         &self,
         generation: Generation,
-    ) -> impl Iterator<Item = (&PublicKey, KeyStanding)> {
+    ) -> impl Iterator<Item = (&PublicKey, KeyStanding<'_>)> {
         let open = generation == self.generation();
         let current = open.then_some((self.log_key(), KeyStanding::Current));
         let retired = self.retired.iter().rev();
-        let retired = retired.filter(move |retired| retired.pin.generation == generation);
+        let retired = retired.filter(move |retired| retired.pin.generation() == generation);
         current.into_iter().chain(retired.map(move |retired| {
             let pin = self.closing(generation).unwrap_or(&retired.pin);
-            (&retired.key, KeyStanding::Retired(*pin))
+            (&retired.key, KeyStanding::Retired(pin))
         }))
     }
 
@@ -401,7 +414,7 @@ impl Identity {
     pub fn verify_head(
         &self,
         head: &UnverifiedCheckpoint,
-    ) -> Result<(VerifiedCheckpoint, KeyStanding), CheckpointError> {
+    ) -> Result<(VerifiedCheckpoint, KeyStanding<'_>), CheckpointError> {
         let log = head.claimed_origin().public_log();
         let log = log.filter(|(network, authority, _)| {
             network == self.network() && *authority == self.authority
@@ -455,8 +468,9 @@ mod tests {
     /// Keys of events after the inception of authority 10, whose keys end at 14.
     const LOG: u8 = 40;
 
+    /// A head of authority 10, signed with the log key of its inception.
     fn head(generation: Generation, size: u64) -> Head {
-        Head { generation, size, root: leaf_hash(&size.to_be_bytes()) }
+        Head::of(&signed(generation, size, 12).verify(&secret(12).public()).unwrap()).unwrap()
     }
 
     fn rotate(identity: &Identity) -> Vec<u8> {
@@ -472,16 +486,19 @@ mod tests {
         event.generation = 1;
     }
 
-    fn signed(generation: Generation, key: u8) -> UnverifiedCheckpoint {
+    fn signed(generation: Generation, size: u64, key: u8) -> UnverifiedCheckpoint {
         let origin = Origin::public(&network(), &incepted(10).authority(), generation);
-        let head = head(generation, 7);
-        let head = Checkpoint::new(origin, head.size, head.root).unwrap();
+        let head = Checkpoint::new(origin, size, leaf_hash(&size.to_be_bytes())).unwrap();
         let note = checkpoint::sign(&head, &secret(key)).unwrap().to_bytes();
         UnverifiedCheckpoint::parse(&note).unwrap()
     }
 
-    fn standing(identity: &Identity, generation: Generation, key: u8) -> Option<KeyStanding> {
-        identity.verify_head(&signed(generation, key)).ok().map(|(_, standing)| standing)
+    /// The size of the head at which the key has retired; `None` if it is current.
+    fn standing(identity: &Identity, generation: Generation, key: u8) -> Option<Option<u64>> {
+        match identity.verify_head(&signed(generation, 7, key)).ok()?.1 {
+            KeyStanding::Current => Some(None),
+            KeyStanding::Retired(head) => Some(Some(head.size())),
+        }
     }
 
     #[test]
@@ -490,10 +507,10 @@ mod tests {
         let after = before.extended(rotate(&before)).unwrap();
         assert_eq!(after.log_key(), &secret(LOG).public());
         assert_eq!((after.sequence(), after.generation()), (1, 0));
-        assert_eq!(standing(&before, 0, 12), Some(KeyStanding::Current));
+        assert_eq!(standing(&before, 0, 12), Some(None));
         assert_eq!(standing(&before, 0, LOG), None);
-        assert_eq!(standing(&after, 0, LOG), Some(KeyStanding::Current));
-        assert_eq!(standing(&after, 0, 12), Some(KeyStanding::Retired(head(0, 5))));
+        assert_eq!(standing(&after, 0, LOG), Some(None));
+        assert_eq!(standing(&after, 0, 12), Some(Some(5)));
         assert_eq!(standing(&after, 1, LOG), None);
     }
 
@@ -505,8 +522,8 @@ mod tests {
         assert_eq!(after.generation(), 1);
         assert_eq!(after.closing(0), Some(&head(0, 5)));
         assert_eq!(after.closing(1), None);
-        assert_eq!(standing(&after, 1, LOG), Some(KeyStanding::Current));
-        assert_eq!(standing(&after, 0, 12), Some(KeyStanding::Retired(head(0, 5))));
+        assert_eq!(standing(&after, 1, LOG), Some(None));
+        assert_eq!(standing(&after, 0, 12), Some(Some(5)));
         assert_eq!(standing(&after, 0, LOG), None, "the new key says nothing of the old log");
         assert_eq!(standing(&after, 1, 12), None, "nor the old key of the new log");
     }
@@ -522,7 +539,7 @@ mod tests {
         });
         let third = second.extended(event).unwrap();
         for key in [12, LOG] {
-            assert_eq!(standing(&third, 0, key), Some(KeyStanding::Retired(head(0, 3))));
+            assert_eq!(standing(&third, 0, key), Some(Some(3)));
         }
     }
 
@@ -589,7 +606,7 @@ mod tests {
         use EventType::{Inception, Recovery, Rotation, Successor};
         type Case = (&'static str, EventType, fn(&mut Event));
         let other = |event: &mut Event| event.successors = vec![AuthorityId::from_bytes([9; 32])];
-        let cases: [Case; 13] = [
+        let cases: [Case; 14] = [
             ("a second inception", Inception, |_| ()),
             ("a new log key without a pin", Rotation, |e| e.keys.log = secret(LOG).public()),
             ("a pin for the key that stays", Rotation, |e| e.pin = Some(head(0, 5))),
@@ -618,6 +635,11 @@ mod tests {
             ("a recovery with a pin", Recovery, |e| {
                 recover(e);
                 e.pin = Some(head(0, 5));
+            }),
+            ("a pin that the log never signed", Rotation, |e| {
+                e.keys.log = secret(LOG).public();
+                let forged = signed(0, 5, LOG).verify(&secret(LOG).public()).unwrap();
+                e.pin = Head::of(&forged);
             }),
             ("a successor event without one", Successor, |_| ()),
             ("next controllers that are these", Rotation, |e| {

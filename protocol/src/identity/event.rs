@@ -12,12 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::{Controllers, IdentityError, NextControllers, Profile, WorkingKeys};
 use crate::cbor::{self, CborError, Reader};
+use crate::checkpoint::{Checkpoint, UnverifiedCheckpoint, VerifiedCheckpoint};
 use crate::id::{AuthorityId, Generation, Hash, NetworkName};
 use crate::key::SecretKey;
 use crate::limits;
@@ -52,15 +53,71 @@ impl EventType {
     }
 }
 
-/// A signed head of the authority's public log, as an event pins it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A signed head of the authority's public log, as an event pins it: with its
+/// whole note, so that whoever has the chain has the head.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
+    generation: Generation,
+    size: u64,
+    root: Hash,
+    note: Vec<u8>,
+}
+
+impl Head {
+    /// Of a signed head; `None` if it is not of a public log.
+    #[must_use]
+    pub fn of(head: &VerifiedCheckpoint) -> Option<Self> {
+        let (size, root) = (head.checkpoint().size(), head.checkpoint().root());
+        let (_, _, generation) = head.checkpoint().origin().public_log()?;
+        Some(Self { generation, size, root, note: head.to_bytes() })
+    }
+
     /// Generation of the log.
-    pub generation: Generation,
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
     /// Entries that stand.
-    pub size: u64,
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Root over them.
-    pub root: Hash,
+    #[must_use]
+    pub const fn root(&self) -> Hash {
+        self.root
+    }
+
+    /// The signed note.
+    #[must_use]
+    pub fn note(&self) -> &[u8] {
+        &self.note
+    }
+
+    /// Whether a head says the same.
+    #[must_use]
+    pub fn is(&self, head: &Checkpoint) -> bool {
+        self.size == head.size() && self.root == head.root()
+    }
+}
+
+impl Serialize for Head {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.note)
+    }
+}
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let note = ByteBuf::deserialize(deserializer)?.into_vec();
+        let head = UnverifiedCheckpoint::parse(&note).map_err(serde::de::Error::custom)?;
+        let log = head.claimed_origin().public_log();
+        let (_, _, generation) =
+            log.ok_or_else(|| serde::de::Error::custom("not a head of a public log"))?;
+        Ok(Self { generation, size: head.claimed_size(), root: head.claimed_root(), note })
+    }
 }
 
 /// One event, without its signatures.
