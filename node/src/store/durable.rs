@@ -29,7 +29,7 @@ use super::data_dir::DataDir;
 use super::disk::OsDisk;
 use super::journal::{Journal, Record};
 use super::sled::SledReplica;
-use super::{Extension, Refusal, Replica, StoreError};
+use super::{Extension, Refusal, Replica, SignedHead, StoreError};
 
 /// Entries brought over at once when a store is opened.
 const BATCH_ENTRIES: u64 = 1000;
@@ -218,6 +218,14 @@ impl<R: Replica> Store<R> {
         self.replica.flush()
     }
 
+    /// Visits every signed head of an own log, oldest first.
+    ///
+    /// # Errors
+    /// As [`Journal::heads`].
+    pub fn heads(&self, log: &LogId, visit: impl FnMut(SignedHead)) -> Result<(), StoreError> {
+        self.journal.heads(log, visit)
+    }
+
     /// Size and root of another's log that we cosigned last.
     #[must_use]
     pub fn cosigned(&self, log: &LogId) -> Option<(u64, Hash)> {
@@ -387,7 +395,7 @@ impl<R: Replica> Both<'_, R> {
     fn agree_on_head(&mut self) -> Result<(), StoreError> {
         let (ours, theirs) = (self.journal.head(&self.log), self.replica.head(&self.log)?);
         let frontier = self.journal.frontier(&self.log);
-        let size = |head: Option<&super::SignedHead>| head.map(|head| head.size);
+        let size = |head: Option<&SignedHead>| head.map(|head| head.size);
         let contradiction = |index| StoreError::Contradiction { log: self.log, index };
         match (ours, theirs) {
             (Some(ours), theirs) if size(Some(ours)) > size(theirs.as_ref()) => {
