@@ -2,51 +2,74 @@
 //!
 //! ```text
 //! DIR/identity.cbor          signed identity events; public
-//! DIR/keys/controller.key    signs identity events: belongs off this machine
-//! DIR/keys/controller.next   the controller after it: belongs elsewhere again
 //! DIR/keys/log.key           signs checkpoints
 //! DIR/keys/witness.key       cosigns others' checkpoints
 //! DIR/keys/node.key          the node's libp2p identity
 //! DIR/keys/sealing.key       receives group secrets (X25519, HPKE KEM 0x0020)
+//! DIR/pending/               a change that waits for signatures, and its new keys
+//! elsewhere                  controller keys, which sign identity events; in
+//!                            keys/controller.{key,next} until they are moved away
 //! ```
 //!
 //! - `file`: one secret in one file;
+//! - `passphrase`: secrets under a passphrase;
 //! - `inception`: a new authority;
 //! - `identity`: the file with the signed events;
-//! - `working`: what a node reads when it starts.
+//! - `working`: what a node reads when it starts;
+//! - `draft`: an event on its way from one controller to the next;
+//! - `change`: how the next event and its keys take their places.
 //!
 //! **Invariants:** secrets come from the system's random source, are wiped
 //! from memory, and are neither logged nor printed; their files have mode 0600
-//! from the first moment, and files that others may read are refused; nothing
-//! that exists is overwritten. Deliberately absent: passwords on key files. The
-//! working keys must be there for the service to start by itself; the
-//! controller keys are to be moved away, which protects them better.
+//! from the first moment, and files that others may read are refused; no key
+//! file is overwritten but by the key that an installed event puts in its place.
+//! Deliberately absent: passphrases on the working keys, which must be there for
+//! the service to start by itself; a thief of these can neither rotate them nor
+//! lock the authority out.
 
+pub mod change;
+mod draft;
 mod file;
 mod identity;
 mod inception;
+mod passphrase;
 mod working;
 
 use std::path::{Path, PathBuf};
 
 use tallystick_protocol::identity::OrganisationId;
 
+pub use self::draft::DraftFile;
+pub use self::file::ControllerFile;
 use self::file::Purpose;
 pub use self::identity::load_identity;
-pub use self::inception::create;
-pub use self::working::NodeKeys;
+pub use self::inception::{Founded, Founders, KeyPlace, create, create_controller, found};
+pub use self::passphrase::{Cost, Passphrase};
+pub use self::working::{NodeKeys, Renewal};
 use crate::failure::Failure;
 
 /// Name of the file with the signed identity events.
 pub const IDENTITY_FILE: &str = "identity.cbor";
 /// Name of the directory with the secrets.
 pub const KEYS_DIR: &str = "keys";
+/// Name of the directory with a change that is not in force yet.
+pub const PENDING_DIR: &str = "pending";
 
 /// The files with controller keys, which are to be moved off this machine.
 #[must_use]
 pub fn controller_files(data: &Path) -> [PathBuf; 2] {
     [Purpose::Controller, Purpose::NextController]
         .map(|purpose| data.join(KEYS_DIR).join(purpose.file()))
+}
+
+/// The controller keys in a directory, as far as they can be read.
+#[must_use]
+pub fn controllers_in(dir: &Path) -> Vec<ControllerFile> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let files = paths.iter().filter(|path| path.is_file());
+    files.filter_map(|path| ControllerFile::read(path).ok()).collect()
 }
 
 /// Reads `SCHEME-ID` as people write it: `GB-LAE-NET`, the scheme in two parts.
@@ -102,11 +125,11 @@ pub(crate) mod tests {
     use super::*;
     use crate::config::{Config, Place};
 
-    fn network() -> NetworkName {
+    pub(crate) fn network() -> NetworkName {
         "test".parse().unwrap()
     }
 
-    fn named(name: &str) -> Profile {
+    pub(crate) fn named(name: &str) -> Profile {
         Profile { name: name.to_owned(), ..Profile::default() }
     }
 
@@ -121,7 +144,7 @@ pub(crate) mod tests {
         Card::issue(&identity, &keys.node, &[address], issued).unwrap()
     }
 
-    fn created() -> (tempfile::TempDir, Place, Identity) {
+    pub(crate) fn created() -> (tempfile::TempDir, Place, Identity) {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::at(&dir.path().join("data"));
         let profile = Profile {
@@ -156,7 +179,8 @@ pub(crate) mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let keys = place.file(KEYS_DIR);
         assert_eq!((mode(place.data()), mode(&keys)), (0o700, 0o700));
-        for purpose in Purpose::ALL {
+        let controllers = [Purpose::Controller, Purpose::NextController];
+        for purpose in Purpose::WORKING.into_iter().chain(controllers) {
             assert_eq!(mode(&keys.join(purpose.file())), 0o600, "{purpose:?}");
         }
         let shared = keys.join("node.key");

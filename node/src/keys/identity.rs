@@ -14,6 +14,7 @@ use super::IDENTITY_FILE;
 use super::file::read_bounded;
 use crate::config::forbidden;
 use crate::failure::Failure;
+use crate::partner::replace;
 
 /// Reads and verifies the identity in a data directory.
 ///
@@ -46,5 +47,21 @@ pub fn load_identity(data: &Path, network: &NetworkName) -> Result<Identity, Fai
             "put the network that was given to `tally init` back into tally.toml",
         ),
         error => damaged(&error),
+    })
+}
+
+/// Puts an identity in the place of the one in a data directory, durably and whole.
+///
+/// # Errors
+/// A [`Failure`] if the file cannot be written.
+pub(super) fn save_identity(data: &Path, identity: &Identity) -> Result<(), Failure> {
+    let path = data.join(IDENTITY_FILE);
+    let events: Vec<_> = identity.events().iter().cloned().map(ByteBuf::from).collect();
+    let bytes = cbor::encode(&events).map_err(Failure::internal)?;
+    replace(&path, &bytes).map_err(|error| {
+        Failure::usage(
+            format!("{} cannot be written ({error})", path.display()),
+            "use the command as the user that runs the node, for instance with `sudo -u tally`",
+        )
     })
 }

@@ -1,29 +1,87 @@
 //! A new authority: its keys, its first event, its configuration.
 //!
+//! The two controller keys are made where they are to stay ([`KeyPlace`]): a
+//! directory off the machine, or `keys/` for want of one, from where they are to
+//! be moved. Or several people have made controller keys of their own
+//! ([`Founders::Named`]); then there is a first event that they have to sign.
+//!
 //! **Invariant:** the identity is written last, so a directory that has one is
-//! complete. Deliberately absent: any later event, see the modules beside this.
+//! complete. Deliberately absent: any later event, see [`super::change`].
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_bytes::ByteBuf;
-use tallystick_protocol::cbor;
 use tallystick_protocol::id::NetworkName;
 use tallystick_protocol::identity::{
-    Controllers, Event, Identity, NextControllers, Profile, SealingKey, UnverifiedChain,
-    WorkingKeys, commit_to_key,
+    Controllers, Draft, Event, Identity, NextControllers, Profile, commit_to_key,
 };
-use tallystick_protocol::key::SecretKey;
+use tallystick_protocol::key::{PublicKey, SecretKey};
 use tallystick_protocol::time::UnixTime;
 
-use super::file::{Purpose, Seed, key_file, make_dir, sync_dir, write_new};
+use super::change;
+use super::draft::DraftFile;
+use super::file::{ControllerFile, Purpose, Seed, make_dir, random_seed, sync_dir, write_new};
+use super::identity::save_identity;
+use super::passphrase::{Cost, Passphrase};
+use super::working::{Fresh, Renewal};
 use super::{IDENTITY_FILE, KEYS_DIR};
 use crate::config::{CONFIG_FILE, Config, Place};
 use crate::failure::Failure;
 
-/// HPKE KEM identifier of DHKEM(X25519, HKDF-SHA256): RFC 9180 section 7.1.
-const KEM_X25519: u16 = 0x0020;
+/// Where a new controller key is written.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyPlace<'a> {
+    /// Into this directory, which exists and is not the data directory's.
+    Directory(&'a Path),
+    /// Into `keys/`, from where it is to be moved.
+    DataDirectory,
+}
+
+/// Who controls the new authority.
+#[derive(Clone, Debug)]
+pub enum Founders<'a> {
+    /// One controller key, and the one after it, are made here.
+    Made {
+        /// Where the controller key goes.
+        first: KeyPlace<'a>,
+        /// Where the one after it goes.
+        next: KeyPlace<'a>,
+        /// Under which passphrase; none: the files are plain.
+        passphrase: Option<&'a Passphrase>,
+        /// What a guess at it costs.
+        cost: Cost,
+    },
+    /// People who have keys already, and those after them.
+    Named(Vec<PublicKey>, u32, NextControllers),
+}
+
+/// What was made.
+#[derive(Debug)]
+pub enum Founded {
+    /// An authority, and the files with its controller key and the one after it.
+    Identity(Identity, [PathBuf; 2]),
+    /// A first event to be signed by its controllers.
+    Draft(DraftFile),
+}
+
+/// Makes an authority whose controller keys lie, plain, in `keys/`.
+///
+/// # Errors
+/// As [`found`].
+pub fn create(
+    place: &Place,
+    network: &NetworkName,
+    profile: Profile,
+    issued: UnixTime,
+) -> Result<Identity, Failure> {
+    let at = KeyPlace::DataDirectory;
+    let founders = Founders::Made { first: at, next: at, passphrase: None, cost: Cost::USUAL };
+    match found(place, network, profile, issued, &founders)? {
+        Founded::Identity(identity, _) => Ok(identity),
+        Founded::Draft(_) => Err(Failure::internal("a key was not made")),
+    }
+}
 
 /// Makes keys, identity and configuration of a new authority at `place`.
 ///
@@ -31,49 +89,158 @@ const KEM_X25519: u16 = 0x0020;
 /// A [`Failure`] if something is there already, the profile breaks a rule of
 /// the identity format, or a file cannot be written. A directory that was left
 /// half made is refused by the next attempt, with a word on what to do.
-pub fn create(
+pub fn found(
     place: &Place,
     network: &NetworkName,
     profile: Profile,
     issued: UnixTime,
-) -> Result<Identity, Failure> {
+    founders: &Founders<'_>,
+) -> Result<Founded, Failure> {
     refuse_existing(place)?;
-    let seeds = Purpose::ALL.map(|purpose| (purpose, Seed::new([0; 32])));
-    let mut seeds = Vec::from(seeds);
-    for (_, seed) in &mut seeds {
-        getrandom::fill(seed.as_mut_slice()).map_err(|error| {
-            Failure::internal(format!("the system gives no random numbers ({error})"))
+    let fresh = Fresh::make(Renewal::ALL)?;
+    let first = |controllers, next, profile| -> Result<DraftFile, Failure> {
+        let keys = fresh.all_public()?;
+        let event = Event::inception(network.clone(), issued, controllers, next, keys, profile);
+        let draft = Draft::new(event).map_err(|error| {
+            Failure::usage(error, "correct the name, identifiers or domain and try again")
         })?;
-    }
-    let (identity, events) = incept(&seeds, network, profile, issued)?;
-
-    let data = place.data();
-    let keys = data.join(KEYS_DIR);
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: io::Error| {
-            Failure::usage(
-                format!("{path} cannot be written ({error})"),
-                "name a directory that you may write to with --data DIR",
-            )
-        }
+        DraftFile::new(None, draft)
     };
-    make_dir(data).map_err(failed(data))?;
-    make_dir(&keys).map_err(failed(&keys))?;
-    for (purpose, seed) in &seeds {
-        let path = keys.join(purpose.file());
-        write_new(&path, key_file(*purpose, seed).as_bytes()).map_err(failed(&path))?;
+    match founders {
+        Founders::Named(keys, threshold, next) => {
+            let controllers = Controllers { keys: keys.clone(), threshold: *threshold };
+            let draft = first(controllers, next.clone(), profile)?;
+            make_place(place, network)?;
+            change::keep(place.data(), &fresh, draft.draft())?;
+            Ok(Founded::Draft(draft))
+        }
+        Founders::Made { first: first_at, next: next_at, passphrase, cost } => {
+            check_places(place, [*first_at, *next_at])?;
+            let seeds = [random_seed()?, random_seed()?];
+            let [controller, next] = [0, 1].map(|at| key(&seeds, at));
+            let (controller, next) = (controller?, next?);
+            let controllers = Controllers { keys: vec![controller.public()], threshold: 1 };
+            let hashes = vec![commit_to_key(&next.public())];
+            let next = NextControllers { key_hashes: hashes, threshold: 1 };
+            let mut draft = first(controllers, next, profile)?;
+            draft.sign(&controller);
+            let identity = draft.identity().map_err(Failure::internal)?;
+            make_place(place, network)?;
+            let [first_seed, next_seed] = seeds;
+            let keep = |at: KeyPlace<'_>, purpose, seed: Seed| {
+                let path = key_path(place, at, purpose, &seed);
+                ControllerFile::keep(&path, purpose, seed, *passphrase, *cost).map(|_| path)
+            };
+            let files = [
+                keep(*first_at, Purpose::Controller, first_seed)?,
+                keep(*next_at, Purpose::NextController, next_seed)?,
+            ];
+            let keys = place.file(KEYS_DIR);
+            fresh.write(&keys).and_then(|()| sync_dir(&keys)).map_err(failed(&keys))?;
+            // Last: a directory with an identity is complete.
+            save_identity(place.data(), &identity)?;
+            Ok(Founded::Identity(identity, files))
+        }
     }
-    sync_dir(&keys).map_err(failed(&keys))?;
+}
+
+fn key(seeds: &[Seed; 2], at: usize) -> Result<SecretKey, Failure> {
+    let seed = seeds.get(at).ok_or_else(|| Failure::internal("a key was not made"))?;
+    Ok(SecretKey::from_seed(**seed))
+}
+
+/// The file of a new controller key. Off the data directory the name tells keys
+/// apart that come together on one stick.
+fn key_path(place: &Place, at: KeyPlace<'_>, purpose: Purpose, seed: &Seed) -> PathBuf {
+    match at {
+        KeyPlace::DataDirectory => place.file(KEYS_DIR).join(purpose.file()),
+        KeyPlace::Directory(dir) => dir.join(file_name(&SecretKey::from_seed(**seed).public())),
+    }
+}
+
+/// The name of the file of a controller key: the first eight digits of the public key are in it.
+#[must_use]
+pub(super) fn file_name(public: &PublicKey) -> String {
+    let text = public.to_string();
+    let digits: String = text.chars().skip_while(|c| *c != ':').skip(1).take(8).collect();
+    format!("controller-{digits}.key")
+}
+
+/// Makes a new controller key in a directory off the data directory.
+///
+/// # Errors
+/// A [`Failure`] if the directory is not there or part of the data directory,
+/// or the file cannot be written.
+pub fn create_controller(
+    place: &Place,
+    dir: &Path,
+    passphrase: Option<&Passphrase>,
+    cost: Cost,
+) -> Result<ControllerFile, Failure> {
+    check_place(place, dir)?;
+    let seed = random_seed()?;
+    let path = key_path(place, KeyPlace::Directory(dir), Purpose::NextController, &seed);
+    ControllerFile::keep(&path, Purpose::NextController, seed, passphrase, cost)
+}
+
+fn check_places(place: &Place, at: [KeyPlace<'_>; 2]) -> Result<(), Failure> {
+    let dirs = at.iter().filter_map(|at| match at {
+        KeyPlace::Directory(dir) => Some(*dir),
+        KeyPlace::DataDirectory => None,
+    });
+    let dirs: Vec<_> = dirs.collect();
+    dirs.iter().try_for_each(|dir| check_place(place, dir))?;
+    match dirs.as_slice() {
+        [one, two] if fs::canonicalize(one).ok() == fs::canonicalize(two).ok() => {
+            Err(Failure::usage(
+                "both controller keys would lie in one place, and be lost or stolen together",
+                "name two directories, for instance two memory sticks; if you can plug in one at \
+                 a time, make the keys with `tally key new` and name them with --controller and \
+                 --next-controller",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a directory that is not there, as where no stick is plugged in, or
+/// that belongs to the data directory.
+fn check_place(place: &Place, dir: &Path) -> Result<(), Failure> {
+    let found = fs::canonicalize(dir).ok().filter(|dir| dir.is_dir()).ok_or_else(|| {
+        Failure::usage(
+            format!("there is no directory {}", dir.display()),
+            "plug in and mount the stick, or make the directory first",
+        )
+    })?;
+    let data = fs::canonicalize(place.data()).or_else(|_| std::path::absolute(place.data()));
+    if data.is_ok_and(|data| found.starts_with(data)) {
+        return Err(Failure::usage(
+            format!("{} is in the data directory", dir.display()),
+            "name a place off this machine, for instance a memory stick",
+        ));
+    }
+    Ok(())
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failure + use<> {
+    let path = path.display().to_string();
+    move |error| {
+        Failure::usage(
+            format!("{path} cannot be written ({error})"),
+            "name a directory that you may write to with --data DIR",
+        )
+    }
+}
+
+/// The data directory with its directory for keys and a configuration.
+fn make_place(place: &Place, network: &NetworkName) -> Result<(), Failure> {
+    let keys = place.file(KEYS_DIR);
+    make_dir(&keys).map_err(failed(&keys))?;
     if !place.config().exists() {
         let text = Config::template(network);
         write_new(place.config(), text.as_bytes()).map_err(failed(place.config()))?;
     }
-    // Last: a directory with an identity is complete.
-    let path = data.join(IDENTITY_FILE);
-    write_new(&path, &events).map_err(failed(&path))?;
-    sync_dir(data).map_err(failed(data))?;
-    Ok(identity)
+    sync_dir(place.data()).map_err(failed(place.data()))
 }
 
 fn refuse_existing(place: &Place) -> Result<(), Failure> {
@@ -99,39 +266,89 @@ fn refuse_existing(place: &Place) -> Result<(), Failure> {
     }
 }
 
-/// Builds, signs and checks the inception event; gives it as the file keeps it, too.
-fn incept(
-    seeds: &[(Purpose, Seed)],
-    network: &NetworkName,
-    profile: Profile,
-    issued: UnixTime,
-) -> Result<(Identity, Vec<u8>), Failure> {
-    let seed = |wanted: Purpose| {
-        let found = seeds.iter().find(|(purpose, _)| *purpose == wanted);
-        found.map(|(_, seed)| seed).ok_or_else(|| Failure::internal("a key was not made"))
-    };
-    let key = |purpose: Purpose| seed(purpose).map(|seed| SecretKey::from_seed(**seed));
-    let controller = key(Purpose::Controller)?;
-    let next = commit_to_key(&key(Purpose::NextController)?.public());
-    let sealing =
-        x25519_dalek::x25519(**seed(Purpose::Sealing)?, x25519_dalek::X25519_BASEPOINT_BYTES);
-    let event = Event::inception(
-        network.clone(),
-        issued,
-        Controllers { keys: vec![controller.public()], threshold: 1 },
-        NextControllers { key_hashes: vec![next], threshold: 1 },
-        WorkingKeys {
-            log: key(Purpose::Log)?.public(),
-            witness: key(Purpose::Witness)?.public(),
-            nodes: vec![key(Purpose::Node)?.public()],
-            sealing: SealingKey { kem: KEM_X25519, key: ByteBuf::from(sealing.to_vec()) },
-        },
-        profile,
-    );
-    let signed = event.sign(&[(0, &controller)]).map_err(Failure::internal)?;
-    let identity = UnverifiedChain::new(vec![signed]).verify(network).map_err(|error| {
-        Failure::usage(error, "correct the name, identifiers or domain and try again")
-    })?;
-    let events: Vec<_> = identity.events().iter().cloned().map(ByteBuf::from).collect();
-    Ok((identity, cbor::encode(&events).map_err(Failure::internal)?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::passphrase::tests::{CHEAP, passphrase};
+    use crate::keys::tests::{named, network};
+    use crate::keys::{NodeKeys, load_identity};
+
+    fn found_at(
+        place: &Place,
+        first: &Path,
+        next: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Founded, Failure> {
+        let founders = Founders::Made {
+            first: KeyPlace::Directory(first),
+            next: KeyPlace::Directory(next),
+            passphrase,
+            cost: CHEAP,
+        };
+        found(place, &network(), named("Ash"), UnixTime::from_seconds(1), &founders)
+    }
+
+    #[test]
+    fn controller_keys_go_straight_to_their_places_and_never_touch_the_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::at(&dir.path().join("data"));
+        let sticks = ["one", "two"].map(|name| dir.path().join(name));
+        sticks.iter().for_each(|stick| fs::create_dir(stick).unwrap());
+        let phrase = passphrase("correct horse");
+        let founded = found_at(&place, &sticks[0], &sticks[1], Some(&phrase)).unwrap();
+        let Founded::Identity(identity, files) = founded else { panic!("an identity") };
+        let opened = files.each_ref().map(|file| {
+            let file = ControllerFile::read(file).unwrap();
+            assert!(file.is_sealed());
+            file.open(Some(&phrase)).unwrap().public()
+        });
+        assert_eq!(identity.controllers().keys, [opened[0]]);
+        assert_eq!(identity.next_controllers().key_hashes, [commit_to_key(&opened[1])]);
+        assert!(files[0].starts_with(&sticks[0]) && files[1].starts_with(&sticks[1]));
+        let mut kept: Vec<_> = fs::read_dir(place.file(KEYS_DIR)).unwrap().collect();
+        kept.retain(|entry| {
+            entry.as_ref().unwrap().file_name().to_string_lossy().contains("controller")
+        });
+        assert!(kept.is_empty(), "{kept:?}");
+        assert_eq!(load_identity(place.data(), &network()), Ok(identity));
+    }
+
+    #[test]
+    fn places_that_are_none_are_refused_before_anything_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::at(&dir.path().join("data"));
+        let stick = dir.path().join("stick");
+        let unplugged = found_at(&place, &stick, dir.path(), None).unwrap_err();
+        assert!(unplugged.error.contains("no directory"), "{unplugged}");
+        fs::create_dir(&stick).unwrap();
+        let same = found_at(&place, &stick, &stick.join("."), None).unwrap_err();
+        assert!(same.error.contains("in one place"), "{same}");
+        assert!(!place.data().exists());
+        let inside = place.data().join("usb");
+        make_dir(&inside).unwrap();
+        let refused = create_controller(&place, &inside, None, CHEAP).unwrap_err();
+        assert!(refused.error.contains("in the data directory"), "{refused}");
+    }
+
+    #[test]
+    fn several_people_found_an_authority_by_signing() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::at(&dir.path().join("data"));
+        let people = [1, 2, 3].map(|n| SecretKey::from_seed([n; 32]));
+        let hashes = [4, 5].map(|n| commit_to_key(&SecretKey::from_seed([n; 32]).public()));
+        let next = NextControllers { key_hashes: hashes.to_vec(), threshold: 2 };
+        let keys = people.iter().map(SecretKey::public).collect();
+        let founders = Founders::Named(keys, 2, next);
+        let issued = UnixTime::from_seconds(1);
+        let founded = found(&place, &network(), named("Ash"), issued, &founders).unwrap();
+        let Founded::Draft(draft) = founded else { panic!("a draft") };
+        assert_eq!(load_identity(place.data(), &network()).unwrap_err().kind.exit_code(), 3);
+        let (mut left, mut right) = (draft.clone(), draft);
+        assert!(left.sign(&people[2]) && right.sign(&people[0]));
+        left.merge(right).unwrap();
+        let identity = left.identity().unwrap();
+        change::install(place.data(), &identity).unwrap();
+        assert_eq!(load_identity(place.data(), &network()), Ok(identity.clone()));
+        NodeKeys::load(place.data(), &identity).unwrap();
+    }
 }
