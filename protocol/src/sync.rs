@@ -22,6 +22,8 @@
 //! absent: groups, witnesses and evidence files, which come with their own parts.
 
 mod authoring;
+mod closing;
+mod directory;
 mod doubt;
 mod effect;
 mod exchange;
@@ -30,24 +32,28 @@ mod ledger;
 mod presence;
 mod session;
 mod standing;
+mod verified;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::authoring::Authoring;
-pub use self::effect::{Append, Load, Loaded, Quota, Stored, StoredIdentity, StoredLog};
+use self::closing::Closings;
+pub use self::effect::{Append, Load, Loaded, Quota, Revert, Stored, StoredIdentity, StoredLog};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
 use self::presence::Presence;
 use self::session::Sessions;
 pub use self::standing::StandingStatus;
 use self::standing::Standings;
+pub use self::verified::Verified;
 use self::wire::Message;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::Identity;
 use crate::key::SecretKey;
+use crate::log::Frontier;
 use crate::time::{Timestamp, UnixTime};
 
 /// Names one effect; its completion names it again.
@@ -107,7 +113,9 @@ pub enum Input {
     Introduce(Vec<Vec<u8>>),
     /// An append is durable.
     Appended(Ticket),
-    /// An append failed; nothing of it may be relied upon.
+    /// A log is reverted, and that is durable; this is the tree over what is left of it.
+    Reverted(Ticket, Frontier),
+    /// An append or a reversion failed; nothing of it may be relied upon.
     StoreFailed(Ticket),
     /// A load has finished.
     Loaded(Ticket, Loaded),
@@ -139,6 +147,9 @@ pub enum Output {
     },
     /// Make durable, in the order of the outputs, then say `Appended`.
     Append(Ticket, Append),
+    /// Set aside what is disowned of a log, make that durable, in the order of
+    /// the outputs, then say `Reverted`.
+    Revert(Ticket, Revert),
     /// Keep an identity chain; before any later append is durable.
     StoreIdentity(StoredIdentity),
     /// Keep how far an authority's news were read.
@@ -214,11 +225,9 @@ pub enum Refusal {
     BadIdentity,
     /// A head that is no checkpoint of a public log.
     MalformedHead,
-    /// A head by a key that is not the author's.
-    WrongKey,
     /// A head whose signature is wrong.
     BadSignature,
-    /// A head by an author whose identity is not known.
+    /// A head by an author or key that no identity known here names.
     UnknownAuthor,
     /// A log over the limit.
     TooLarge,
@@ -257,7 +266,6 @@ impl Refusal {
             Self::WrongIdentity => "wrong-identity",
             Self::BadIdentity => "bad-identity",
             Self::MalformedHead => "malformed-head",
-            Self::WrongKey => "wrong-key",
             Self::BadSignature => "bad-signature",
             Self::UnknownAuthor => "unknown-author",
             Self::TooLarge => "too-large",
@@ -312,6 +320,9 @@ pub enum AuthorRefusal {
     /// Too much waits for partners to say what they know of our log.
     #[error("partners are being asked what they know of this authority's log")]
     Asking,
+    /// The authority has newer keys or a newer generation than this node was started with.
+    #[error("this authority has newer keys than those this node was started with")]
+    OldKeys,
     /// Two histories of our log exist.
     #[error("two histories of this authority's log exist; nothing more can be signed")]
     TwoHistories,
@@ -340,6 +351,30 @@ pub enum Notice {
     IdentityAccepted {
         /// Which.
         authority: AuthorityId,
+    },
+    /// What its author has disowned of a log was set aside.
+    LogReverted {
+        /// The log.
+        log: LogId,
+        /// Entries before.
+        from: u64,
+        /// Entries left. What is missing of what stands is fetched.
+        to: u64,
+    },
+    /// An authority has newer keys or describes itself anew.
+    IdentityChanged {
+        /// Which.
+        authority: AuthorityId,
+        /// Position of its newest event.
+        sequence: u32,
+    },
+    /// An authority's controllers signed two events for one position, of which
+    /// neither counts.
+    IdentityDisputed {
+        /// Which.
+        authority: AuthorityId,
+        /// The position.
+        position: u32,
     },
     /// Something was not taken.
     Refused {
@@ -453,7 +488,7 @@ pub struct LogStatus {
     pub signed: u64,
     /// Root of that head.
     pub root: Option<Hash>,
-    /// Whether its author signed two histories.
+    /// Whether its author signed two histories, or its controllers two chains.
     pub disputed: bool,
     /// The size some partner has, if it is more.
     pub behind: Option<u64>,
@@ -482,6 +517,7 @@ pub struct Machine {
     presence: Presence,
     sessions: Sessions,
     exchanges: Exchanges,
+    closings: Closings,
     authoring: Authoring,
     out: Outbox,
 }
@@ -505,6 +541,7 @@ impl Machine {
             ledger,
             sessions: Sessions::new(stored.cursors),
             exchanges: Exchanges::default(),
+            closings: Closings::default(),
             authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
@@ -523,6 +560,13 @@ impl Machine {
         self
     }
 
+    /// Swaps what this machine remembers of earlier checks for `other`. So machines
+    /// that take turns in one process, as in a simulation, can share one memory. It
+    /// changes what a check costs, never what it says.
+    pub const fn swap_verified(&mut self, other: &mut Verified) {
+        core::mem::swap(&mut self.ledger.verified, other);
+    }
+
     /// Takes one input. Drain [`Machine::poll`] before the next.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.out.standings.at(now);
@@ -530,16 +574,20 @@ impl Machine {
         authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);
         self.show_out();
-        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, closings, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
-        authoring.heed_dispute(&mut cx);
+        closings.settle(&mut cx, exchanges, sessions);
+        authoring.heed(&mut cx);
         exchanges.advance(&mut cx);
+        for log in exchanges.take_strayed() {
+            closings.strays(&mut cx, log);
+        }
         sessions.settle(&mut cx, exchanges);
         sessions.changed(&cx);
     }
 
     fn take(&mut self, now: Timestamp, input: Input) {
-        let Self { ledger, sessions, exchanges, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, closings, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         match input {
             Input::Connected(peer) => self.connected(now, peer),
@@ -576,13 +624,18 @@ impl Machine {
                     authoring.resume(&mut cx);
                 }
             }
+            Input::Reverted(ticket, tree) => closings.reverted(&mut cx, ticket, tree),
             Input::StoreFailed(ticket) => {
+                closings.store_failed(ticket);
                 if let Some(log) = cx.ledger.store_failed(ticket) {
                     exchanges.store_failed(&log);
                     if log == authoring.log() {
                         authoring.store_failed(&mut cx);
                     }
                 }
+            }
+            Input::Loaded(ticket, loaded) if closings.awaits(ticket) => {
+                closings.loaded(&mut cx, ticket, &loaded);
             }
             Input::Loaded(ticket, loaded) if exchanges.awaits(ticket) => {
                 exchanges.loaded(&mut cx, ticket, &loaded);
@@ -787,7 +840,8 @@ impl Machine {
                 size: slot.map_or(0, |slot| slot.stored.size()),
                 signed: slot.map_or(0, ledger::Slot::head_size),
                 root: self.head(log).map(|head| head.checkpoint().root()),
-                disputed: slot.is_some_and(|slot| slot.disputed),
+                disputed: slot.is_some_and(|slot| slot.disputed)
+                    || self.ledger.is_disputed(&log.authority),
                 behind: behind.get(log).copied(),
                 over_quota: behind
                     .get(log)
@@ -801,6 +855,12 @@ impl Machine {
     #[must_use]
     pub fn head(&self, log: &LogId) -> Option<&VerifiedCheckpoint> {
         self.ledger.log(log).and_then(|slot| slot.head.as_ref())
+    }
+
+    /// Whether the author of a log is known to have signed two histories of it.
+    #[must_use]
+    pub fn is_disputed(&self, log: &LogId) -> bool {
+        self.ledger.log(log).is_some_and(|slot| slot.disputed)
     }
 
     /// The identity of an authority, if its chain is known.

@@ -2,15 +2,21 @@
 //!
 //! Whatever has queued up while a commit was under way goes into the next one,
 //! so that one flush serves many appends when there is much to do and one
-//! append waits for nobody when there is little. Reads run beside it.
+//! append waits for nobody when there is little. Reads run beside it. What is
+//! about to be cosigned is decided here, so that nothing comes in between that
+//! decision and its being durable.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use tallystick_protocol::id::AuthorityId;
+use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::sync::{Append, Load, Loaded, StoredIdentity, Ticket};
+use tallystick_protocol::witness::{Decision, Refusal, Seen};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::store::{Replica, Store, StoreError};
 
@@ -25,10 +31,21 @@ pub(super) enum StorageEvent {
     Failed(Vec<Ticket>, StoreError),
 }
 
+/// A head of another's log that somebody wants cosigned.
+pub(super) struct Cosigning {
+    /// The log.
+    pub(super) log: LogId,
+    /// Decides, told what was cosigned last.
+    pub(super) decide: Box<dyn FnOnce(Option<Seen>) -> Result<Decision, Refusal> + Send>,
+    /// Hears the decision once it is durable.
+    pub(super) reply: oneshot::Sender<Result<Decision, Refusal>>,
+}
+
 enum Work {
     Append(Ticket, Box<Append>),
     Identity(StoredIdentity),
     Cursor(AuthorityId, Vec<u8>),
+    Cosign(Cosigning),
     Stop,
 }
 
@@ -50,7 +67,16 @@ impl Storage {
         let sender = events.clone();
         let thread = std::thread::Builder::new()
             .name("storage".into())
-            .spawn(move || run(store, &queue, &sender))
+            .spawn(move || {
+                let worked = catch_unwind(AssertUnwindSafe(|| run(store, &queue, &sender)));
+                if worked.is_err() {
+                    // Else nobody would hear of it, and nothing be stored any more.
+                    let source = io::Error::other("a fault in the program");
+                    let error = StoreError::Fatal { path: "storage thread".into(), source };
+                    // The driver is gone only when the node stops.
+                    let _stopping = sender.send(StorageEvent::Failed(Vec::new(), error));
+                }
+            })
             .map_err(|source| StoreError::Fatal { path: "storage thread".into(), source })?;
         Ok((Self { work, replica, events, thread: Some(thread) }, receiver))
     }
@@ -65,6 +91,10 @@ impl Storage {
 
     pub(super) fn cursor(&self, authority: AuthorityId, cursor: Vec<u8>) {
         self.push(Work::Cursor(authority, cursor));
+    }
+
+    pub(super) fn cosign(&self, cosigning: Cosigning) {
+        self.push(Work::Cosign(cosigning));
     }
 
     fn push(&self, work: Work) {
@@ -83,6 +113,11 @@ impl Storage {
             // The driver is gone only when the node stops.
             let _stopping = events.send(StorageEvent::Loaded(ticket, loaded));
         });
+    }
+
+    /// Whether everybody's writes have succeeded: projections write beside the storage thread.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.replica.check()
     }
 
     /// Waits until everything handed over is stored, and closes the store.
@@ -110,6 +145,7 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
             Work::Cursor(authority, cursor) => {
                 (Vec::new(), store.replica().put_cursor(&authority, &cursor))
             }
+            Work::Cosign(cosigning) => (Vec::new(), cosign(&mut store, cosigning)),
             Work::Stop => {
                 if let Err(error) = store.replica().flush() {
                     tracing::error!(%error, "cannot flush at the end");
@@ -127,6 +163,26 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
             return;
         }
     }
+}
+
+/// Decides, makes the decision durable, and only then tells it.
+fn cosign(store: &mut Store, cosigning: Cosigning) -> Result<(), StoreError> {
+    let Cosigning { log, decide, reply } = cosigning;
+    let cosigned = store.cosigned(&log).map(|(size, root)| Seen { size, root });
+    let mut decided = decide(cosigned);
+    if let Ok(head) = decided.as_ref().map(Decision::head) {
+        match store.put_cosigned(&log, head.size, head.root) {
+            Ok(()) => {}
+            // The journal looks once more at what must never happen.
+            Err(StoreError::Refused { .. }) => {
+                decided = Err(Refusal::Contradicts(cosigned.map_or(0, |seen| seen.size)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Whoever asked may have gone; what is written down is a promise, not a signature.
+    let _gone = reply.send(decided);
+    Ok(())
 }
 
 /// Takes the appends that wait behind the first, up to a bound; other work stays in its place.

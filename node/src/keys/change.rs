@@ -21,7 +21,7 @@ use tallystick_protocol::identity::{Draft, Event, Identity};
 
 use super::draft::DraftFile;
 use super::file::{Purpose, make_dir, read_bounded, read_seed, sync_dir, write_new};
-use super::identity::save_identity;
+use super::identity::{AS_THE_NODE, save_identity};
 use super::working::{Fresh, Renewal, belongs, find, installed_node};
 use super::{KEYS_DIR, PENDING_DIR};
 use crate::failure::Failure;
@@ -32,13 +32,8 @@ const UNFINISHED_DIR: &str = "pending.new";
 const DRAFT_FILE: &str = "change";
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failure + use<> {
-    let path = path.display().to_string();
-    move |error| {
-        Failure::usage(
-            format!("{path} cannot be written ({error})"),
-            "use the command as the user that runs the node, for instance with `sudo -u tally`",
-        )
-    }
+    let path = path.to_owned();
+    move |error| Failure::unwritten(&path, &error, AS_THE_NODE)
 }
 
 /// Drafts `event`, which may get new working keys, and keeps these until it is

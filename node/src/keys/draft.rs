@@ -92,10 +92,8 @@ impl DraftFile {
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
         let bytes = self.to_bytes().map_err(Failure::internal)?;
         replace(path, &bytes).map_err(|error| {
-            Failure::usage(
-                format!("{} cannot be written ({error})", path.display()),
-                "name a file in a directory that you may write to",
-            )
+            let remedy = "name a file in a directory that you may write to";
+            Failure::unwritten(path, &error, remedy)
         })
     }
 

@@ -242,10 +242,7 @@ impl ControllerFile {
                 format!("{} exists already", path.display()),
                 "name another file; keys are never overwritten",
             ),
-            _ => Failure::usage(
-                format!("the key {} cannot be written ({error})", path.display()),
-                "name a place that you may write to",
-            ),
+            _ => Failure::unwritten(path, &error, "name a place that you may write to"),
         })?;
         Ok(Self { path: path.to_owned(), public, content })
     }

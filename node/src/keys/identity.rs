@@ -16,6 +16,10 @@ use crate::config::forbidden;
 use crate::failure::Failure;
 use crate::partner::replace;
 
+/// What to do where only the node's user may write.
+pub(super) const AS_THE_NODE: &str =
+    "use the command as the user that runs the node, for instance with `sudo -u tally`";
+
 /// Reads and verifies the identity in a data directory.
 ///
 /// # Errors
@@ -58,10 +62,5 @@ pub(super) fn save_identity(data: &Path, identity: &Identity) -> Result<(), Fail
     let path = data.join(IDENTITY_FILE);
     let events: Vec<_> = identity.events().iter().cloned().map(ByteBuf::from).collect();
     let bytes = cbor::encode(&events).map_err(Failure::internal)?;
-    replace(&path, &bytes).map_err(|error| {
-        Failure::usage(
-            format!("{} cannot be written ({error})", path.display()),
-            "use the command as the user that runs the node, for instance with `sudo -u tally`",
-        )
-    })
+    replace(&path, &bytes).map_err(|error| Failure::unwritten(&path, &error, AS_THE_NODE))
 }

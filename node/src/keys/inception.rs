@@ -223,12 +223,10 @@ fn check_place(place: &Place, dir: &Path) -> Result<(), Failure> {
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failure + use<> {
-    let path = path.display().to_string();
+    let path = path.to_owned();
     move |error| {
-        Failure::usage(
-            format!("{path} cannot be written ({error})"),
-            "name a directory that you may write to with --data DIR",
-        )
+        let remedy = "name a directory that you may write to with --data DIR";
+        Failure::unwritten(&path, &error, remedy)
     }
 }
 

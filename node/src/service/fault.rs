@@ -31,6 +31,11 @@ pub(super) fn refused(refusal: AuthorRefusal) -> Failure {
             refusal,
             "find out which other machine has this authority's keys, and keep both logs as evidence",
         ),
+        AuthorRefusal::OldKeys => Failure::unavailable(
+            refusal,
+            "put the newest backup of keys and identity.cbor in place, or let the controllers \
+             recover with `tally key recover`",
+        ),
         AuthorRefusal::AnotherCopy => Failure::unavailable(refusal, ANOTHER_COPY),
         AuthorRefusal::LogFull => Failure::unavailable(refusal, "open a new generation of the log"),
         refusal => Failure::internal(refusal),
@@ -63,6 +68,10 @@ pub(super) fn failed_driver(error: DriverError) -> Failure {
 }
 
 pub(super) fn failed_projector(error: ProjectorError) -> Failure {
+    let error = match error {
+        ProjectorError::Store(error) => return failed_store(error),
+        error => error,
+    };
     tracing::error!(%error, "search index");
     Failure { remedy: error.remedy().to_owned(), ..Failure::internal(error) }
 }

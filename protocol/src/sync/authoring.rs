@@ -56,6 +56,8 @@ pub(super) struct Authoring {
     stopped: bool,
     /// An earlier copy of this node is alive: nothing is signed any more.
     outdone: bool,
+    /// Our identity names other keys than those we have.
+    outdated: bool,
     appends: BTreeMap<Ticket, Appending>,
     /// Commands that wait until there is no doubt, at most [`WAITING`].
     waiting: VecDeque<(u64, Vec<Entry>)>,
@@ -81,6 +83,7 @@ impl Authoring {
             later: None,
             stopped: false,
             outdone: false,
+            outdated: false,
             appends: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
@@ -95,6 +98,7 @@ impl Authoring {
         match self.later {
             _ if self.stopped => Some(AuthorRefusal::TwoHistories),
             _ if self.outdone => Some(AuthorRefusal::AnotherCopy),
+            _ if self.outdated => Some(AuthorRefusal::OldKeys),
             Some(size) => Some(AuthorRefusal::FetchingOwn { size }),
             None => None,
         }
@@ -262,8 +266,12 @@ impl Authoring {
         self.resume(cx);
     }
 
-    /// Stops for good if two histories of our log have shown up.
-    pub(super) fn heed_dispute(&mut self, cx: &mut Context<'_>) {
+    /// Stops for good if two histories of our log have shown up, and for as
+    /// long as our own identity names other keys or another generation.
+    pub(super) fn heed(&mut self, cx: &mut Context<'_>) {
+        self.outdated = cx.ledger.identity(&self.log.authority).is_some_and(|own| {
+            *own.log_key() != self.key.public() || own.generation() != self.log.generation
+        });
         if !self.stopped && cx.ledger.log(&self.log).is_some_and(|slot| slot.disputed) {
             self.stopped = true;
             cx.out.push(Output::Notify(Notice::OwnLogForked));
@@ -272,7 +280,7 @@ impl Authoring {
 
     /// Goes on once our own later entries have come back, and signs what waits for it.
     pub(super) fn resume(&mut self, cx: &mut Context<'_>) {
-        self.heed_dispute(cx);
+        self.heed(cx);
         let slot = cx.ledger.log(&self.log);
         let (head, staged) = slot.map_or((0, 0), |slot| (slot.head_size(), slot.staged.size()));
         if self.later.is_some_and(|later| head >= later) {

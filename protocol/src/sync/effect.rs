@@ -30,6 +30,20 @@ pub struct Append {
     pub changed: u64,
 }
 
+/// What its author's controllers have disowned of a log: everything from `keep`
+/// on is set aside, where it can be looked at, but is no part of the log any more.
+#[derive(Clone, Debug)]
+pub struct Revert {
+    /// The log.
+    pub log: LogId,
+    /// How many entries stay.
+    pub keep: u64,
+    /// The signed head over these; `None` if there is none any more.
+    pub head: Option<VerifiedCheckpoint>,
+    /// Change counter of this change.
+    pub changed: u64,
+}
+
 /// A log as storage knows it at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredLog {

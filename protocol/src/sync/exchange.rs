@@ -63,6 +63,10 @@ pub(super) struct Exchanges {
     comparing: BTreeMap<Ticket, LogId>,
     /// Peers whose announcements were given up before they were reached.
     abandoned: BTreeSet<NodeId>,
+    /// Closed logs of which we hold another branch than their authors stand by.
+    strayed: BTreeSet<LogId>,
+    /// Those among them, now or before, of which that is not proven.
+    suspected: BTreeSet<LogId>,
     /// Whether anything happened that lets work go on.
     stirred: bool,
     /// Whether the pursuit of a log has ended.
@@ -111,6 +115,16 @@ impl Exchanges {
     /// Whether the log is being caught up, so that nothing else may extend it.
     pub(super) fn pursues(&self, log: &LogId) -> bool {
         self.active.contains(log)
+    }
+
+    /// The size that a log is being caught up to.
+    pub(super) fn reach(&self, log: &LogId) -> Option<u64> {
+        self.behind.get(log).map(Pursuit::reach)
+    }
+
+    /// The closed logs found to be on another branch than their authors stand by.
+    pub(super) fn take_strayed(&mut self) -> BTreeSet<LogId> {
+        core::mem::take(&mut self.strayed)
     }
 
     /// Whether something that `peer` told us of is still to be fetched.
@@ -203,20 +217,33 @@ impl Exchanges {
         error: ProofError,
     ) {
         let target = self.behind.get(log).and_then(|pursuit| pursuit.work.target());
+        let closed = cx.ledger.closing(log).is_some();
+        // Whoever does not know yet that a branch is disowned is not to blame for it.
+        let bad = if closed { Refusal::Inconsistent } else { Refusal::BadOutline };
         let (ProofError::Inconsistent, Some(target)) = (error, target) else {
-            return self.fault(cx, peer, log, Refusal::BadOutline);
+            return self.fault(cx, peer, log, bad);
         };
         let (own, root) = (cx.ledger.staged_size(log), target.checkpoint().root());
         let proof = page.proof.as_deref().unwrap_or_default();
         match implied_old_root(own, size_of(target), &root, proof) {
             // What we hold was under a signed root, or is our own: this is another history.
+            Ok(Some(_)) if closed => {
+                self.forget(log);
+                self.strayed.insert(*log);
+            }
             Ok(Some(_)) => {
                 cx.out.refused(Some(peer), Some(*log), Refusal::Fork);
                 self.dispute(cx, log);
             }
+            // The sizes allow no proof. What stands can be fetched again, but not at
+            // the word of a liar again and again.
+            Ok(None) if closed && self.suspected.insert(*log) => {
+                self.forget(log);
+                self.strayed.insert(*log);
+            }
             // A fork or a bad proof: not proven, no penalty.
             Ok(None) => self.fault(cx, peer, log, Refusal::Inconsistent),
-            Err(_) => self.fault(cx, peer, log, Refusal::BadOutline),
+            Err(_) => self.fault(cx, peer, log, bad),
         }
     }
 
@@ -250,6 +277,8 @@ impl Exchanges {
             }
             Err(refusal) => {
                 self.stage.dropped(fetch.shed(subtree));
+                let closed = cx.ledger.closing(&log).is_some();
+                let refusal = if closed { Refusal::Inconsistent } else { refusal };
                 self.fault(cx, peer, &log, refusal);
             }
         }
@@ -614,7 +643,10 @@ fn take_page(builder: &mut OutlineBuilder, page: &OutlinePage) -> Result<(), Pro
 }
 
 /// Checks an outline from the start of a log against a signed head.
-fn rebuild(head: &VerifiedCheckpoint, outline: &Outline) -> Result<VerifiedOutline, ProofError> {
+pub(super) fn rebuild(
+    head: &VerifiedCheckpoint,
+    outline: &Outline,
+) -> Result<VerifiedOutline, ProofError> {
     let root = head.checkpoint().root();
     let mut builder = OutlineBuilder::new(&Frontier::new(), size_of(head), root)?;
     builder.proof(&outline.proof)?;

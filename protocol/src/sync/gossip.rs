@@ -38,7 +38,7 @@ pub(super) fn heard(
     let (log, head) = match cx.ledger.verify_head(&announcement.head) {
         Ok(verified) => verified,
         Err(HeadError::Unknown) => return (Verdict::Ignore, Next::AskNews),
-        Err(HeadError::Known) => return (Verdict::Ignore, Next::Done),
+        Err(HeadError::Known | HeadError::Retired) => return (Verdict::Ignore, Next::Done),
         Err(HeadError::Refused(refusal)) => {
             cx.out.refused(Some(peer), None, refusal);
             return (Verdict::Reject, Next::Done);

@@ -10,16 +10,19 @@
 //! cursor that was handed out never covers a change that somebody could miss,
 //! whatever of our memory a crash takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::effect::{Append, Quota, Stored, StoredIdentity, StoredLog};
+use super::directory::{Directory, Judgement, Known};
+use super::effect::{Append, Quota, Revert, Stored, StoredIdentity, StoredLog};
+use super::verified::Verified;
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{
     Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
 };
 use crate::entry::Entry;
-use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
-use crate::identity::{Identity, IdentityError, UnverifiedChain};
+use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId, Space};
+use crate::identity::{Head, Identity, IdentityError, KeyStanding, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
 use crate::time::Timestamp;
@@ -105,15 +108,18 @@ pub(super) struct Ledger {
     network: NetworkName,
     incarnation: [u8; 16],
     logs: BTreeMap<LogId, Slot>,
-    identities: BTreeMap<AuthorityId, (Identity, u64)>,
-    nodes: BTreeMap<NodeId, AuthorityId>,
+    directory: Directory,
     changes: BTreeMap<u64, (Change, Option<Teller>)>,
     next_change: u64,
     appends: BTreeMap<Ticket, Staged>,
     /// Durable entries, over all logs.
     entries: u64,
+    /// Closed logs to which something has happened.
+    unsettled: BTreeSet<LogId>,
     /// How much of a log is fetched, unless it is of this authority.
     quota: Option<(AuthorityId, Quota)>,
+    /// Spares checks; says nothing about what we hold.
+    pub(super) verified: Verified,
 }
 
 /// Why a signed head was not taken.
@@ -123,6 +129,9 @@ pub(super) enum HeadError {
     Unknown,
     /// It says no more than the head we have, so nothing was verified.
     Known,
+    /// Its key has been replaced, and it is not the head that was pinned then.
+    /// Or its author is in dispute. Nobody's fault.
+    Retired,
     /// It breaks a rule; whoever made or sent it is wrong.
     Refused(Refusal),
 }
@@ -142,22 +151,24 @@ impl Ledger {
             network,
             incarnation: stored.incarnation,
             logs: BTreeMap::new(),
-            identities: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            directory: Directory::default(),
             changes: BTreeMap::new(),
             next_change: 1,
             appends: BTreeMap::new(),
             entries: 0,
+            unsettled: BTreeSet::new(),
             quota: None,
+            verified: Verified::default(),
         };
         for known in &stored.identities {
             let chain = UnverifiedChain::new(known.events.clone());
-            if let Ok(identity) = chain.verify(&ledger.network) {
-                ledger.insert_identity(identity, known.changed, None);
+            if let Ok(identity) = ledger.verified.chain(chain, &ledger.network) {
+                ledger.keep_identity(identity, None, known.changed, None);
             }
         }
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
         let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
+        ledger.unsettle_closed();
         // Also of what does not verify: its counters were told to peers.
         let counters = stored.logs.iter().map(|log| log.changed);
         let counters = counters.chain(stored.identities.iter().map(|identity| identity.changed));
@@ -169,9 +180,9 @@ impl Ledger {
     fn open_log(&mut self, stored: &StoredLog) -> bool {
         let head = match &stored.head {
             None => None,
-            Some(note) => match self.verify_head(note) {
-                Ok((log, head)) if log == stored.log => Some(head),
-                _ => return false,
+            Some(note) => match self.verify_held(&stored.log, note) {
+                Some(head) => Some(head),
+                None => return false,
             },
         };
         let covered = head.as_ref().map_or(0, |head| head.checkpoint().size());
@@ -211,11 +222,23 @@ impl Ledger {
     }
 
     pub(super) fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
-        self.identities.get(authority).map(|(identity, _)| identity)
+        self.directory.identity(authority)
+    }
+
+    /// Whether controllers of an authority signed two chains of which neither
+    /// counts, so that nothing new of it does.
+    pub(super) fn is_disputed(&self, authority: &AuthorityId) -> bool {
+        self.directory.is_disputed(authority)
+    }
+
+    /// Where the generation of a log was closed by its author's controllers.
+    pub(super) fn closing(&self, log: &LogId) -> Option<&Head> {
+        let identity = self.identity(&log.authority)?;
+        (log.space == Space::Public).then(|| identity.closing(log.generation)).flatten()
     }
 
     pub(super) fn authority_of(&self, node: &NodeId) -> Option<AuthorityId> {
-        self.nodes.get(node).copied()
+        self.directory.authority_of(node)
     }
 
     /// Limits how much of other authorities' logs is fetched.
@@ -245,8 +268,8 @@ impl Ledger {
         self.logs.get(log).map_or(0, |slot| slot.staged.size())
     }
 
-    /// Verifies a chain and keeps it; the same chain again changes nothing. Peers
-    /// have a share of the room each; a card, without `introducer`, may use it all.
+    /// Verifies a chain and keeps it, if it says something new. Peers have a
+    /// share of the room each; a card, without `introducer`, may use it all.
     /// `false` if there was no room.
     pub(super) fn accept_identity(
         &mut self,
@@ -254,85 +277,169 @@ impl Ledger {
         events: Vec<Vec<u8>>,
         out: &mut Outbox,
     ) -> Result<bool, IdentityError> {
-        let chain = UnverifiedChain::new(events);
-        // Every partner tells of everybody it knows: what we hold is compared, not verified again.
-        let claimed = chain.claimed_authority();
-        let known = claimed.and_then(|claimed| self.identity(&claimed));
-        if known.is_some_and(|known| chain.is_known_to(known)) {
-            return Ok(true);
-        }
-        let identity = chain.verify(&self.network)?;
-        let authority = identity.authority();
-        if self.identities.contains_key(&authority) {
-            return Ok(true);
-        }
+        let Self { directory, verified, network, .. } = self;
+        let judgement = directory.judge(UnverifiedChain::new(events), network, verified)?;
+        let (identity, conflict) = match judgement {
+            Judgement::Nothing => return Ok(true),
+            Judgement::New(identity) => {
+                if !self.has_room(introducer, out) {
+                    return Ok(false);
+                }
+                out.push(Output::Notify(Notice::IdentityAccepted {
+                    authority: identity.authority(),
+                }));
+                (identity, None)
+            }
+            Judgement::Grown(identity) => {
+                let (authority, sequence) = (identity.authority(), identity.sequence());
+                out.push(Output::Notify(Notice::IdentityChanged { authority, sequence }));
+                (identity, None)
+            }
+            Judgement::Conflict { before, branches } => {
+                let (authority, position) = (before.authority(), before.sequence() + 1);
+                out.push(Output::Notify(Notice::IdentityDisputed { authority, position }));
+                (before, Some(branches))
+            }
+        };
+        let changed = self.take_change();
+        let (authority, events) = (identity.authority(), identity.events().to_vec());
+        out.push(Output::StoreIdentity(StoredIdentity { authority, events, changed }));
+        self.keep_identity(identity, conflict, changed, introducer);
+        Ok(true)
+    }
+
+    fn has_room(&self, introducer: Option<Teller>, out: &mut Outbox) -> bool {
         let room = match introducer {
             None => limits::AUTHORITIES,
             Some(_) => limits::AUTHORITIES - limits::RESERVED_AUTHORITIES,
         };
-        let full = self.identities.len() >= room;
-        if full || introducer.is_some_and(|teller| !out.standings.introduces(teller.peer)) {
-            return Ok(false);
-        }
-        let changed = self.take_change();
-        let events = identity.events().to_vec();
-        out.push(Output::StoreIdentity(StoredIdentity { authority, events, changed }));
-        out.push(Output::Notify(Notice::IdentityAccepted { authority }));
-        self.insert_identity(identity, changed, introducer);
-        Ok(true)
+        let full = self.directory.len() >= room;
+        !full && introducer.is_none_or(|teller| out.standings.introduces(teller.peer))
     }
 
-    fn insert_identity(&mut self, identity: Identity, changed: u64, teller: Option<Teller>) {
+    fn keep_identity(
+        &mut self,
+        identity: Arc<Identity>,
+        conflict: Option<[Arc<Identity>; 2]>,
+        changed: u64,
+        teller: Option<Teller>,
+    ) {
         let authority = identity.authority();
-        for key in identity.node_keys() {
-            if let Ok(node) = NodeId::try_from(key.as_bytes()) {
-                self.nodes.entry(node).or_insert(authority);
-            }
+        // Whoever told us one branch of a conflict may not know of the other.
+        let teller = teller.filter(|_| conflict.is_none());
+        if let Some(old) = self.directory.keep(identity, conflict, changed) {
+            self.changes.remove(&old);
         }
-        self.identities.insert(authority, (identity, changed));
         self.changes.insert(changed, (Change::Identity(authority), teller));
+        self.unsettle_closed_of(&authority);
     }
 
-    /// Verifies a signed head under the log key of its author.
+    /// Closed logs are to be looked at, since somebody may have what they lack.
+    pub(super) fn unsettle_closed(&mut self) {
+        let recovered = self.directory.identities().filter(|one| one.generation() > 0);
+        let recovered: Vec<_> = recovered.map(Identity::authority).collect();
+        recovered.iter().for_each(|authority| self.unsettle_closed_of(authority));
+    }
+
+    fn unsettle_closed_of(&mut self, authority: &AuthorityId) {
+        let open = self.identity(authority).map_or(0, Identity::generation);
+        let closed = (0..open).map(|generation| LogId::public(*authority, generation));
+        for log in closed {
+            // Whatever was in dispute is decided.
+            if let Some(slot) = self.logs.get_mut(&log) {
+                slot.disputed = false;
+            }
+            self.unsettled.insert(log);
+        }
+    }
+
+    /// A log to which something has happened that may matter if it is closed.
+    pub(super) fn take_unsettled(&mut self) -> Option<LogId> {
+        self.unsettled.pop_first()
+    }
+
+    /// The head at which the generation of a log was closed.
+    pub(super) fn closing_head(&self, log: &LogId) -> Option<VerifiedCheckpoint> {
+        self.verify_held(log, self.closing(log)?.note())
+    }
+
+    /// Whether storage has not confirmed everything that was added to a log.
+    pub(super) fn is_appending(&self, log: &LogId) -> bool {
+        self.appends.values().any(|staged| staged.log == *log)
+    }
+
+    /// Storage has set aside what was disowned of a log; `tree` is what is left.
+    pub(super) fn reverted(&mut self, revert: Revert, tree: Frontier) {
+        let slot = self.logs.entry(revert.log).or_default();
+        self.entries = self.entries.saturating_sub(slot.stored.size() - tree.size());
+        let old = core::mem::replace(&mut slot.changed, revert.changed);
+        slot.staged_head = revert.head.as_ref().map(size_and_root);
+        slot.head = revert.head;
+        slot.disputed = false;
+        // Bytes are counted anew from here; they only bound what is fetched.
+        slot.bytes = (0, 0);
+        (slot.staged, slot.stored) = (tree.clone(), tree);
+        self.changes.remove(&old);
+        self.changes.insert(revert.changed, (Change::Log(revert.log), None));
+        // What stands may be missing now.
+        self.unsettled.insert(revert.log);
+    }
+
+    /// Verifies a stored head, by whatever right its key signed it.
+    fn verify_held(&self, log: &LogId, note: &[u8]) -> Option<VerifiedCheckpoint> {
+        let head = UnverifiedCheckpoint::parse(note).ok()?;
+        let of_log = Origin::of(&self.network, log)? == *head.claimed_origin();
+        let identity = self.identity(&log.authority).filter(|_| of_log)?;
+        identity.verify_head(&head).ok().map(|(head, _)| head.attributed())
+    }
+
+    /// Verifies a signed head under the log key of its author. One under a
+    /// retired key counts if it is the very head that was pinned then; an older
+    /// one is what the newer ones will show to be the beginning of.
     pub(super) fn verify_head(
-        &self,
+        &mut self,
         note: &[u8],
     ) -> Result<(LogId, VerifiedCheckpoint), HeadError> {
         let refused = |refusal| Err(HeadError::Refused(refusal));
-        let Ok(head) = UnverifiedCheckpoint::parse(note) else {
+        let Some(claim) = self.verified.claim(note) else {
             return refused(Refusal::MalformedHead);
         };
-        let Some((network, authority, generation)) = head.claimed_origin().public_log() else {
-            return refused(Refusal::MalformedHead);
-        };
-        let log = LogId::public(authority, generation);
-        if network != self.network {
+        let log = claim.log;
+        if claim.network != self.network {
             return refused(Refusal::WrongNetwork);
         }
         if let Some(ours) = self.logs.get(&log).and_then(|slot| slot.head.as_ref()) {
-            let (size, claimed) = (ours.checkpoint().size(), head.claimed_size());
-            if claimed < size || (claimed == size && ours.to_bytes() == note) {
+            let (size, claimed) = (ours.checkpoint().size(), claim.size);
+            let closing = self.closing(&log).is_some_and(|closing| closing.size() == claimed);
+            if (claimed < size && !closing) || (claimed == size && ours.as_bytes() == note) {
                 return Err(HeadError::Known);
             }
         }
-        let Some(identity) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
-        if log.generation != identity.generation() {
-            return Err(HeadError::Unknown);
-        }
-        if head.claimed_size() > limits::LOG_ENTRIES {
+        let Self { directory, verified, .. } = self;
+        let Some(known) = directory.get(&log.authority) else { return Err(HeadError::Unknown) };
+        if claim.size > limits::LOG_ENTRIES {
             return refused(Refusal::TooLarge);
         }
-        match head.verify(identity.log_key()) {
-            // Lines of strangers are dropped, or anybody could fill our memory with them.
-            Ok(head) => Ok((log, head.attributed())),
-            Err(CheckpointError::NotSigned) => refused(Refusal::WrongKey),
-            Err(_) => refused(Refusal::BadSignature),
-        }
+        let (head, standing) = match verified.head(claim, &known.identity) {
+            Ok(verified) => verified,
+            // Under a key that its author's next events may name.
+            Err(CheckpointError::NotSigned) => return Err(HeadError::Unknown),
+            Err(_) => return refused(Refusal::BadSignature),
+        };
+        let counts = match standing {
+            KeyStanding::Current => known.conflict.is_none(),
+            KeyStanding::Retired(pin) => pin.is(head.checkpoint()),
+        };
+        if counts { Ok((log, head)) } else { Err(HeadError::Retired) }
     }
 
     /// Compares a verified head with ours. `true` if it is the other half of a
     /// fork: equal size, different root. The log is disputed from then on.
     pub(super) fn contradicts(&mut self, log: &LogId, head: &Checkpoint) -> bool {
+        if self.closing(log).is_some() {
+            // What its author stands by is settled.
+            return false;
+        }
         let Some(slot) = self.logs.get_mut(log) else { return false };
         let stored = slot.head.as_ref().map(size_and_root);
         let ours = [stored, slot.staged_head].into_iter().flatten();
@@ -410,6 +517,7 @@ impl Ledger {
             self.changes.insert(append.changed, (Change::Log(append.log), teller));
         }
         out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
+        self.unsettled.insert(append.log);
         Some(append)
     }
 
@@ -422,6 +530,7 @@ impl Ledger {
             slot.bytes.0 = slot.bytes.1;
             slot.staged_head = slot.head.as_ref().map(size_and_root);
         }
+        self.unsettled.insert(log);
         Some(log)
     }
 
@@ -456,9 +565,10 @@ impl Ledger {
             items += 1;
             match change {
                 Change::Identity(authority) => {
-                    if let Some(identity) = self.identity(authority) {
-                        bytes += identity.events().iter().map(Vec::len).sum::<usize>();
-                        news.identities.push(identity.events().to_vec());
+                    let known = self.directory.get(authority);
+                    for chain in known.into_iter().flat_map(Known::chains) {
+                        bytes += chain.events().iter().map(Vec::len).sum::<usize>();
+                        news.identities.push(chain.events().to_vec());
                     }
                 }
                 Change::Log(log) if Some(log.authority) == asker.authority => {}
@@ -497,7 +607,7 @@ impl Ledger {
         heads.map(VerifiedCheckpoint::to_bytes).take(limits::NEWS_ITEMS).collect()
     }
 
-    fn take_change(&mut self) -> u64 {
+    pub(super) const fn take_change(&mut self) -> u64 {
         let change = self.next_change;
         self.next_change += 1;
         change
@@ -505,6 +615,6 @@ impl Ledger {
 
     /// All authorities whose chains are known.
     pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.identities.values().map(|(identity, _)| identity)
+        self.directory.identities()
     }
 }

@@ -179,6 +179,8 @@ impl Sessions {
         }
         session.greeted = true;
         session.authority = Some(hello.authority);
+        // It may have what is missing of logs that were closed.
+        cx.ledger.unsettle_closed();
         // Another run of it comes before the news, which would let it sign.
         let is_new = presence.greeted(cx, peer, hello.run);
         session.tell(cx, peer, hello.cursor.as_deref());
@@ -437,7 +439,7 @@ impl Sessions {
         for note in notes {
             match cx.ledger.verify_head(note) {
                 Ok(head) => heads.push(head),
-                Err(HeadError::Known) => {}
+                Err(HeadError::Known | HeadError::Retired) => {}
                 Err(HeadError::Unknown) => cx.out.refused(Some(peer), None, Refusal::UnknownAuthor),
                 Err(HeadError::Refused(refusal)) => {
                     cx.out.refuse_peer(peer, refusal);
