@@ -373,3 +373,92 @@ fn several_people_found_rotate_and_describe_an_authority() {
     let refused = fails(&ash, 2, &["key", "profile", "--name", "Ash City Council"]);
     assert!(refused.contains("already"), "{refused}");
 }
+
+/// What a node holds of an authority's log: entries, signed entries.
+fn held(tally: &Tally, authority: &str, generation: u64) -> Option<(u64, u64)> {
+    let status = tally.ok(&["status"]);
+    let logs = status["logs"].as_array().unwrap();
+    let log =
+        logs.iter().find(|log| log["authority"] == authority && log["generation"] == generation)?;
+    Some((log["size"].as_u64().unwrap(), log["signed"].as_u64().unwrap()))
+}
+
+fn replicated(tally: &Tally, authority: &str, generation: u64, size: u64) {
+    eventually(PATIENCE, "the partner's log", || match held(tally, authority, generation) {
+        Some(found) if found == (size, size) => Ok(()),
+        found => Err(format!("{found:?} of {size}: {}", tally.log())),
+    });
+}
+
+/// What `verify` says of a file, and its exit code.
+fn verdict(tally: &Tally, arguments: &[&str]) -> (Value, Option<i32>) {
+    let output = tally.run(&[&["verify"], arguments].concat());
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn a_partner_follows_a_rotation_and_proofs_say_which_key_signed_them() {
+    let desk = Desk::new();
+    let (one, two, three) = (desk.stick("one"), desk.stick("two"), desk.stick("three"));
+    let mut ash = Tally::init(&[
+        "--name",
+        "Ash Council",
+        "--network",
+        "test",
+        "--controllers",
+        &one,
+        "--next-controllers",
+        &two,
+    ]);
+    let mut oak = Tally::init(&["--name", "Oak Council", "--network", "test"]);
+    let contract = desk.file("contract.json", CONTRACT);
+    ash.start();
+    oak.start();
+    ash.befriend(&oak);
+    let id = ash.authority();
+    let reference = publish(&ash, &contract);
+    replicated(&oak, &id, 0, 2);
+    let old = desk.path("old.proof");
+    oak.ok(&["prove", &reference, "-o", &old]);
+    publish(&ash, &contract);
+    replicated(&oak, &id, 0, 3);
+    let newest = desk.path("newest.proof");
+    oak.ok(&["prove", &reference, "-o", &newest]);
+
+    ash.kill();
+    ash.ok(&["key", "rotate", "--with", &key_on(&two), "--next-controllers", &three]);
+    ash.start();
+    publish(&ash, &contract);
+    // The rotation and what came after it, under the new key.
+    replicated(&oak, &id, 0, 5);
+    assert_eq!(ash.heads(), oak.heads());
+    let fresh = desk.path("fresh.proof");
+    oak.ok(&["prove", &reference, "-o", &fresh]);
+    let card = desk.file("ash.card", &ash.card());
+    for (file, verified, key) in [
+        (&fresh, true, "current"),
+        // Made under the very head that was pinned.
+        (&newest, true, "retired, proven"),
+        (&old, false, "retired, refresh needed"),
+    ] {
+        let (said, code) = verdict(&oak, &[file, "--card", &card]);
+        assert_eq!((&said["verified"], &said["key"]), (&verified.into(), &key.into()), "{said}");
+        assert_eq!(code, Some(i32::from(!verified)), "{said}");
+    }
+    // Whoever knows of no rotation cannot tell.
+    assert_eq!(verdict(&oak, &[&old]).0["key"], "current");
+    let (other, code) = verdict(&oak, &[&fresh, "--card", &desk.file("oak.card", &oak.card())]);
+    assert_eq!((&other["verified"], code), (&false.into(), Some(1)), "{other}");
+
+    // Both go on after a restart.
+    oak.kill();
+    oak.start();
+    ash.kill();
+    ash.start();
+    // On new ports, of which their new cards tell; Ash's has the rotation in it.
+    ash.befriend(&oak);
+    publish(&oak, &contract);
+    let _reference = publish(&ash, &contract);
+    replicated(&oak, &id, 0, 6);
+    replicated(&ash, &oak.authority(), 0, 2);
+}
