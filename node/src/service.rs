@@ -20,6 +20,7 @@ mod identity;
 mod import;
 mod partners;
 mod record;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -280,9 +281,9 @@ impl Front {
             .map(|listener| desk.open_publication(listener, doors.cosigner, stopped.clone()));
         let publication = publication.transpose()?;
         let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
-        let (following, completing) = (desk.clone(), desk.clone());
+        let (following, own) = (desk.clone(), desk.clone());
         let follower = tokio::spawn(async move {
-            tokio::join!(follow(following), completing.complete_log());
+            tokio::join!(follow(following), own.complete_log(), own.renew_partners());
         });
         Ok(Self { http, stopping, api, publication, follower })
     }
