@@ -94,119 +94,105 @@ fn contains_secret(dir: &Path) -> bool {
     })
 }
 
-#[test]
-fn keys_off_the_machine_rotate_what_is_on_it() {
-    let desk = Desk::new();
-    let (one, two, three) = (desk.stick("one"), desk.stick("two"), desk.stick("three"));
-    let phrase = desk.file("phrase", "correct horse battery\n");
-    let mut ash = Tally::init(&[
-        "--name",
-        "Ash Council",
-        "--network",
-        "test",
-        "--controllers",
-        &one,
-        "--next-controllers",
-        &two,
-        "--passphrase-file",
-        &phrase,
-    ]);
-    assert!(!contains_secret(&ash.data().join("keys")));
-    let contract = desk.file("contract.json", CONTRACT);
-    ash.start();
-    let first = publish(&ash, &contract);
-    let next = key_on(&two);
-    let rotate = [
-        "key",
-        "rotate",
-        "--with",
-        &next,
-        "--passphrase-file",
-        &phrase,
-        "--next-controllers",
-        &three,
-    ];
-    let running = fails(&ash, 3, &rotate);
-    assert!(running.contains("the node is running"), "{running}");
-    assert_eq!(fs::read_dir(&three).unwrap().count(), 0);
-    ash.kill();
+/// An authority whose two controller keys lie on sticks, under a passphrase.
+struct Sticks {
+    desk: Desk,
+    ash: Tally,
+    phrase: String,
+    contract: String,
+    one: String,
+    two: String,
+}
 
-    // The keys of today rotate nothing, nor does the wrong passphrase.
-    let today = key_on(&one);
-    let refused = fails(
-        &ash,
-        2,
-        &[
-            "key",
-            "rotate",
-            "--with",
-            &today,
+impl Sticks {
+    fn new() -> Self {
+        let desk = Desk::new();
+        let (one, two) = (desk.stick("one"), desk.stick("two"));
+        let phrase = desk.file("phrase", "correct horse battery\n");
+        let ash = Tally::init(&[
+            "--name",
+            "Ash Council",
+            "--network",
+            "test",
+            "--controllers",
+            &one,
+            "--next-controllers",
+            &two,
             "--passphrase-file",
             &phrase,
-            "--next-controllers",
-            &three,
-        ],
-    );
-    assert!(refused.contains("committed to as the next"), "{refused}");
-    let wrong = desk.file("wrong", "wrong\n");
-    let spare = desk.stick("spare");
-    fails(
-        &ash,
-        2,
-        &[
-            "key",
-            "rotate",
-            "--with",
-            &next,
-            "--passphrase-file",
-            &wrong,
-            "--next-controllers",
-            &spare,
-        ],
-    );
-    assert_eq!(ash.ok(&["key", "show"])["sequence"], 0);
+        ]);
+        let contract = desk.file("contract.json", CONTRACT);
+        Self { desk, ash, phrase, contract, one, two }
+    }
 
-    let before = ash.ok(&["key", "show", &one, &two]);
-    assert_eq!(before["next"]["keys"][0]["found"]["encrypted"], true);
-    assert_eq!(before["controllers"]["keys"][0]["found"]["onThisMachine"], false);
-    let rotated = ash.ok(&rotate);
+    /// The arguments of a rotation by the key on `stick`, the next one going to `next`.
+    fn rotate<'a>(&'a self, with: &'a str, phrase: &'a str, next: &'a str) -> [&'a str; 8] {
+        ["key", "rotate", "--with", with, "--passphrase-file", phrase, "--next-controllers", next]
+    }
+}
+
+#[test]
+fn only_the_committed_key_rotates_and_only_while_the_node_is_stopped() {
+    let mut sticks = Sticks::new();
+    assert!(!contains_secret(&sticks.ash.data().join("keys")));
+    let three = sticks.desk.stick("three");
+    let (today, next) = (key_on(&sticks.one), key_on(&sticks.two));
+    sticks.ash.start();
+    let running = fails(&sticks.ash, 3, &sticks.rotate(&next, &sticks.phrase, &three));
+    assert!(running.contains("the node is running"), "{running}");
+    sticks.ash.kill();
+    // The key of today rotates nothing, nor does the wrong passphrase.
+    let refused = fails(&sticks.ash, 2, &sticks.rotate(&today, &sticks.phrase, &three));
+    assert!(refused.contains("committed to as the next"), "{refused}");
+    assert_eq!(fs::read_dir(&three).unwrap().count(), 0, "nothing was made yet");
+    let wrong = sticks.desk.file("wrong", "wrong\n");
+    let refused = fails(&sticks.ash, 2, &sticks.rotate(&next, &wrong, &three));
+    assert!(refused.contains("does not open"), "{refused}");
+    assert_eq!(fs::read_dir(&three).unwrap().count(), 0, "nothing was made yet");
+    let shown = sticks.ash.ok(&["key", "show", &sticks.one, &sticks.two]);
+    assert_eq!((&shown["sequence"], &shown["waiting"]), (&0.into(), &Value::Null));
+    assert_eq!(shown["next"]["keys"][0]["found"]["encrypted"], true);
+    assert_eq!(shown["controllers"]["keys"][0]["found"]["onThisMachine"], false);
+    sticks.ash.start();
+}
+
+#[test]
+fn a_rotation_becomes_an_entry_of_the_log_once() {
+    let mut sticks = Sticks::new();
+    let (three, four) = (sticks.desk.stick("three"), sticks.desk.stick("four"));
+    sticks.ash.start();
+    let first = publish(&sticks.ash, &sticks.contract);
+    sticks.ash.kill();
+    let before = sticks.ash.ok(&["key", "show"]);
+    let next = key_on(&sticks.two);
+    let rotated = sticks.ash.ok(&sticks.rotate(&next, &sticks.phrase, &three));
     assert_eq!((&rotated["type"], &rotated["applied"]), (&"rotation".into(), &true.into()));
     assert_eq!(rotated["pin"]["size"], 2);
-    let after = ash.ok(&["key", "show"]);
+    let after = sticks.ash.ok(&["key", "show"]);
     assert_ne!(after["log"], before["log"]);
     assert_ne!(after["witness"], before["witness"]);
     assert_eq!(after["nodes"], before["nodes"]);
     assert_eq!(after["events"][1]["type"], "rotation");
 
-    // The rotation is an entry of the log, under the new key.
-    ash.start();
-    signed(&ash, 0, 3);
-    publish(&ash, &contract.replace("contract.json", "contract.json"));
-    let proof = desk.path("first.proof");
-    ash.ok(&["prove", &first, "-o", &proof]);
-    assert_eq!(ash.ok(&["verify", &proof])["verified"], true);
-    ash.kill();
+    // It is an entry of the log, under the new key.
+    sticks.ash.start();
+    signed(&sticks.ash, 0, 3);
+    publish(&sticks.ash, &sticks.contract);
+    let proof = sticks.desk.path("first.proof");
+    sticks.ash.ok(&["prove", &first, "-o", &proof]);
+    let said = sticks.ash.ok(&["verify", &proof]);
+    assert_eq!((&said["verified"], &said["key"]), (&true.into(), &"current".into()));
+    sticks.ash.kill();
     // Started again, nothing is appended once more.
-    ash.start();
-    let size = own_log(&ash, 0).unwrap().0;
+    sticks.ash.start();
+    let size = own_log(&sticks.ash, 0).unwrap().0;
     std::thread::sleep(Duration::from_secs(3));
-    assert_eq!(own_log(&ash, 0).unwrap(), (size, size));
-    ash.kill();
+    assert_eq!(own_log(&sticks.ash, 0), Some((size, size)));
+    sticks.ash.kill();
     let last = key_on(&three);
-    let four = desk.stick("four");
-    ash.ok(&[
-        "key",
-        "rotate",
-        "--node",
-        "--with",
-        &last,
-        "--passphrase-file",
-        &phrase,
-        "--next-controllers",
-        &four,
-    ]);
-    ash.start();
-    signed(&ash, 0, size + 1);
+    sticks.ash.ok(&[&sticks.rotate(&last, &sticks.phrase, &four)[..], &["--node"]].concat());
+    sticks.ash.start();
+    signed(&sticks.ash, 0, size + 1);
 }
 
 #[test]
@@ -227,7 +213,7 @@ fn a_recovery_closes_the_log_where_it_was_sound() {
     let forged = desk.file("forged.json", r#"{ "title": "Forged", "cpv": "48000000" }"#);
     ash.start();
     let sound = publish(&ash, &contract);
-    publish(&ash, &forged);
+    let disowned = publish(&ash, &forged);
     ash.kill();
     let next = key_on(&two);
     let recover = ["key", "recover", "--at", "2", "--with", &next, "--next-controllers", &three];
@@ -244,90 +230,134 @@ fn a_recovery_closes_the_log_where_it_was_sound() {
     let reference = publish(&ash, &contract);
     assert!(reference.ends_with("@1.1"), "{reference}");
     signed(&ash, 1, 2);
-    let _closed = sound;
+    // What stands of the closed log is proved under its key, and nothing else is.
+    let proof = desk.path("sound.proof");
+    ash.ok(&["prove", &sound, "-o", &proof]);
+    assert_eq!(ash.ok(&["verify", &proof])["key"], "retired, proven");
+    let disowned = fails(&ash, 1, &["prove", &disowned, "-o", &proof]);
+    assert!(!disowned.is_empty());
+    let (sound_log, after) = (held(&ash, &ash.authority(), 0), own_log(&ash, 1));
+    ash.kill();
+    ash.start();
+    assert_eq!((held(&ash, &ash.authority(), 0), own_log(&ash, 1)), (sound_log, after));
+}
+
+/// Six people with a controller key each, who work at machines of their own.
+struct People {
+    desk: Desk,
+    machine: Tally,
+    phrase: String,
+    /// File and public key of each.
+    keys: Vec<(String, String)>,
+}
+
+impl People {
+    fn new() -> Self {
+        let desk = Desk::new();
+        let phrase = desk.file("phrase", "correct horse battery\n");
+        let mut people = Self { desk, machine: Tally::bare(), phrase, keys: Vec::new() };
+        people.keys = ["a", "b", "c", "d", "e", "f"].map(|name| people.key(name)).into();
+        people
+    }
+
+    fn key(&self, name: &str) -> (String, String) {
+        let file = self.desk.path(name);
+        let made = self.machine.ok(&["key", "new", &file, "--passphrase-file", &self.phrase]);
+        (file, made["public"].as_str().unwrap().to_owned())
+    }
+
+    fn public(&self, person: usize) -> &str {
+        &self.keys[person].1
+    }
+
+    fn sign(&self, file: &str, person: usize) -> Value {
+        let with = &self.keys[person].0;
+        let phrase = ["--passphrase-file", &self.phrase, "--yes"];
+        self.machine.ok(&[&["key", "sign", file, "--with", with], &phrase[..]].concat())
+    }
+
+    /// The first three control an authority, two at a time; the others come next.
+    fn draft(&self, draft: &str) -> Tally {
+        Tally::init(&[
+            "--name",
+            "Ash Council",
+            "--network",
+            "test",
+            "--threshold",
+            "2",
+            "--controller",
+            self.public(0),
+            "--controller",
+            self.public(1),
+            "--controller",
+            self.public(2),
+            "--next-threshold",
+            "2",
+            "--next-controller",
+            self.public(3),
+            "--next-controller",
+            self.public(4),
+            "--next-controller",
+            self.public(5),
+            "-o",
+            draft,
+        ])
+    }
+
+    fn found(&self) -> Tally {
+        let draft = self.desk.path("inception.draft");
+        let ash = self.draft(&draft);
+        self.sign(&draft, 0);
+        self.sign(&draft, 1);
+        ash.ok(&["key", "apply", &draft]);
+        ash
+    }
 }
 
 #[test]
-fn several_people_found_rotate_and_describe_an_authority() {
-    let desk = Desk::new();
-    let nobody = Tally::bare();
-    let phrase = desk.file("phrase", "correct horse battery\n");
-    let key = |name: &str| -> (String, String) {
-        let file = desk.path(name);
-        let made = nobody.ok(&["key", "new", &file, "--passphrase-file", &phrase]);
-        (file, made["public"].as_str().unwrap().to_owned())
-    };
-    let people: Vec<_> = ["a", "b", "c", "d", "e", "f"].iter().map(|name| key(name)).collect();
-    let draft = desk.path("inception.draft");
-    let mut ash = Tally::init(&[
-        "--name",
-        "Ash Council",
-        "--network",
-        "test",
-        "--threshold",
-        "2",
-        "--controller",
-        &people[0].1,
-        "--controller",
-        &people[1].1,
-        "--controller",
-        &people[2].1,
-        "--next-threshold",
-        "2",
-        "--next-controller",
-        &people[3].1,
-        "--next-controller",
-        &people[4].1,
-        "--next-controller",
-        &people[5].1,
-        "-o",
-        &draft,
-    ]);
+fn several_people_found_an_authority() {
+    let people = People::new();
+    let draft = people.desk.path("inception.draft");
+    let ash = people.draft(&draft);
     fails(&ash, 3, &["key", "show"]);
     let missing = fails(&ash, 1, &["key", "apply", &draft]);
     assert!(missing.contains("2 signatures missing"), "{missing}");
-    let sign = |file: &str, by: usize| -> Value {
-        nobody.ok(&[
-            "key",
-            "sign",
-            file,
-            "--with",
-            &people[by].0,
-            "--passphrase-file",
-            &phrase,
-            "--yes",
-        ])
-    };
     // Two of them sign copies at the same time.
-    let copy = desk.path("copy.draft");
+    let copy = people.desk.path("copy.draft");
     fs::copy(&draft, &copy).unwrap();
-    assert_eq!(sign(&draft, 2)["missing"], 1);
-    assert_eq!(sign(&copy, 0)["missing"], 1);
-    let stranger = fails(&nobody, 2, &["key", "sign", &draft, "--with", &people[4].0, "--yes"]);
+    assert_eq!(people.sign(&draft, 2)["missing"], 1);
+    assert_eq!(people.sign(&copy, 0)["missing"], 1);
+    let stranger = ["key", "sign", &draft, "--with", &people.keys[4].0, "--yes"];
+    let stranger = fails(&people.machine, 2, &stranger);
     assert!(stranger.contains("not a key that can sign"), "{stranger}");
-    let unasked = fails(&nobody, 2, &["key", "sign", &draft, "--with", &people[1].0]);
-    assert!(
-        unasked.contains("Ash Council") && unasked.contains("make a new authority"),
-        "{unasked}"
-    );
-    let applied = ash.ok(&["key", "apply", &draft, &copy]);
-    assert_eq!(applied["applied"], true);
-    assert_eq!(ash.ok(&["key", "show"])["controllers"]["threshold"], 2);
+    // Nobody signs unasked.
+    let unasked = ["key", "sign", &draft, "--with", &people.keys[1].0];
+    let unasked = fails(&people.machine, 2, &unasked);
+    assert!(unasked.contains("Ash Council") && unasked.contains("make a new authority"));
+    assert_eq!(ash.ok(&["key", "apply", &draft, &copy])["applied"], true);
+    let shown = ash.ok(&["key", "show"]);
+    assert_eq!(shown["controllers"]["threshold"], 2);
+    assert_eq!(shown["controllers"]["keys"].as_array().unwrap().len(), 3);
+}
 
-    // A rotation with one lost key, made while the node goes on afterwards.
+#[test]
+fn several_people_rotate_while_the_node_goes_on() {
+    let people = People::new();
+    let mut ash = people.found();
+    let contract = people.desk.file("contract.json", CONTRACT);
     ash.start();
-    let contract = desk.file("contract.json", CONTRACT);
     publish(&ash, &contract);
     ash.kill();
-    let (g, h) = (key("g"), key("h"));
-    let change = desk.path("rotation.draft");
+    // One of the three keys is lost; two are enough.
+    let (g, h) = (people.key("g"), people.key("h"));
+    let change = people.desk.path("rotation.draft");
     let made = ash.ok(&[
         "key",
         "rotate",
         "--controller",
-        &people[5].1,
+        people.public(5),
         "--controller",
-        &people[3].1,
+        people.public(3),
         "--next-controller",
         &g.1,
         "--next-controller",
@@ -342,32 +372,41 @@ fn several_people_found_rotate_and_describe_an_authority() {
     ash.start();
     publish(&ash, &contract);
     ash.kill();
-    sign(&change, 3);
-    sign(&change, 5);
+    people.sign(&change, 3);
+    people.sign(&change, 5);
     let applied = ash.ok(&["key", "apply", &change]);
     assert_eq!((&applied["applied"], &applied["signedSince"]), (&true.into(), &1.into()));
-    fails(&ash, 2, &["key", "apply", &change]);
+    let again = fails(&ash, 2, &["key", "apply", &change]);
+    assert!(again.contains("in force already"), "{again}");
     ash.start();
     signed(&ash, 0, 4);
-    ash.kill();
+}
 
-    // The current controllers change the name; a change that waits can be thrown away.
-    let profile = desk.path("profile.draft");
-    ash.ok(&[
+#[test]
+fn the_current_controllers_describe_the_authority_and_may_think_better_of_it() {
+    let people = People::new();
+    let ash = people.found();
+    let profile = people.desk.path("profile.draft");
+    let rename = [
         "key",
         "profile",
         "--name",
         "Ash City Council",
         "--with",
-        &people[3].0,
+        &people.keys[2].0,
         "--passphrase-file",
-        &phrase,
+        &people.phrase,
         "-o",
         &profile,
-    ]);
+    ];
+    assert_eq!(ash.ok(&rename)["missing"], 1);
     ash.ok(&["key", "discard"]);
     assert!(ash.ok(&["key", "show"])["waiting"].is_null());
-    sign(&profile, 5);
+    // Another change in its place is asked about first.
+    ash.ok(&rename);
+    let asked = fails(&ash, 2, &rename);
+    assert!(asked.contains("waits for signatures"), "{asked}");
+    people.sign(&profile, 0);
     ash.ok(&["key", "apply", &profile]);
     assert_eq!(ash.ok(&["whoami"])["name"], "Ash City Council");
     let refused = fails(&ash, 2, &["key", "profile", "--name", "Ash City Council"]);
@@ -461,4 +500,14 @@ fn a_partner_follows_a_rotation_and_proofs_say_which_key_signed_them() {
     let _reference = publish(&ash, &contract);
     replicated(&oak, &id, 0, 6);
     replicated(&ash, &oak.authority(), 0, 2);
+
+    // With a new node key Ash is a stranger, until Oak has seen the card it hands in.
+    let four = desk.stick("four");
+    ash.kill();
+    ash.ok(&["key", "rotate", "--node", "--with", &key_on(&three), "--next-controllers", &four]);
+    ash.start();
+    publish(&ash, &contract);
+    replicated(&oak, &id, 0, 8);
+    let partners = oak.ok(&["partner", "list"]);
+    assert_eq!(partners["partners"].as_array().unwrap().len(), 1, "{partners}");
 }

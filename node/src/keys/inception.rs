@@ -60,7 +60,7 @@ pub enum Founders<'a> {
 #[derive(Debug)]
 pub enum Founded {
     /// An authority, and the files with its controller key and the one after it.
-    Identity(Identity, [PathBuf; 2]),
+    Identity(Box<Identity>, [PathBuf; 2]),
     /// A first event to be signed by its controllers.
     Draft(DraftFile),
 }
@@ -78,7 +78,7 @@ pub fn create(
     let at = KeyPlace::DataDirectory;
     let founders = Founders::Made { first: at, next: at, passphrase: None, cost: Cost::USUAL };
     match found(place, network, profile, issued, &founders)? {
-        Founded::Identity(identity, _) => Ok(identity),
+        Founded::Identity(identity, _) => Ok(*identity),
         Founded::Draft(_) => Err(Failure::internal("a key was not made")),
     }
 }
@@ -139,7 +139,7 @@ pub fn found(
             fresh.write(&keys).and_then(|()| sync_dir(&keys)).map_err(failed(&keys))?;
             // Last: a directory with an identity is complete.
             save_identity(place.data(), &identity)?;
-            Ok(Founded::Identity(identity, files))
+            Ok(Founded::Identity(Box::new(identity), files))
         }
     }
 }
@@ -308,7 +308,7 @@ mod tests {
             entry.as_ref().unwrap().file_name().to_string_lossy().contains("controller")
         });
         assert!(kept.is_empty(), "{kept:?}");
-        assert_eq!(load_identity(place.data(), &network()), Ok(identity));
+        assert_eq!(load_identity(place.data(), &network()), Ok(*identity));
     }
 
     #[test]

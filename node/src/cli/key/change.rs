@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::identity::{Event, EventType, Identity, NextControllers, commit_to_key};
-use tallystick_protocol::key::PublicKey;
+use tallystick_protocol::key::{PublicKey, SecretKey};
 use tallystick_protocol::time::UnixTime;
 
 use super::offline::Offline;
@@ -51,7 +51,7 @@ pub(super) fn rotate(
     if renewal.log {
         event.pin = Some(node.newest_head(None)?);
     }
-    conclude(&node, event, renewal, signers, &establishing.signing, Value::Null)
+    conclude(&node, event, renewal, &signers, &establishing.signing, Value::Null)
 }
 
 /// Describes the authority anew.
@@ -65,7 +65,7 @@ pub(super) fn profile(
     new.apply(&mut event)?;
     let signers = Signers::current(&node, signing)?;
     ask_about_waiting(global, &node)?;
-    conclude(&node, event, Renewal::default(), signers, signing, Value::Null)
+    conclude(&node, event, Renewal::default(), &signers, signing, Value::Null)
 }
 
 impl NewProfile {
@@ -112,7 +112,7 @@ pub(super) fn succeed(
     event.successors = successors.to_vec();
     confirm(global, "Everybody will be told that these authorities take over from this one.")?;
     signers.establish(&node, establishing, &mut event)?;
-    conclude(&node, event, Renewal::default(), signers, &establishing.signing, Value::Null)
+    conclude(&node, event, Renewal::default(), &signers, &establishing.signing, Value::Null)
 }
 
 /// The wall clock.
@@ -140,10 +140,9 @@ pub(super) fn ask_about_waiting(global: &Global, node: &Offline) -> Result<(), F
     }
 }
 
-/// The controllers of an event, and the key files of those who sign now.
+/// The controllers of an event, and the secrets of those who sign now.
 pub(super) struct Signers {
-    files: Vec<ControllerFile>,
-    passphrase: Option<Passphrase>,
+    secrets: Vec<SecretKey>,
     keys: Vec<PublicKey>,
     threshold: u32,
 }
@@ -153,9 +152,12 @@ impl Signers {
     fn current(node: &Offline, signing: &Signing) -> Result<Self, Failure> {
         let controllers = node.identity.controllers();
         let files = signing.files(node, |key| controllers.keys.contains(key))?;
-        let passphrase = signing.passphrase()?;
+        if let Some(stranger) = files.iter().find(|file| !controllers.keys.contains(file.public()))
+        {
+            return Err(not_a_controller(stranger.public(), "one of the current controllers"));
+        }
         let (keys, threshold) = (controllers.keys.clone(), controllers.threshold);
-        Self { files, passphrase, keys, threshold }.checked("one of the current controllers")
+        Ok(Self { secrets: signing.open(&files)?, keys, threshold })
     }
 
     /// Those that the newest event committed to, as far as they are given.
@@ -187,15 +189,9 @@ impl Signers {
                  with --controller",
             ));
         }
-        let passphrase = establishing.signing.passphrase()?;
-        Ok(Self { files, passphrase, keys, threshold: next.threshold })
-    }
-
-    fn checked(self, role: &str) -> Result<Self, Failure> {
-        match self.files.iter().find(|file| !self.keys.contains(file.public())) {
-            Some(stranger) => Err(not_a_controller(stranger.public(), role)),
-            None => Ok(self),
-        }
+        // Before anything is made: a wrong passphrase leaves nothing behind.
+        let secrets = establishing.signing.open(&files)?;
+        Ok(Self { secrets, keys, threshold: next.threshold })
     }
 
     /// Puts these controllers, and those after them, into an event.
@@ -208,14 +204,6 @@ impl Signers {
         event.controllers.keys.clone_from(&self.keys);
         event.controllers.threshold = self.threshold;
         event.next = establishing.next(node)?;
-        Ok(())
-    }
-
-    fn sign(&self, draft: &mut DraftFile) -> Result<(), Failure> {
-        for file in &self.files {
-            let passphrase = passphrase_of(file, self.passphrase.as_ref())?;
-            draft.sign(&file.open(passphrase.as_ref())?);
-        }
         Ok(())
     }
 }
@@ -238,8 +226,11 @@ impl Signing {
         Ok(here.into_iter().filter(|file| fits(file.public())).collect())
     }
 
-    fn passphrase(&self) -> Result<Option<Passphrase>, Failure> {
-        self.passphrase_file.as_deref().map(Passphrase::read).transpose()
+    fn open(&self, files: &[ControllerFile]) -> Result<Vec<SecretKey>, Failure> {
+        let given = self.passphrase_file.as_deref().map(Passphrase::read).transpose()?;
+        let secret =
+            |file: &ControllerFile| file.open(passphrase_of(file, given.as_ref())?.as_ref());
+        files.iter().map(secret).collect()
     }
 
     fn output(&self, event: &Event) -> PathBuf {
@@ -282,16 +273,14 @@ pub(super) fn conclude(
     node: &Offline,
     event: Event,
     renewal: Renewal,
-    signers: Signers,
+    signers: &Signers,
     signing: &Signing,
     more: Value,
 ) -> Result<Answer, Failure> {
     let data = node.data();
     let mut draft = change::prepare(&data, &node.identity, event, renewal)?;
-    // A wrong passphrase must not leave a change that nobody has seen.
-    if let Err(failure) = signers.sign(&mut draft) {
-        change::discard(&data)?;
-        return Err(failure);
+    for secret in &signers.secrets {
+        draft.sign(secret);
     }
     match draft.identity() {
         Ok(identity) => {

@@ -183,3 +183,73 @@ pub(super) fn json(file: &DraftFile) -> Value {
         "missing": file.draft().missing(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_bytes::ByteBuf;
+    use tallystick_protocol::checkpoint::{Checkpoint, Origin, sign};
+    use tallystick_protocol::identity::{
+        Controllers, Draft, NextControllers, Profile, SealingKey, WorkingKeys, commit_to_key,
+    };
+    use tallystick_protocol::key::SecretKey;
+    use tallystick_protocol::log::Frontier;
+    use tallystick_protocol::time::UnixTime;
+
+    fn secret(n: u8) -> SecretKey {
+        SecretKey::from_seed([n; 32])
+    }
+
+    fn inception() -> DraftFile {
+        let key = |n| secret(n).public();
+        let event = Event::inception(
+            "test".parse().unwrap(),
+            UnixTime::from_seconds(1_767_225_600),
+            Controllers { keys: vec![key(1), key(2)], threshold: 2 },
+            NextControllers { key_hashes: vec![commit_to_key(&key(3))], threshold: 1 },
+            WorkingKeys {
+                log: key(4),
+                witness: key(5),
+                nodes: vec![key(6)],
+                sealing: SealingKey { kem: 0x20, key: ByteBuf::from(vec![7; 32]) },
+            },
+            Profile {
+                name: "Ash Council".to_owned(),
+                domain: Some("ash.gov.uk".to_owned()),
+                ..Profile::default()
+            },
+        );
+        DraftFile::new(None, Draft::new(event).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_first_event_says_everything_before_it_is_signed() {
+        let mut file = inception();
+        insta::assert_snapshot!(text(&file));
+        let id = file.authority();
+        file.sign(&secret(2));
+        assert_eq!(file.authority(), id, "signatures change nothing of the id");
+        assert!(text(&file).contains(&secret(2).public().to_string()));
+        assert_eq!((&json(&file)["signed"], &json(&file)["missing"]), (&json!([1]), &json!(1)));
+    }
+
+    #[test]
+    fn a_recovery_says_where_the_log_is_closed_and_what_is_new() {
+        let mut first = inception();
+        first.sign(&secret(1));
+        first.sign(&secret(2));
+        let before = first.identity().unwrap();
+        let mut event =
+            before.next_event(EventType::Recovery, UnixTime::from_seconds(1_800_000_000));
+        event.controllers = Controllers { keys: vec![secret(3).public()], threshold: 1 };
+        event.next.key_hashes = vec![commit_to_key(&secret(13).public())];
+        event.keys.log = secret(14).public();
+        event.generation = 1;
+        let origin = Origin::public(before.network(), &before.authority(), 0);
+        let head = Checkpoint::new(origin, 0, Frontier::new().root()).unwrap();
+        event.closes = Head::of(&sign(&head, &secret(4)).unwrap());
+        let file = DraftFile::new(Some(before), Draft::new(event).unwrap()).unwrap();
+        insta::assert_snapshot!(text(&file));
+        assert_eq!(json(&file)["closes"]["size"], 0);
+    }
+}

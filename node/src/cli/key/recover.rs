@@ -36,7 +36,7 @@ pub(super) fn recover(
     event.generation = node.identity.generation().saturating_add(1);
     event.closes = Some(closes);
     let more = json!({ "disowned": disowned.count, "entries": disowned.entries });
-    conclude(&node, event, renewal, signers, &establishing.signing, more)
+    conclude(&node, event, renewal, &signers, &establishing.signing, more)
 }
 
 fn question(closes: &Head, disowned: &Disowned) -> String {
