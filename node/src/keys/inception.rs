@@ -62,7 +62,7 @@ pub enum Founded {
     /// An authority, and the files with its controller key and the one after it.
     Identity(Box<Identity>, [PathBuf; 2]),
     /// A first event to be signed by its controllers.
-    Draft(DraftFile),
+    Draft(Box<DraftFile>),
 }
 
 /// Makes an authority whose controller keys lie, plain, in `keys/`.
@@ -112,7 +112,7 @@ pub fn found(
             let draft = first(controllers, next.clone(), profile)?;
             make_place(place, network)?;
             change::keep(place.data(), &fresh, draft.draft())?;
-            Ok(Founded::Draft(draft))
+            Ok(Founded::Draft(Box::new(draft)))
         }
         Founders::Made { first: first_at, next: next_at, passphrase, cost } => {
             check_places(place, [*first_at, *next_at])?;
@@ -341,7 +341,7 @@ mod tests {
         let founded = found(&place, &network(), named("Ash"), issued, &founders).unwrap();
         let Founded::Draft(draft) = founded else { panic!("a draft") };
         assert_eq!(load_identity(place.data(), &network()).unwrap_err().kind.exit_code(), 3);
-        let (mut left, mut right) = (draft.clone(), draft);
+        let (mut left, mut right) = (draft.clone(), *draft);
         assert!(left.sign(&people[2]) && right.sign(&people[0]));
         left.merge(right).unwrap();
         let identity = left.identity().unwrap();
