@@ -132,7 +132,7 @@ impl Council {
         let head = self.head()?;
         let size = head.checkpoint().size();
         let hashes = inclusion_proof(&Leaves(&self.entries), index, size)?;
-        Ok(assemble(&self.identity, entry, index, &hashes, &head)?)
+        Ok(assemble(&self.identity, entry, index, &hashes, &head, &[])?)
     }
 }
 

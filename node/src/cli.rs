@@ -15,11 +15,13 @@ pub mod compact;
 pub mod demo;
 pub mod import;
 pub mod init;
+pub mod key;
 pub mod output;
 pub mod partner;
 mod progress;
 pub mod prove;
 pub mod publish;
+mod question;
 pub mod run;
 pub mod search;
 pub mod show;
@@ -95,6 +97,8 @@ impl Global {
 enum Command {
     Demo(demo::Demo),
     Init(init::Init),
+    #[command(subcommand)]
+    Key(key::Key),
     Run(run::Run),
     Whoami(whoami::Whoami),
     #[command(subcommand)]
@@ -115,6 +119,7 @@ impl Command {
         match self {
             Self::Demo(command) => command.run(global),
             Self::Init(command) => command.run(global),
+            Self::Key(command) => command.run(global),
             Self::Run(command) => command.run(global),
             Self::Whoami(command) => command.run(global),
             Self::Partner(command) => command.run(global),

@@ -2,282 +2,74 @@
 //!
 //! ```text
 //! DIR/identity.cbor          signed identity events; public
-//! DIR/keys/controller.key    signs identity events: belongs off this machine
-//! DIR/keys/controller.next   the controller after it: belongs elsewhere again
 //! DIR/keys/log.key           signs checkpoints
 //! DIR/keys/witness.key       cosigns others' checkpoints
 //! DIR/keys/node.key          the node's libp2p identity
 //! DIR/keys/sealing.key       receives group secrets (X25519, HPKE KEM 0x0020)
+//! DIR/pending/               a change that waits for signatures, and its new keys
+//! elsewhere                  controller keys, which sign identity events; in
+//!                            keys/controller.{key,next} until they are moved away
 //! ```
 //!
-//! A key file is one line: `tallystick-secret-v1 ROLE TYPE HEX`. The role is
-//! checked, so that files cannot be mixed up unnoticed.
+//! - `file`: one secret in one file;
+//! - `passphrase`: secrets under a passphrase;
+//! - `inception`: a new authority;
+//! - `identity`: the file with the signed events;
+//! - `working`: what a node reads when it starts;
+//! - `draft`: an event on its way from one controller to the next;
+//! - `change`: how the next event and its keys take their places.
 //!
 //! **Invariants:** secrets come from the system's random source, are wiped
 //! from memory, and are neither logged nor printed; their files have mode 0600
-//! from the first moment, and files that others may read are refused; nothing
-//! that exists is overwritten. Deliberately absent: passwords on key files. The
-//! working keys must be there for the service to start by itself; the
-//! controller keys are to be moved away, which protects them better.
+//! from the first moment, and files that others may read are refused; no key
+//! file is overwritten but by the key that an installed event puts in its place.
+//! Deliberately absent: passphrases on the working keys, which must be there for
+//! the service to start by itself; a thief of these can neither rotate them nor
+//! lock the authority out.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+pub mod change;
+mod draft;
+mod file;
+mod identity;
+mod inception;
+mod passphrase;
+mod working;
+
 use std::path::{Path, PathBuf};
 
-use serde_bytes::ByteBuf;
-use tallystick_protocol::cbor;
-use tallystick_protocol::id::NetworkName;
-use tallystick_protocol::identity::{
-    Controllers, Event, Identity, IdentityError, NextControllers, OrganisationId, Profile,
-    SealingKey, UnverifiedChain, WorkingKeys, commit_to_key,
-};
-use tallystick_protocol::key::SecretKey;
-use tallystick_protocol::limits;
-use tallystick_protocol::time::UnixTime;
-use zeroize::Zeroizing;
+use tallystick_protocol::identity::OrganisationId;
 
-use crate::config::{CONFIG_FILE, Config, Place, forbidden};
+pub use self::draft::DraftFile;
+pub use self::file::ControllerFile;
+use self::file::Purpose;
+pub use self::identity::load_identity;
+pub use self::inception::{Founded, Founders, KeyPlace, create, create_controller, found};
+pub use self::passphrase::{Cost, Passphrase};
+pub use self::working::{NodeKeys, Renewal};
 use crate::failure::Failure;
 
 /// Name of the file with the signed identity events.
 pub const IDENTITY_FILE: &str = "identity.cbor";
 /// Name of the directory with the secrets.
 pub const KEYS_DIR: &str = "keys";
-/// HPKE KEM identifier of DHKEM(X25519, HKDF-SHA256): RFC 9180 section 7.1.
-const KEM_X25519: u16 = 0x0020;
-/// Longest key file, in bytes.
-const KEY_FILE_BYTES: u64 = 256;
-const MARK: &str = "tallystick-secret-v1";
-
-type Seed = Zeroizing<[u8; 32]>;
-
-/// What a secret is for: its file and how the file calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Controller,
-    NextController,
-    Log,
-    Witness,
-    Node,
-    Sealing,
-}
-
-impl Purpose {
-    const ALL: [Self; 6] = [
-        Self::Controller,
-        Self::NextController,
-        Self::Log,
-        Self::Witness,
-        Self::Node,
-        Self::Sealing,
-    ];
-
-    const fn file(self) -> &'static str {
-        match self {
-            Self::Controller => "controller.key",
-            Self::NextController => "controller.next",
-            Self::Log => "log.key",
-            Self::Witness => "witness.key",
-            Self::Node => "node.key",
-            Self::Sealing => "sealing.key",
-        }
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Controller => "controller ed25519",
-            Self::NextController => "next-controller ed25519",
-            Self::Log => "log ed25519",
-            Self::Witness => "witness ed25519",
-            Self::Node => "node ed25519",
-            Self::Sealing => "sealing x25519",
-        }
-    }
-}
-
-/// Makes keys, identity and configuration of a new authority at `place`.
-///
-/// # Errors
-/// A [`Failure`] if something is there already, the profile breaks a rule of
-/// the identity format, or a file cannot be written. A directory that was left
-/// half made is refused by the next attempt, with a word on what to do.
-pub fn create(
-    place: &Place,
-    network: &NetworkName,
-    profile: Profile,
-    issued: UnixTime,
-) -> Result<Identity, Failure> {
-    refuse_existing(place)?;
-    let seeds = Purpose::ALL.map(|purpose| (purpose, Seed::new([0; 32])));
-    let mut seeds = Vec::from(seeds);
-    for (_, seed) in &mut seeds {
-        getrandom::fill(seed.as_mut_slice()).map_err(|error| {
-            Failure::internal(format!("the system gives no random numbers ({error})"))
-        })?;
-    }
-    let (identity, events) = incept(&seeds, network, profile, issued)?;
-
-    let data = place.data();
-    let keys = data.join(KEYS_DIR);
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error: io::Error| {
-            let remedy = "name a directory that you may write to with --data DIR";
-            Failure::unwritten(&path, &error, remedy)
-        }
-    };
-    make_dir(data).map_err(failed(data))?;
-    make_dir(&keys).map_err(failed(&keys))?;
-    for (purpose, seed) in &seeds {
-        let path = keys.join(purpose.file());
-        write_new(&path, key_file(*purpose, seed).as_bytes()).map_err(failed(&path))?;
-    }
-    sync_dir(&keys).map_err(failed(&keys))?;
-    if !place.config().exists() {
-        let text = Config::template(network);
-        write_new(place.config(), text.as_bytes()).map_err(failed(place.config()))?;
-    }
-    // Last: a directory with an identity is complete.
-    let path = data.join(IDENTITY_FILE);
-    write_new(&path, &events).map_err(failed(&path))?;
-    sync_dir(data).map_err(failed(data))?;
-    Ok(identity)
-}
-
-fn refuse_existing(place: &Place) -> Result<(), Failure> {
-    let data = place.data();
-    let known =
-        |entry: io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() == CONFIG_FILE);
-    // A configuration that was put there beforehand is used, not overwritten.
-    match fs::read_dir(data).map(|mut entries| entries.all(known)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(true) => Ok(()),
-        Ok(_) if data.join(IDENTITY_FILE).exists() => Err(Failure::usage(
-            format!("there is an authority in {} already", data.display()),
-            "start it with `tally run`, or name another directory with --data DIR",
-        )),
-        Ok(_) => Err(Failure::usage(
-            format!("{} is not empty", data.display()),
-            "name a new directory with --data DIR, or empty this one if an earlier attempt was interrupted",
-        )),
-        Err(error) => Err(Failure::usage(
-            format!("{} cannot be read ({error})", data.display()),
-            "name a directory that you may write to with --data DIR",
-        )),
-    }
-}
-
-/// Builds, signs and checks the inception event; gives it as the file keeps it, too.
-fn incept(
-    seeds: &[(Purpose, Seed)],
-    network: &NetworkName,
-    profile: Profile,
-    issued: UnixTime,
-) -> Result<(Identity, Vec<u8>), Failure> {
-    let seed = |wanted: Purpose| {
-        let found = seeds.iter().find(|(purpose, _)| *purpose == wanted);
-        found.map(|(_, seed)| seed).ok_or_else(|| Failure::internal("a key was not made"))
-    };
-    let key = |purpose: Purpose| seed(purpose).map(|seed| SecretKey::from_seed(**seed));
-    let controller = key(Purpose::Controller)?;
-    let next = commit_to_key(&key(Purpose::NextController)?.public());
-    let sealing =
-        x25519_dalek::x25519(**seed(Purpose::Sealing)?, x25519_dalek::X25519_BASEPOINT_BYTES);
-    let event = Event::inception(
-        network.clone(),
-        issued,
-        Controllers { keys: vec![controller.public()], threshold: 1 },
-        NextControllers { key_hashes: vec![next], threshold: 1 },
-        WorkingKeys {
-            log: key(Purpose::Log)?.public(),
-            witness: key(Purpose::Witness)?.public(),
-            nodes: vec![key(Purpose::Node)?.public()],
-            sealing: SealingKey { kem: KEM_X25519, key: ByteBuf::from(sealing.to_vec()) },
-        },
-        profile,
-    );
-    let signed = event.sign(&[(0, &controller)]).map_err(Failure::internal)?;
-    let identity = UnverifiedChain::new(vec![signed]).verify(network).map_err(|error| {
-        Failure::usage(error, "correct the name, identifiers or domain and try again")
-    })?;
-    let events: Vec<_> = identity.events().iter().cloned().map(ByteBuf::from).collect();
-    Ok((identity, cbor::encode(&events).map_err(Failure::internal)?))
-}
-
-/// Reads and verifies the identity in a data directory.
-///
-/// # Errors
-/// A [`Failure`]: not initialised, damaged, or of another network than configured.
-pub fn load_identity(data: &Path, network: &NetworkName) -> Result<Identity, Failure> {
-    let path = data.join(IDENTITY_FILE);
-    let most = (limits::IDENTITY_EVENT_BYTES * limits::IDENTITY_EVENTS) as u64;
-    let bytes = read_bounded(&path, most).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::unavailable(
-            format!("there is no authority in {}", data.display()),
-            "make one with `tally init --name NAME`, or name its directory with --data DIR",
-        ),
-        _ => forbidden(&path, &error),
-    })?;
-    let damaged = |why: &dyn std::fmt::Display| {
-        Failure::usage(
-            format!("{} is damaged ({why})", path.display()),
-            "put the file back from a backup; it is public and also on the card partners have",
-        )
-    };
-    let events: Vec<ByteBuf> = cbor::decode(&bytes).map_err(|error| damaged(&error))?;
-    let events = events.into_iter().map(ByteBuf::into_vec).collect();
-    UnverifiedChain::new(events).verify(network).map_err(|error| match error {
-        IdentityError::Network => Failure::usage(
-            format!(
-                "the authority in {} belongs to another network than {network}",
-                data.display()
-            ),
-            "put the network that was given to `tally init` back into tally.toml",
-        ),
-        error => damaged(&error),
-    })
-}
-
-/// The secrets that a running node works with.
-#[derive(Debug)]
-pub struct NodeKeys {
-    /// Signs checkpoints.
-    pub log: SecretKey,
-    /// Cosigns others' checkpoints.
-    pub witness: SecretKey,
-    /// The libp2p identity; signs cards.
-    pub node: SecretKey,
-}
-
-impl NodeKeys {
-    /// Reads the keys and checks that they belong to `identity`.
-    ///
-    /// # Errors
-    /// A [`Failure`]: missing, damaged, readable for others, or somebody else's.
-    pub fn load(data: &Path, identity: &Identity) -> Result<Self, Failure> {
-        let key = |purpose| read_key(&data.join(KEYS_DIR), purpose);
-        let keys = Self {
-            log: key(Purpose::Log)?,
-            witness: key(Purpose::Witness)?,
-            node: key(Purpose::Node)?,
-        };
-        let ours = keys.log.public() == *identity.log_key()
-            && identity.node_keys().contains(&keys.node.public());
-        if ours {
-            return Ok(keys);
-        }
-        Err(Failure::usage(
-            format!("the keys in {} are not those of this identity", data.join(KEYS_DIR).display()),
-            "put keys and identity.cbor back from the same backup",
-        ))
-    }
-}
+/// Name of the directory with a change that is not in force yet.
+pub const PENDING_DIR: &str = "pending";
 
 /// The files with controller keys, which are to be moved off this machine.
 #[must_use]
 pub fn controller_files(data: &Path) -> [PathBuf; 2] {
     [Purpose::Controller, Purpose::NextController]
         .map(|purpose| data.join(KEYS_DIR).join(purpose.file()))
+}
+
+/// The controller keys in a directory, as far as they can be read.
+#[must_use]
+pub fn controllers_in(dir: &Path) -> Vec<ControllerFile> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    let files = paths.iter().filter(|path| path.is_file());
+    files.filter_map(|path| ControllerFile::read(path).ok()).collect()
 }
 
 /// Reads `SCHEME-ID` as people write it: `GB-LAE-NET`, the scheme in two parts.
@@ -321,117 +113,23 @@ pub fn check_domain(text: &str) -> Result<(), Failure> {
     ))
 }
 
-fn key_file(purpose: Purpose, seed: &Seed) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    text.push_str(MARK);
-    text.push(' ');
-    text.push_str(purpose.label());
-    text.push(' ');
-    for byte in seed.iter() {
-        for digit in [byte >> 4, byte & 0x0f] {
-            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-        }
-    }
-    text.push('\n');
-    text
-}
-
-fn read_key(dir: &Path, purpose: Purpose) -> Result<SecretKey, Failure> {
-    let path = dir.join(purpose.file());
-    let unreadable = |error: io::Error| {
-        Failure::usage(
-            format!("the key {} cannot be read ({error})", path.display()),
-            "put it back from a backup, and check that it belongs to the user that runs the node",
-        )
-    };
-    refuse_shared(&path).map_err(unreadable)??;
-    let bytes = Zeroizing::new(read_bounded(&path, KEY_FILE_BYTES).map_err(unreadable)?);
-    let seed = str::from_utf8(&bytes).ok().and_then(|text| parse_key_file(text, purpose));
-    let seed = seed.ok_or_else(|| {
-        Failure::usage(
-            format!("{} is not a {} key", path.display(), purpose.label()),
-            "put the right file back from a backup",
-        )
-    })?;
-    Ok(SecretKey::from_seed(*seed))
-}
-
-fn parse_key_file(text: &str, purpose: Purpose) -> Option<Seed> {
-    let rest = text.strip_prefix(MARK)?.strip_prefix(' ')?.strip_prefix(purpose.label())?;
-    let hex = rest.strip_prefix(' ')?.trim_end().as_bytes();
-    let mut seed = Seed::new([0; 32]);
-    if hex.len() != 64 {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    for (byte, pair) in seed.iter_mut().zip(hex.chunks(2)) {
-        let [high, low] = pair else { return None };
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(seed)
-}
-
-/// Refuses a secret that other users of the machine may read.
-#[cfg(unix)]
-fn refuse_shared(path: &Path) -> io::Result<Result<(), Failure>> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path)?.permissions().mode();
-    Ok(if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(Failure::usage(
-            format!("other users of this machine may read the key {}", path.display()),
-            format!("if nobody has read it, close it with `chmod 600 {}`", path.display()),
-        ))
-    })
-}
-
-/// Other systems keep the rights of the directory.
-#[cfg(not(unix))]
-fn refuse_shared(path: &Path) -> io::Result<Result<(), Failure>> {
-    fs::metadata(path).map(|_| Ok(()))
-}
-
-fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(256);
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
-    }
-    Ok(bytes)
-}
-
-fn make_dir(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(path)
-}
-
-/// Writes a file that must not exist yet, for its owner only, and makes it durable.
-pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.write(true).create_new(true).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::*;
-    use tallystick_protocol::card::Card;
+    use std::fs;
 
-    fn network() -> NetworkName {
+    use tallystick_protocol::card::Card;
+    use tallystick_protocol::id::NetworkName;
+    use tallystick_protocol::identity::{Identity, Profile};
+    use tallystick_protocol::time::UnixTime;
+
+    use super::*;
+    use crate::config::{Config, Place};
+
+    pub(crate) fn network() -> NetworkName {
         "test".parse().unwrap()
     }
 
-    fn named(name: &str) -> Profile {
+    pub(crate) fn named(name: &str) -> Profile {
         Profile { name: name.to_owned(), ..Profile::default() }
     }
 
@@ -446,7 +144,7 @@ pub(crate) mod tests {
         Card::issue(&identity, &keys.node, &[address], issued).unwrap()
     }
 
-    fn created() -> (tempfile::TempDir, Place, Identity) {
+    pub(crate) fn created() -> (tempfile::TempDir, Place, Identity) {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::at(&dir.path().join("data"));
         let profile = Profile {
@@ -481,7 +179,8 @@ pub(crate) mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let keys = place.file(KEYS_DIR);
         assert_eq!((mode(place.data()), mode(&keys)), (0o700, 0o700));
-        for purpose in Purpose::ALL {
+        let controllers = [Purpose::Controller, Purpose::NextController];
+        for purpose in Purpose::WORKING.into_iter().chain(controllers) {
             assert_eq!(mode(&keys.join(purpose.file())), 0o600, "{purpose:?}");
         }
         let shared = keys.join("node.key");

@@ -16,9 +16,11 @@
 
 pub mod answer;
 mod fault;
+mod identity;
 mod import;
 mod partners;
 mod record;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -29,15 +31,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libp2p::{Multiaddr, PeerId};
-use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
 use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
-use tallystick_protocol::entry::{Action, Entry, Header};
-use tallystick_protocol::id::{AuthorityId, LogId, NodeId, RecordId};
+use tallystick_protocol::entry::Entry;
+use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
-use tallystick_protocol::record::Kind;
 use tallystick_protocol::sync::{LogStatus, Quota};
 use tallystick_protocol::time::UnixTime;
 use tokio::net::TcpListener;
@@ -174,10 +174,13 @@ impl Service {
     /// another node at work on them.
     pub async fn start(place: &Place, overrides: Overrides) -> Result<Self, Failure> {
         let config = overrides.apply(Config::load(place.config())?)?;
-        let identity = keys::load_identity(place.data(), &config.network)?;
-        let keys = NodeKeys::load(place.data(), &identity)?;
+        let own = keys::load_identity(place.data(), &config.network)?.authority();
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
-        let store = open_store(place.data(), &config, identity.authority()).await?;
+        let store = open_store(place.data(), &config, own).await?;
+        // Under the lock: `tally key` may have been at work until now.
+        let identity = keys::load_identity(place.data(), &config.network)?;
+        keys::change::settle(place.data(), &identity)?;
+        let keys = NodeKeys::load(place.data(), &identity)?;
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
@@ -283,7 +286,10 @@ impl Front {
         });
         let publication = publication.transpose()?;
         let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
-        let follower = tokio::spawn(follow(desk.clone()));
+        let (following, own) = (desk.clone(), desk.clone());
+        let follower = tokio::spawn(async move {
+            tokio::join!(follow(following), own.complete_log(), own.renew_partners());
+        });
         Ok(Self { http, stopping, api, publication, asking, follower })
     }
 }
@@ -538,29 +544,6 @@ impl Desk {
         LogId::public(self.authority(), self.0.identity.generation())
     }
 
-    /// Puts the identity events into the own log as its first entries, if it is empty.
-    async fn open_log(&self) -> Result<(), Failure> {
-        let log = self.own_log();
-        let status = self.node_status().await?;
-        let size = status.logs.iter().find(|status| status.log == log).map_or(0, |log| log.size);
-        self.0.written.store(size, Ordering::SeqCst);
-        if size > 0 {
-            return Ok(());
-        }
-        let events = self.0.identity.events().iter();
-        let issued = self.0.identity.issued();
-        let entries = events.map(|event| identity_entry(&self.authority(), event, issued));
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        match self.write(entries).await {
-            Ok(_) => Ok(()),
-            // A partner has more of our log than we do: the events come back with it.
-            Err(failure) => {
-                tracing::warn!(%failure, "own identity is not in the log yet");
-                Ok(())
-            }
-        }
-    }
-
     /// Makes entries durable in the own log and remembers how far it reaches.
     async fn write(&self, entries: Vec<Entry>) -> Result<Authored, Failure> {
         let authored = self.0.handle.author(entries).await.map_err(|error| match error {
@@ -615,27 +598,6 @@ impl Desk {
             Err(error) => Err(failed_projector(error)),
         }
     }
-}
-
-/// The entry that carries an identity event. Everything in it follows from the
-/// event, so that a log that is begun again begins with the same entry.
-fn identity_entry(
-    authority: &AuthorityId,
-    event: &[u8],
-    issued: UnixTime,
-) -> Result<Entry, Failure> {
-    use sha2::{Digest as _, Sha256};
-    let mut fields = Fields::new();
-    fields.insert("event", &ciborium::Value::Bytes(event.to_vec())).map_err(Failure::internal)?;
-    // The event is public, so nothing is lost if its salt can be computed.
-    let salt = Sha256::new().chain_update(b"tallystick identity entry v1\n").chain_update(event);
-    let salt = Salt::from_random(salt.finalize().into());
-    let (body, commitment) = FullBody::new(&salt, &fields).map_err(Failure::internal)?;
-    let size = u32::try_from(body.as_bytes().len()).map_err(Failure::internal)?;
-    let record = authority.as_bytes().first_chunk().copied().unwrap_or_default();
-    let record = RecordId::from_bytes(record);
-    let header = Header::new(Kind::IDENTITY, record, Action::Put, issued, commitment, size);
-    Entry::author(header, Body::Full(body)).map_err(Failure::internal)
 }
 
 /// What a card says of the node that made it.
@@ -767,15 +729,5 @@ mod tests {
         assert_eq!(refuse_taken(&address).unwrap_err().kind.exit_code(), 2);
         drop(other);
         assert!(refuse_taken(&address).is_ok());
-    }
-
-    #[test]
-    fn a_log_begun_again_begins_with_the_same_entry() {
-        let id = AuthorityId::from_bytes([7; 32]);
-        let entry = || identity_entry(&id, b"event", UnixTime::from_seconds(5)).unwrap();
-        assert_eq!(entry().leaf(), entry().leaf());
-        assert_eq!(entry().header().kind, Kind::IDENTITY);
-        let other = identity_entry(&id, b"other", UnixTime::from_seconds(5)).unwrap();
-        assert_ne!(other.leaf(), entry().leaf());
     }
 }

@@ -13,11 +13,14 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
-use store_fixture::{OTHER, OWN, bare, entry, extension, log, stored};
+use store_fixture::{OTHER, OWN, bare, entry, extension, head, log, stored};
 use tallystick_node::store::audit::{audit, audit_branch};
+use tallystick_node::store::disk::OsDisk;
+use tallystick_node::store::journal::{Journal, Record};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::{Replica, Store, StoreError, StoreOptions};
 use tallystick_protocol::entry::Entry;
+use tallystick_protocol::id::LogId;
 
 const OPTIONS: StoreOptions = StoreOptions { cache_bytes: 4 << 20 };
 
@@ -112,7 +115,7 @@ fn a_lost_replica_is_made_anew_under_another_name() {
     assert_eq!(store.report().replayed, 40);
     assert_ne!(store.replica().incarnation(), before);
     same(&store, OWN, &own);
-    assert_eq!(store.replica().head(&log(OWN)).unwrap(), Some(store_fixture::head(&own)));
+    assert_eq!(store.replica().head(&log(OWN)).unwrap(), Some(head(&own)));
     same(&store, OTHER, &[]);
 }
 
@@ -330,4 +333,35 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn every_signed_head_of_an_own_log_is_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = std::sync::Arc::new(OsDisk);
+    let own = entries(0, 30);
+    let later = LogId { generation: 1, ..log(OWN) };
+    // Small segments, so that heads lie in several files.
+    let open = || Journal::open_with(disk.clone(), dir.path().to_owned(), 1 << 10).unwrap();
+    let mut journal = open();
+    for at in 0..30 {
+        let head = (at % 3 == 2).then(|| head(&own[..=at]));
+        let record = Record::of(log(OWN), at as u64, &own[at..=at], head);
+        journal.append(&[record]).unwrap();
+    }
+    let other = Record::of(later, 0, &own[..2], Some(head(&own[..2])));
+    journal.append(&[other]).unwrap();
+    for journal in [journal, open()] {
+        let mut found = Vec::new();
+        journal.heads(&log(OWN), |head| found.push(head)).unwrap();
+        let expected: Vec<_> = (1..=10).map(|n| head(&own[..3 * n])).collect();
+        assert_eq!(found, expected);
+        let mut found = Vec::new();
+        journal.heads(&later, |head| found.push(head.size)).unwrap();
+        assert_eq!(found, [2]);
+        let mut nothing = 0;
+        journal.heads(&log(OTHER), |_| nothing += 1).unwrap();
+        assert_eq!(nothing, 0);
+    }
+    assert!(fs::read_dir(dir.path()).unwrap().count() > 3, "several segments");
 }

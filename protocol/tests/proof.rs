@@ -27,15 +27,17 @@ use tallystick_protocol::checkpoint::{
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header, UnverifiedEntry};
 use tallystick_protocol::id::{AuthorityId, Hash, NetworkName, RecordId, Version};
 use tallystick_protocol::identity::{
-    Controllers, Event, Identity, IdentityError, NextControllers, Profile, SealingKey,
-    UnverifiedChain, WorkingKeys, commit_to_key,
+    Controllers, Event, EventType, Head, Identity, IdentityError, NextControllers, Profile,
+    SealingKey, UnverifiedChain, WorkingKeys, commit_to_key,
 };
 use tallystick_protocol::key::SecretKey;
-use tallystick_protocol::log::{Frontier, Nodes, ProofError, inclusion_proof, leaf_hash};
+use tallystick_protocol::log::{
+    Frontier, Nodes, ProofError, consistency_proof, inclusion_proof, leaf_hash,
+};
 use tallystick_protocol::note::{Algorithm, VerifierKey, cosignature_line};
 use tallystick_protocol::proof::record::{
-    Disclosure, RecordFacts, RecordProofError, RecordProofWriteError, UnverifiedRecordProof,
-    VerifiedRecordProof, assemble,
+    Disclosure, KeyState, RecordFacts, RecordProofError, RecordProofWriteError, RetiredKeyError,
+    UnverifiedRecordProof, VerifiedRecordProof, assemble,
 };
 use tallystick_protocol::proof::{self, ProofFormatError, ProofVerifyError, ProofWriteError};
 use tallystick_protocol::record::Kind;
@@ -189,7 +191,7 @@ impl Example {
     /// The proof of the second version, with the body in the state it has in `entry`.
     fn file_of(&self, entry: &Entry) -> Vec<u8> {
         let author = identity(ASH, "made-up");
-        assemble(&author, entry, 9, &self.log.proof(9), &self.checkpoint).unwrap()
+        assemble(&author, entry, 9, &self.log.proof(9), &self.checkpoint, &[]).unwrap()
     }
 
     fn partial(&self) -> Vec<u8> {
@@ -438,7 +440,7 @@ fn lines_nobody_accounts_for_and_repeated_ones_are_not_written() {
     let log = secret(ASH + 2).public();
     let ash = identity(ASH, "made-up");
     let write = |checkpoint: &VerifiedCheckpoint| {
-        assemble(&ash, &example.second, 9, &example.log.proof(9), checkpoint).unwrap()
+        assemble(&ash, &example.second, 9, &example.log.proof(9), checkpoint, &[]).unwrap()
     };
     let cosigned = parsed.clone().unwrap().verify_with(&log, &[witness()]).unwrap();
     assert_eq!(write(&cosigned), example.file_of(&example.second));
@@ -474,7 +476,7 @@ fn checkpoints_under_another_key_origin_or_generation_are_refused() {
         let extra = extra(1, &[signed_event(ASH, "made-up")], example.second.header_bytes(), body);
         let leaf = example.second.leaf();
         let file = proof::format(&leaf, 9, &example.log.proof(9), checkpoint, &extra).unwrap();
-        let written = assemble(&ash, &example.second, 9, &example.log.proof(9), checkpoint);
+        let written = assemble(&ash, &example.second, 9, &example.log.proof(9), checkpoint, &[]);
         (read(&file).err(), written.err())
     };
     let unknown = CheckpointError::UnknownSignature(own.key_name().clone());
@@ -617,7 +619,7 @@ fn proofs_that_would_be_refused_are_not_written() {
     let example = Example::new();
     let ash = identity(ASH, "made-up");
     let write = |entry: &Entry, index, hashes: &[Hash]| {
-        assemble(&ash, entry, index, hashes, &example.checkpoint).err()
+        assemble(&ash, entry, index, hashes, &example.checkpoint, &[]).err()
     };
     let hashes = example.log.proof(9);
     let inclusion = |error| Some(RecordProofWriteError::Proof(ProofWriteError::Inclusion(error)));
@@ -636,7 +638,7 @@ fn the_largest_body_fits_a_proof() {
     let log = Log::new(3, &[(2, &entry)]);
     let checkpoint = log.checkpoint(ASH, "made-up");
     let ash = identity(ASH, "made-up");
-    let file = assemble(&ash, &entry, 2, &log.proof(2), &checkpoint).unwrap();
+    let file = assemble(&ash, &entry, 2, &log.proof(2), &checkpoint, &[]).unwrap();
     assert_eq!(facts(&file).fields, large);
 }
 
@@ -677,7 +679,7 @@ proptest! {
         let shown = in_state(&full, state, mask);
         let ash = identity(ASH, "made-up");
         let checkpoint = log.checkpoint(ASH, "made-up");
-        let file = assemble(&ash, &shown, index, &log.proof(index), &checkpoint).unwrap();
+        let file = assemble(&ash, &shown, index, &log.proof(index), &checkpoint, &[]).unwrap();
         let proof = read(&file).unwrap();
         prop_assert_eq!(proof.entry(), &shown);
         prop_assert_eq!(proof.version(), Version { generation: 0, index });
@@ -809,4 +811,212 @@ fn the_vectors_hold_for_a_stranger() {
         });
         assert_eq!(&said, expected, "{}", case["what"]);
     }
+}
+
+/// Ash after its log of 21 entries got a new key, or was closed.
+struct Retired {
+    example: Example,
+    before: Identity,
+    after: Identity,
+}
+
+impl Retired {
+    /// Seeds of the next controllers, the log key and the controllers after that.
+    const AFTER: [u8; 3] = [ASH + 1, 60, 61];
+
+    fn new(event_type: EventType, pinned: u64) -> Self {
+        let (example, before) = (Example::new(), identity(ASH, "made-up"));
+        let origin = Origin::public(before.network(), &before.authority(), 0);
+        let pin = Head::of(&example.log.first(pinned).signed(origin, ASH + 2)).unwrap();
+        let after = Self::follow(&before, event_type, Self::AFTER, pin);
+        Self { example, before, after }
+    }
+
+    fn follow(
+        before: &Identity,
+        event_type: EventType,
+        [controller, log, next]: [u8; 3],
+        pin: Head,
+    ) -> Identity {
+        let mut event = before.next_event(event_type, seconds(1_800_000_000));
+        event.controllers.keys = vec![secret(controller).public()];
+        event.next.key_hashes = vec![commit_to_key(&secret(next).public())];
+        event.keys.log = secret(log).public();
+        match event_type {
+            EventType::Recovery => {
+                event.generation += 1;
+                event.closes = Some(pin);
+            }
+            _ => event.pin = Some(pin),
+        }
+        before.extended(event.sign(&[(0, &secret(controller))]).unwrap()).unwrap()
+    }
+
+    /// The head of the first `size` entries, under the key that retired.
+    fn head(&self, size: u64) -> VerifiedCheckpoint {
+        let origin = Origin::public(self.before.network(), &self.before.authority(), 0);
+        self.example.log.first(size).signed(origin, ASH + 2)
+    }
+
+    /// The proof of the second version under that head, leading to `pinned`.
+    fn file(
+        &self,
+        identity: &Identity,
+        size: u64,
+        pinned: Option<u64>,
+    ) -> Result<Vec<u8>, RecordProofWriteError> {
+        let log = &self.example.log;
+        let hashes = inclusion_proof(log, 9, size).unwrap();
+        let to_pin = pinned.map_or(Vec::new(), |to| consistency_proof(log, size, to).unwrap());
+        assemble(identity, &self.example.second, 9, &hashes, &self.head(size), &to_pin)
+    }
+}
+
+impl Log {
+    /// The log when it had fewer entries.
+    fn first(&self, size: u64) -> Self {
+        Self { leaves: self.leaves[..usize::try_from(size).unwrap()].to_vec() }
+    }
+}
+
+#[test]
+fn a_retired_key_counts_up_to_the_head_that_was_pinned() {
+    for event_type in [EventType::Rotation, EventType::Recovery] {
+        let ash = Retired::new(event_type, 20);
+        for (size, pinned) in [(13, Some(20)), (16, Some(20)), (20, None)] {
+            let file = ash.file(&ash.after, size, pinned).unwrap();
+            let proof = read(&file).unwrap();
+            assert_eq!(proof.key_state(), KeyState::RetiredProven, "{event_type:?} {size}");
+            assert_eq!(proof.version(), Version { generation: 0, index: 9 });
+            assert_eq!(proof.facts().checkpoint.size(), size);
+        }
+        let refresh = RecordProofWriteError::Key(RetiredKeyError::Refresh);
+        assert_eq!(ash.file(&ash.after, 13, None), Err(refresh.clone()));
+        assert_eq!(ash.file(&ash.after, 21, None), Err(refresh), "signed after the pinned head");
+        let elsewhere = ash.file(&ash.after, 13, Some(19)).unwrap_err();
+        assert!(matches!(elsewhere, RecordProofWriteError::Key(RetiredKeyError::Pin(_))));
+    }
+    let current = Example::new();
+    assert_eq!(read(&current.file_of(&current.second)).unwrap().key_state(), KeyState::Current);
+}
+
+#[test]
+fn what_lies_beyond_the_closing_head_is_disowned() {
+    let ash = Retired::new(EventType::Recovery, 9);
+    let disowned = RecordProofWriteError::Key(RetiredKeyError::Disowned);
+    assert_eq!(ash.file(&ash.after, 21, None), Err(disowned));
+    // Made before the recovery, the file is sound in itself, but not for whoever knows better.
+    let old = read(&ash.file(&ash.before, 21, None).unwrap()).unwrap();
+    assert_eq!(old.key_state(), KeyState::Current);
+    let judged = old.judged_by(&ash.after);
+    assert_eq!(judged, Err(RecordProofError::Key(RetiredKeyError::Disowned)));
+}
+
+#[test]
+fn an_old_file_is_judged_by_the_newer_chain_that_its_reader_knows() {
+    let ash = Retired::new(EventType::Rotation, 20);
+    let file = |size, pinned| read(&ash.file(&ash.before, size, pinned).unwrap()).unwrap();
+    let refresh = RecordProofError::Key(RetiredKeyError::Refresh);
+    assert_eq!(file(13, None).judged_by(&ash.after), Err(refresh.clone()));
+    assert_eq!(file(21, None).judged_by(&ash.after), Err(refresh.clone()));
+    let proven = file(20, None).judged_by(&ash.after).unwrap();
+    assert_eq!(proven.key_state(), KeyState::RetiredProven);
+    assert_eq!(proven.identity(), &ash.after);
+    for same in [&ash.before, &identity(DALE, "made-up")] {
+        assert_eq!(file(13, None).judged_by(same), Ok(file(13, None)), "older, or somebody else");
+    }
+    // A file that leads to the pinned head, and then the log is closed elsewhere.
+    let led = read(&ash.file(&ash.after, 13, Some(20)).unwrap()).unwrap();
+    assert_eq!(led.clone().judged_by(&ash.before).unwrap(), led);
+    let closing = Head::of(&ash.head(19)).unwrap();
+    let closed = Retired::follow(&ash.after, EventType::Recovery, [61, 70, 71], closing);
+    assert_eq!(led.judged_by(&closed), Err(refresh));
+    // Controllers who contradict themselves prove nothing.
+    let other = Retired::follow(
+        &ash.before,
+        EventType::Rotation,
+        [ASH + 1, 80, 81],
+        Head::of(&ash.head(20)).unwrap(),
+    );
+    let conflict = read(&ash.file(&ash.after, 20, None).unwrap()).unwrap().judged_by(&other);
+    assert_eq!(conflict, Err(RecordProofError::Disputed));
+}
+
+#[test]
+fn invariant_9_holds_for_what_leads_to_a_pinned_head() {
+    let ash = Retired::new(EventType::Rotation, 20);
+    let file = ash.file(&ash.after, 13, Some(20)).unwrap();
+    let original = facts(&file);
+    // Of the chain, which has a test of its own for each bit, one bit of each byte will do.
+    let start = lines(&file)[0].len() + "extra ".len();
+    let chain: usize = ash.after.events().iter().map(Vec::len).sum();
+    let chain = start..start + chain / 3 * 4;
+    let mut changed = file.clone();
+    for bit in 0..file.len() * 8 {
+        if chain.contains(&(bit / 8)) && bit % 8 != bit / 8 % 8 {
+            continue;
+        }
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(!accepted(&changed, &original, &format!("bit {bit}")), "bit {bit}");
+        changed[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert_eq!(changed, file);
+}
+
+#[test]
+fn the_part_that_leads_to_a_pinned_head_has_one_spelling() {
+    let ash = Retired::new(EventType::Rotation, 20);
+    let good = consistency_proof(&ash.example.log, 13, 20).unwrap();
+    let (entry, head) = (&ash.example.second, ash.head(13));
+    let hashes = inclusion_proof(&ash.example.log, 9, 13).unwrap();
+    let chain = ash.after.events();
+    // Keys beyond the header in the order given, each with its hashes or the body.
+    let written = |keys: &[u64], count: usize, to_pin: &[Hash]| {
+        let mut w = Writer::default();
+        w.map(count).unsigned(0).unsigned(1).unsigned(1).array(chain.len());
+        chain.iter().for_each(|event| {
+            w.bytes(event);
+        });
+        w.unsigned(2).bytes(entry.header_bytes());
+        for key in keys {
+            w.unsigned(*key);
+            if *key == 3 {
+                w.bytes(entry.body().unwrap().as_bytes());
+            } else {
+                w.array(to_pin.len());
+                to_pin.iter().for_each(|hash| {
+                    w.bytes(hash.as_bytes());
+                });
+            }
+        }
+        read(&proof::format(&entry.leaf(), 9, &hashes, &head, &w.finish()).unwrap())
+    };
+    assert_eq!(written(&[3, 4], 5, &good).unwrap().key_state(), KeyState::RetiredProven);
+    assert_eq!(written(&[4], 4, &good).unwrap().facts().disclosure, Disclosure::Absent);
+    for (keys, count) in [
+        (&[4, 3][..], 5),
+        (&[4, 4], 5),
+        (&[3, 3], 5),
+        (&[3, 4, 4], 6),
+        (&[3, 4], 4),
+        (&[3, 4], 6),
+        (&[3, 5], 5),
+        (&[], 2),
+    ] {
+        assert!(written(keys, count, &good).is_err(), "{keys:?} {count}");
+    }
+    let unexpected = Err(RecordProofError::Contents(CborError::Unexpected));
+    assert_eq!(written(&[3, 4], 5, &[]), unexpected, "an empty list says nothing");
+    let short = written(&[3, 4], 5, &good[1..]);
+    assert!(matches!(short, Err(RecordProofError::Key(RetiredKeyError::Pin(_)))), "{short:?}");
+    let refresh = Err(RecordProofError::Key(RetiredKeyError::Refresh));
+    assert_eq!(written(&[3], 4, &[]), refresh);
+    // Under the current key, hashes that lead nowhere are refused as well.
+    let current = Example::new();
+    let body = current.second.body().unwrap().as_bytes();
+    let mut w = Writer::default();
+    w.map(5).unsigned(0).unsigned(1).unsigned(1).array(1).bytes(&signed_event(ASH, "made-up"));
+    w.unsigned(2).bytes(current.second.header_bytes()).unsigned(3).bytes(body);
+    w.unsigned(4).array(1).bytes(good[0].as_bytes());
+    assert!(read(&current.with_extra(&w.finish())).is_err());
 }

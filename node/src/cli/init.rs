@@ -1,19 +1,27 @@
 //! `tally init`: makes the identity, keys and configuration of an authority.
+//!
+//! The controller keys, with which the authority stands or falls, go straight
+//! to the places named for them, under a passphrase. Without places they lie in
+//! `keys/`, and it is said loudly that they must not stay there. Several people
+//! name keys of their own instead, and sign the first event one after the other.
 
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use tallystick_protocol::card::fingerprint;
 use tallystick_protocol::id::NetworkName;
-use tallystick_protocol::identity::{Profile, Role};
+use tallystick_protocol::identity::{NextControllers, Profile, Role, commit_to_key};
+use tallystick_protocol::key::PublicKey;
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
+use super::question::new_passphrase;
 use super::wording::clean;
 use crate::config::{Config, Place};
 use crate::failure::Failure;
-use crate::keys;
+use crate::keys::{self, Cost, DraftFile, Founded, Founders, KeyPlace, Passphrase};
 
 /// Make an authority: its identity, keys and configuration (needs no running node)
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +44,70 @@ pub struct Init {
     /// The network it joins; nodes of different networks never exchange anything.
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
+    #[command(flatten)]
+    control: Control,
+}
+
+/// Who controls the new authority: the keys that can replace all others.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Control {
+    /// Directory for the controller key, off this machine, for instance a memory stick.
+    #[arg(long, value_name = "DIR", requires = "next_controllers", help_heading = "Controllers")]
+    controllers: Option<PathBuf>,
+    /// Directory for the key of the controllers after it; another stick, kept elsewhere.
+    #[arg(long, value_name = "DIR", requires = "controllers", help_heading = "Controllers")]
+    next_controllers: Option<PathBuf>,
+    /// A file whose first line is the passphrase for both; asked for on a terminal.
+    #[arg(long, value_name = "FILE", help_heading = "Controllers")]
+    passphrase_file: Option<PathBuf>,
+    /// Several people: public key of one, made with `tally key new`; may be repeated.
+    #[arg(long, value_name = "PUBLIC", requires = "next_controller", help_heading = "Controllers",
+        conflicts_with_all = ["controllers", "next_controllers", "passphrase_file"])]
+    controller: Vec<PublicKey>,
+    /// How many of them must sign; all, unless said.
+    #[arg(long, value_name = "K", requires = "controller", help_heading = "Controllers")]
+    threshold: Option<u32>,
+    /// Public key of one of those after them; may be repeated.
+    #[arg(long, value_name = "PUBLIC", requires = "controller", help_heading = "Controllers")]
+    next_controller: Vec<PublicKey>,
+    /// How many of those must sign; all, unless said.
+    #[arg(long, value_name = "K", requires = "next_controller", help_heading = "Controllers")]
+    next_threshold: Option<u32>,
+    /// Where the first event is written that several people have to sign.
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "inception.draft",
+        help_heading = "Controllers"
+    )]
+    output: PathBuf,
+}
+
+impl Control {
+    fn passphrase(&self) -> Result<Option<Passphrase>, Failure> {
+        match self.controller.is_empty() {
+            true => new_passphrase(self.passphrase_file.as_deref()),
+            false => Ok(None),
+        }
+    }
+
+    fn founders<'a>(&'a self, passphrase: Option<&'a Passphrase>) -> Founders<'a> {
+        if self.controller.is_empty() {
+            let place = |dir: &'a Option<PathBuf>| {
+                dir.as_deref().map_or(KeyPlace::DataDirectory, KeyPlace::Directory)
+            };
+            let (first, next) = (place(&self.controllers), place(&self.next_controllers));
+            return Founders::Made { first, next, passphrase, cost: Cost::USUAL };
+        }
+        let all = |keys: &[PublicKey]| u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        let next = NextControllers {
+            key_hashes: self.next_controller.iter().map(commit_to_key).collect(),
+            threshold: self.next_threshold.unwrap_or_else(|| all(&self.next_controller)),
+        };
+        let threshold = self.threshold.unwrap_or_else(|| all(&self.controller));
+        Founders::Named(self.controller.clone(), threshold, next)
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -79,19 +151,62 @@ impl Init {
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;
         let issued = UnixTime::from_seconds(now.as_secs());
-        let identity = keys::create(&place, &network, profile, issued)?;
-        let authority = identity.authority();
-        let controllers = keys::controller_files(place.data());
+        let passphrase = self.control.passphrase()?;
+        let founders = self.control.founders(passphrase.as_ref());
+        match keys::found(&place, &network, profile, issued, &founders)? {
+            Founded::Draft(draft) => self.drafted(&place, &network, &draft),
+            Founded::Identity(identity, controllers) => {
+                let authority = identity.authority();
+                let json = json!({
+                    "authority": authority,
+                    "name": self.name,
+                    "network": network,
+                    "fingerprint": fingerprint(&authority),
+                    "data": place.data(),
+                    "config": place.config(),
+                    "controllerKeys": controllers,
+                    "encrypted": passphrase.is_some(),
+                });
+                let id = (fingerprint(&authority), authority.to_string());
+                let text = self.text(&place, (&id.0, &id.1), &controllers, passphrase.is_some());
+                Ok(Answer::done(text, json))
+            }
+        }
+    }
+
+    fn drafted(
+        &self,
+        place: &Place,
+        network: &NetworkName,
+        draft: &DraftFile,
+    ) -> Result<Answer, Failure> {
+        let file = &self.control.output;
+        draft.write(file)?;
         let json = json!({
-            "authority": authority,
+            "authority": draft.authority(),
             "name": self.name,
             "network": network,
-            "fingerprint": fingerprint(&authority),
             "data": place.data(),
             "config": place.config(),
-            "controllerKeys": controllers,
+            "file": file,
+            "missing": draft.draft().missing(),
         });
-        Ok(Answer::done(self.text(&place, &fingerprint(&authority), &authority.to_string()), json))
+        let text = format!(
+            "{name} is prepared in {data}. It exists once {missing} of its controllers have signed.
+
+Hand {file} on to them. Each signs it on a machine of their own, with
+
+  tally key sign {file} --with KEYFILE
+
+Then, here: `tally key apply {file} --data {data}`. Several copies, each signed by
+other people, may be given at once.
+",
+            name = clean(&self.name),
+            data = place.data().display(),
+            missing = draft.draft().missing(),
+            file = file.display(),
+        );
+        Ok(Answer::done(text, json))
     }
 
     /// The network named, else the one of a configuration that is there, else the usual one.
@@ -118,10 +233,18 @@ impl Init {
         }
     }
 
-    fn text(&self, place: &Place, fingerprint: &str, authority: &str) -> String {
+    fn text(
+        &self,
+        place: &Place,
+        (fingerprint, authority): (&str, &str),
+        controllers: &[PathBuf; 2],
+        encrypted: bool,
+    ) -> String {
         let data = place.data().display();
-        let keys = place.file(keys::KEYS_DIR);
-        let keys = keys.display();
+        let advice = match self.control.controllers {
+            Some(_) => placed(controllers, encrypted),
+            None => to_be_moved(&place.file(keys::KEYS_DIR), encrypted),
+        };
         format!(
             "{name} is set up in {data}.
 
@@ -129,16 +252,7 @@ authority    {authority}
 fingerprint  {fingerprint}
 config       {config}
 
-Do this now: move the two controller keys off this machine. Whoever has them
-can take over this authority's identity, and the node does not need them.
-
-  cp {keys}/controller.key  /media/SAFE-1/
-  cp {keys}/controller.next /media/SAFE-2/
-  shred -u {keys}/controller.key {keys}/controller.next
-
-Keep the two in different places. Without them the other keys cannot be
-replaced after a theft or loss.
-
+{advice}
 Next: `tally run --data {data}` starts the node, `tally whoami --data {data}`
 shows the card for your partners.
 ",
@@ -146,6 +260,50 @@ shows the card for your partners.
             config = place.config().display(),
         )
     }
+}
+
+/// What to know of controller keys that are where they should be.
+fn placed([first, next]: &[PathBuf; 2], encrypted: bool) -> String {
+    let lock = match encrypted {
+        true => "They are of no use without the passphrase: write it down, and keep it elsewhere.",
+        false => "They are NOT under a passphrase: whoever finds them can use them at once.",
+    };
+    format!(
+        "The two controller keys, which can replace all others, are here:
+
+  {}
+  {}
+
+{lock}
+Take them off this machine, make a copy of each, and keep the two in different
+places. Without the second, the other keys cannot be replaced after a theft or loss.
+",
+        first.display(),
+        next.display(),
+    )
+}
+
+/// What to do with controller keys that lie where they must not stay.
+fn to_be_moved(keys: &Path, encrypted: bool) -> String {
+    let keys = keys.display();
+    let lock = match encrypted {
+        true => "",
+        false => {
+            " They are not\nencrypted; `--controllers DIR --next-controllers DIR` puts them in place at once."
+        }
+    };
+    format!(
+        "Do this now: move the two controller keys off this machine. Whoever has them
+can take over this authority's identity, and the node does not need them.{lock}
+
+  cp {keys}/controller.key  /media/SAFE-1/
+  cp {keys}/controller.next /media/SAFE-2/
+  shred -u {keys}/controller.key {keys}/controller.next
+
+Keep the two in different places. Without them the other keys cannot be
+replaced after a theft or loss.
+"
+    )
 }
 
 #[cfg(test)]
@@ -160,13 +318,24 @@ mod tests {
             domain: None,
             role: RoleName::Buyer,
             network: Some("test".to_owned()),
+            control: Control { output: "inception.draft".into(), ..Control::default() },
         }
     }
 
     #[test]
     fn it_says_plainly_what_to_do_with_the_controller_keys() {
-        let place = Place::at(std::path::Path::new("/srv/ash"));
-        insta::assert_snapshot!(init("Ash Council").text(&place, "1234 5678", "tally1ash"));
+        let place = Place::at(Path::new("/srv/ash"));
+        let files = keys::controller_files(place.data());
+        let text = init("Ash Council").text(&place, ("1234 5678", "tally1ash"), &files, false);
+        insta::assert_snapshot!(text);
+        let mut with_sticks = init("Ash Council");
+        with_sticks.control.controllers = Some("/media/one".into());
+        let files = ["/media/one/controller-1.key".into(), "/media/two/controller-2.key".into()];
+        for encrypted in [true, false] {
+            let text = with_sticks.text(&place, ("1234 5678", "tally1ash"), &files, encrypted);
+            assert!(!text.contains("shred") && text.contains("/media/two/controller-2.key"));
+            assert_eq!(text.contains("NOT under a passphrase"), !encrypted);
+        }
     }
 
     #[test]

@@ -4,16 +4,23 @@
 //! author's identity, so by itself it shows only that whoever made that
 //! identity said so: *self-asserted*. With `--authority` the identity is
 //! *pinned*: it is the one the reader named, known from elsewhere.
+//!
+//! The log key that signed may have been replaced since. What it signed counts if
+//! the file shows that it leads to what the author pinned then: *retired, proven*.
+//! A file from before that shows nothing of it; with the author's newest card,
+//! `--card`, it is told apart: *retired, refresh needed*.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tallystick_protocol::card::fingerprint;
+use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::limits;
-use tallystick_protocol::proof::record::{Disclosure, RecordFacts, UnverifiedRecordProof};
+use tallystick_protocol::proof::record::{
+    Disclosure, KeyState, RecordFacts, RecordProofError, RetiredKeyError, UnverifiedRecordProof,
+};
 use tallystick_protocol::record::{Form, Record};
 
 use super::Global;
@@ -31,6 +38,42 @@ pub struct Verify {
     /// The authority it must be by, known from elsewhere.
     #[arg(long, value_name = "ID")]
     authority: Option<AuthorityId>,
+    /// The author's newest card, in a file: pins the authority, and shows if its
+    /// keys were replaced since the proof was made.
+    #[arg(long, value_name = "FILE")]
+    card: Option<PathBuf>,
+}
+
+/// What the reader knows of the author from elsewhere.
+#[derive(Default)]
+struct Known {
+    authority: Option<AuthorityId>,
+    card: Option<UnverifiedCard>,
+}
+
+/// Why a file is not believed.
+struct Doubt {
+    /// In a sentence.
+    why: String,
+    /// What is wrong with the key that signed it, if that is all.
+    key: Option<&'static str>,
+}
+
+impl Doubt {
+    fn new(why: impl ToString) -> Self {
+        Self { why: why.to_string(), key: None }
+    }
+}
+
+impl From<RecordProofError> for Doubt {
+    fn from(error: RecordProofError) -> Self {
+        let key = match error {
+            RecordProofError::Key(RetiredKeyError::Refresh) => Some("retired, refresh needed"),
+            RecordProofError::Key(RetiredKeyError::Disowned) => Some("retired, disowned"),
+            _ => None,
+        };
+        Self { why: error.to_string(), key }
+    }
 }
 
 impl Verify {
@@ -39,40 +82,50 @@ impl Verify {
     /// # Errors
     /// A [`Failure`] if a file cannot be read; what does not verify is an answer.
     pub fn run(&self, _global: &Global) -> Result<Answer, Failure> {
+        let known = self.known()?;
         let mut judged = Vec::new();
         for path in &self.files {
-            let bytes = read(path).map_err(|error| {
-                Failure::usage(
-                    format!("{} cannot be read ({error})", path.display()),
-                    "check the path and that you may read it",
-                )
-            })?;
-            judged.push((path, judge(&bytes, self.authority)));
+            let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+            judged.push((path, judge(&bytes, &known)));
         }
         let all = judged.iter().all(|(_, judgement)| judgement.is_ok());
-        let texts = judged.iter().map(|(path, judgement)| text(path, judgement, self.authority));
+        let texts = judged.iter().map(|(path, judgement)| text(path, judgement, &known));
         let text = texts.collect::<Vec<_>>().join("\n");
-        let mut each: Vec<Value> = judged
-            .iter()
-            .map(|(path, judgement)| verdict(path, judgement, self.authority))
-            .collect();
+        let mut each: Vec<Value> =
+            judged.iter().map(|(path, judgement)| verdict(path, judgement, &known)).collect();
         let json = match each.len() {
             1 => each.remove(0),
-            _ => json!({ "verified": all, "identity": self.known(), "files": each }),
+            _ => json!({ "verified": all, "identity": known.label(), "files": each }),
         };
         let answer = Answer::done(text, json);
         Ok(if all { answer } else { answer.with_exit(FailureKind::No) })
     }
 
-    const fn known(&self) -> &'static str {
-        known(self.authority)
+    fn known(&self) -> Result<Known, Failure> {
+        let Some(path) = &self.card else {
+            return Ok(Known { authority: self.authority, card: None });
+        };
+        let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+        let card = UnverifiedCard::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
+            Failure::usage(
+                format!("{}: {error}", path.display()),
+                "give the file with the card that the authority sent you",
+            )
+        })?;
+        Ok(Known { authority: self.authority, card: Some(card) })
     }
 }
 
-const fn known(authority: Option<AuthorityId>) -> &'static str {
-    match authority {
-        Some(_) => "pinned",
-        None => "self-asserted",
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::usage(
+        format!("{} cannot be read ({error})", path.display()),
+        "check the path and that you may read it",
+    )
+}
+
+impl Known {
+    const fn label(&self) -> &'static str {
+        if self.authority.is_some() || self.card.is_some() { "pinned" } else { "self-asserted" }
     }
 }
 
@@ -84,17 +137,32 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The facts, or why the file proves nothing, in a sentence.
-fn judge(bytes: &[u8], authority: Option<AuthorityId>) -> Result<RecordFacts, String> {
-    let proof = UnverifiedRecordProof::parse(bytes).map_err(|error| error.to_string())?;
-    let proof = proof.verify(&[]).map_err(|error| error.to_string())?;
-    match authority {
-        Some(wanted) if wanted != proof.authority() => Err(format!(
+/// The facts, or why the file proves nothing.
+fn judge(bytes: &[u8], known: &Known) -> Result<RecordFacts, Doubt> {
+    let proof = UnverifiedRecordProof::parse(bytes)?;
+    let network = proof.claimed_network().clone();
+    let mut proof = proof.verify(&[])?;
+    let card = known.card.clone().map(|card| card.verify(&network));
+    let card = card.transpose().map_err(Doubt::new)?;
+    let named = known.authority.into_iter().chain(card.as_ref().map(Card::authority));
+    if named.into_iter().any(|wanted| wanted != proof.authority()) {
+        return Err(Doubt::new(format!(
             "it is by {}, which calls itself {:?}, and not by the authority you named",
             proof.authority(),
             clean(&proof.identity().profile().name),
-        )),
-        _ => Ok(proof.facts()),
+        )));
+    }
+    if let Some(card) = &card {
+        proof = proof.judged_by(card.identity())?;
+    }
+    Ok(proof.facts())
+}
+
+const fn key(facts: &RecordFacts) -> &'static str {
+    match facts.key {
+        KeyState::Current => "current",
+        KeyState::RetiredProven => "retired, proven",
+        _ => "unknown",
     }
 }
 
@@ -117,26 +185,23 @@ fn action(facts: &RecordFacts) -> &'static str {
     crate::service::action_name(facts.header.action)
 }
 
-fn verdict(
-    path: &Path,
-    judgement: &Result<RecordFacts, String>,
-    authority: Option<AuthorityId>,
-) -> Value {
+fn verdict(path: &Path, judgement: &Result<RecordFacts, Doubt>, known: &Known) -> Value {
     let facts = match judgement {
         Ok(facts) => facts,
-        Err(error) => {
+        Err(doubt) => {
             return json!({
                 "verified": false,
                 "identity": Value::Null,
+                "key": doubt.key,
                 "file": path,
-                "error": error,
+                "error": doubt.why,
             });
         }
     };
     let withheld: Vec<_> = facts.withheld.iter().map(ToString::to_string).collect();
     json!({
         "verified": true,
-        "identity": known(authority),
+        "identity": known.label(),
         "file": path,
         "authority": facts.reference.authority,
         "name": facts.profile.name,
@@ -154,32 +219,29 @@ fn verdict(
             "size": facts.checkpoint.size(),
             "root": facts.checkpoint.root(),
         },
+        "key": key(facts),
         "leaf": facts.leaf,
     })
 }
 
-fn text(
-    path: &Path,
-    judgement: &Result<RecordFacts, String>,
-    authority: Option<AuthorityId>,
-) -> String {
+fn text(path: &Path, judgement: &Result<RecordFacts, Doubt>, known: &Known) -> String {
     let facts = match judgement {
         Ok(facts) => facts,
-        Err(error) => {
+        Err(doubt) => {
             return format!(
                 "NOT VERIFIED: {}\n  {}\n  Do not rely on this file; ask whoever gave it to you for another.\n",
                 path.display(),
-                clean(error),
+                clean(&doubt.why),
             );
         }
     };
     let name = clean(&facts.profile.name);
     let id = facts.reference.authority;
-    let mut text = match authority {
-        Some(_) => format!(
+    let mut text = match known.label() {
+        "pinned" => format!(
             "Identity pinned: it is by the authority you named, {id},\nwhich calls itself {name:?}.\n"
         ),
-        None => format!(
+        _ => format!(
             "Identity self-asserted: it is by {id},\nwhich calls itself {name:?}. Nothing in the file shows that this is so.\n\
              To be sure, name the authority with --authority ID, or compare the fingerprint\n\
              with them over the telephone: {}\n",
@@ -193,6 +255,13 @@ fn text(
         ("what", format!("{} ({})", facts.header.kind, action(facts))),
         ("issued", format!("{}, as its author says", time(facts.header.issued))),
         ("log", format!("{} entries, root {}", count(head.size()), head.root())),
+        (
+            "signed by",
+            match facts.key {
+                KeyState::Current => "the log key of its author".to_owned(),
+                _ => "a log key since replaced, and shown to count still".to_owned(),
+            },
+        ),
     ]));
     if let Some(description) = facts.header.kind.description() {
         text.push('\n');
@@ -228,7 +297,7 @@ mod tests {
         let file = dir.path().join("x.proof");
         for bad in [&b""[..], b"hello", b"c2sp.org/tlog-proof@v1\n", &[0xff; 100]] {
             std::fs::write(&file, bad).unwrap();
-            let verify = Verify { files: vec![file.clone()], authority: None };
+            let verify = Verify { files: vec![file.clone()], authority: None, card: None };
             let answer = verify.run(&Global::default()).unwrap();
             assert_eq!(answer.exit, 1);
             assert_eq!(answer.json["verified"], false);
@@ -236,14 +305,14 @@ mod tests {
             assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
         }
         std::fs::write(&file, vec![b'x'; limits::PROOF_BYTES + 10]).unwrap();
-        let verify = Verify { files: vec![file.clone()], authority: None };
+        let verify = Verify { files: vec![file.clone()], authority: None, card: None };
         assert_eq!(verify.run(&Global::default()).unwrap().exit, 1);
-        let verify = Verify { files: vec![file.clone(), file], authority: None };
+        let verify = Verify { files: vec![file.clone(), file], authority: None, card: None };
         assert_eq!(
             verify.run(&Global::default()).unwrap().json["files"].as_array().unwrap().len(),
             2
         );
-        let missing = Verify { files: vec!["/nonexistent".into()], authority: None };
+        let missing = Verify { files: vec!["/nonexistent".into()], authority: None, card: None };
         assert_eq!(missing.run(&Global::default()).unwrap_err().kind.exit_code(), 2);
     }
 }

@@ -3,10 +3,12 @@
 use ciborium::Value as Cbor;
 use serde_json::{Map, Value, json};
 use tallystick_protocol::body::{Body, Fields};
+use tallystick_protocol::checkpoint::{UnverifiedCheckpoint, VerifiedCheckpoint};
 use tallystick_protocol::entry::Action;
-use tallystick_protocol::id::{AuthorityId, RecordId, RecordRef, Space, Version};
-use tallystick_protocol::log::inclusion_proof;
-use tallystick_protocol::proof::record::assemble;
+use tallystick_protocol::id::{AuthorityId, Hash, RecordId, RecordRef, Space, Version};
+use tallystick_protocol::identity::{Identity, KeyStanding};
+use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
+use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
 use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
 
 use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
@@ -253,22 +255,21 @@ impl Desk {
             generation: version.generation,
         };
         let identity = self.0.handle.identity(authority).await.ok_or_else(gone)?;
-        let head = self.0.handle.head(log).await;
-        let head =
-            head.filter(|head| head.checkpoint().size() > version.index).ok_or_else(|| {
-                Failure::unavailable(
-                    "no signed log head covers this record yet",
-                    "wait until `tally status` shows the log as current, then repeat the command",
-                )
-            })?;
+        let held = self.0.handle.head(log).await;
         let replica = self.0.handle.replica();
-        let size = head.checkpoint().size();
-        let hashes = blocking(move || {
+        blocking(move || {
             let nodes = replica.nodes(&log).map_err(failed_store)?;
-            inclusion_proof(&*nodes, version.index, size).map_err(Failure::internal)
+            let (head, to_pin) = counting_head(&identity, held, version, &*nodes)?;
+            let size = head.checkpoint().size();
+            let hashes = inclusion_proof(&*nodes, version.index, size);
+            let hashes = hashes.map_err(Failure::internal)?;
+            let file = assemble(&identity, &entry, version.index, &hashes, &head, &to_pin);
+            file.map_err(|error| match error {
+                RecordProofWriteError::Key(_) => not_signed_yet(),
+                error => Failure::internal(error),
+            })
         })
-        .await??;
-        assemble(&identity, &entry, version.index, &hashes, &head).map_err(Failure::internal)
+        .await?
     }
 
     fn find(&self, text: &str) -> Result<Found, Failure> {
@@ -382,6 +383,52 @@ impl Desk {
         }
         Ok(history)
     }
+}
+
+/// The signed head under which a version is proved: the one held, if it counts or
+/// leads to one that does; else one that the author's identity pins. With it
+/// what leads from it to the head at which its key retired.
+fn counting_head(
+    identity: &Identity,
+    held: Option<VerifiedCheckpoint>,
+    version: Version,
+    nodes: &dyn Nodes,
+) -> Result<(VerifiedCheckpoint, Vec<Hash>), Failure> {
+    if identity.closing(version.generation).is_some_and(|head| head.size() <= version.index) {
+        return Err(Failure::no(
+            "its author has disowned this version of the record",
+            "the log was closed before it, after keys were stolen or lost; ask the author",
+        ));
+    }
+    let verified = |note: &[u8]| {
+        let head = UnverifiedCheckpoint::parse(note).ok()?;
+        identity.verify_head(&head).ok()
+    };
+    let held =
+        held.and_then(|held| verified(&held.to_bytes()).map(|(_, standing)| (held, standing)));
+    let covers = |head: &VerifiedCheckpoint| head.checkpoint().size() > version.index;
+    match held.filter(|(head, _)| covers(head)) {
+        Some((head, KeyStanding::Current)) => return Ok((head, Vec::new())),
+        Some((head, KeyStanding::Retired(pin))) => {
+            // Beyond the pinned head, or as long as the log here does not reach it, there is none.
+            if let Ok(to_pin) = consistency_proof(nodes, head.checkpoint().size(), pin.size()) {
+                return Ok((head, to_pin));
+            }
+        }
+        None => {}
+    }
+    let pins = identity.log_keys(version.generation).filter_map(|(_, standing)| match standing {
+        KeyStanding::Retired(pin) => verified(pin.note()).map(|(head, _)| head),
+        KeyStanding::Current => None,
+    });
+    pins.into_iter().find(covers).map(|head| (head, Vec::new())).ok_or_else(not_signed_yet)
+}
+
+fn not_signed_yet() -> Failure {
+    Failure::unavailable(
+        "no signed log head covers this record yet",
+        "wait until `tally status` shows the log as current, then repeat the command",
+    )
 }
 
 /// What a kind's own description says of a body.

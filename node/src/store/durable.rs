@@ -257,6 +257,14 @@ impl<R: Replica> Store<R> {
         self.replica.flush()
     }
 
+    /// Visits every signed head of an own log, oldest first.
+    ///
+    /// # Errors
+    /// As [`Journal::heads`].
+    pub fn heads(&self, log: &LogId, visit: impl FnMut(SignedHead)) -> Result<(), StoreError> {
+        self.journal.heads(log, visit)
+    }
+
     /// Size and root of another's log that we cosigned last.
     #[must_use]
     pub fn cosigned(&self, log: &LogId) -> Option<(u64, Hash)> {

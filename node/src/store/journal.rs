@@ -189,6 +189,26 @@ impl Journal {
         self.logs.get(log)?.state.head.as_ref()
     }
 
+    /// Visits every signed head of a log, oldest first. They are read from the
+    /// disk, a piece at a time: there may be millions.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] or [`StoreError::Unreadable`].
+    pub fn heads(&self, log: &LogId, mut visit: impl FnMut(SignedHead)) -> Result<(), StoreError> {
+        for segment in 0..=self.segment {
+            let file = self.dir.join(name_of(segment));
+            let last = segment == self.segment;
+            frame::scan(&*self.disk, &file, TITLE, last, |frame| {
+                let read = match frame.kind {
+                    COMMIT => visit_heads(frame.payload, log, &mut visit),
+                    _ => Some(()),
+                };
+                read.ok_or_else(|| StoreError::damaged_at(&file, frame.offset))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Size and root of another's log that we cosigned last.
     #[must_use]
     pub fn cosigned(&self, log: &LogId) -> Option<(u64, Hash)> {
@@ -411,6 +431,21 @@ impl Journal {
         self.cosigned.insert(log, (size, root));
         fields.is_empty().then_some(())
     }
+}
+
+/// The signed heads of one log in a commit.
+fn visit_heads(payload: &[u8], log: &LogId, visit: &mut impl FnMut(SignedHead)) -> Option<()> {
+    let mut fields = Fields::new(payload);
+    while !fields.is_empty() {
+        let of_log = fields.log()? == *log;
+        let (_start, count) = (fields.u64()?, fields.u32()?);
+        for _ in 0..count {
+            let len = fields.u16()?;
+            fields.bytes(usize::from(len))?;
+        }
+        fields.head()?.filter(|_| of_log).into_iter().for_each(&mut *visit);
+    }
+    Some(())
 }
 
 /// Adds leaves and head to a log.

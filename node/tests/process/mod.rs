@@ -49,6 +49,16 @@ impl Tally {
         tally
     }
 
+    /// A directory in which there is no authority, for commands that need none.
+    pub fn bare() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            running: None,
+            listen: Vec::new(),
+            publication: None,
+        }
+    }
+
     /// A second node over a copy of this one's data directory, which is not in use.
     pub fn copy(&self) -> Self {
         assert!(self.running.is_none(), "a copy of files that are being written is none");

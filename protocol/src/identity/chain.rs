@@ -375,6 +375,12 @@ impl Identity {
         &self.events
     }
 
+    /// What each event says, in order.
+    pub fn history(&self) -> impl Iterator<Item = Event> {
+        // All of them were read once, when they were verified.
+        self.events.iter().filter_map(|bytes| read(bytes).ok()).map(|(_, event)| event)
+    }
+
     /// The log keys of a generation, newest first, and by what right each signs.
     pub fn log_keys(
         &self,
@@ -510,6 +516,8 @@ mod tests {
         let after = before.extended(rotate(&before)).unwrap();
         assert_eq!(after.log_key(), &secret(LOG).public());
         assert_eq!((after.sequence(), after.generation()), (1, 0));
+        let history: Vec<_> = after.history().map(|event| event.event_type).collect();
+        assert_eq!(history, [EventType::Inception, EventType::Rotation]);
         assert_eq!(standing(&before, 0, 12), Some(None));
         assert_eq!(standing(&before, 0, LOG), None);
         assert_eq!(standing(&after, 0, LOG), Some(None));

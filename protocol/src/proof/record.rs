@@ -9,6 +9,13 @@
 //! | 1 | identity chain of the author: its signed events, in order |
 //! | 2 | header, the leaf of the log |
 //! | 3 | body in whatever state the sender shows it; absent if not shown |
+//! | 4 | consistency proof from the checkpoint to the head at which its key retired; absent if empty |
+//!
+//! A log key that was replaced signs no more; what it signed counts up to the
+//! head that was pinned then, or at which its generation was closed, if key 4
+//! leads there. The key is even: a reader that does not know it must not guess,
+//! and could not judge a retired key anyway. The version stays 1, so that files
+//! under current keys are read as before, both ways.
 //!
 //! Nothing vouches for the extra data as such; every part of it is tied to the
 //! author's signatures: the chain by its controllers and by the authority id in
@@ -31,12 +38,14 @@ use super::{VerifiedInclusion, format};
 use crate::body::{Body, FieldName, Fields};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint, log_key,
+    Checkpoint, CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint, log_key,
 };
 use crate::entry::{Entry, EntryError, Header, UnverifiedEntry};
 use crate::id::{AuthorityId, Generation, Hash, NetworkName, RecordRef, Version};
-use crate::identity::{Identity, IdentityError, Profile, UnverifiedChain};
+use crate::identity::{Identity, IdentityError, KeyStanding, Profile, Relation, UnverifiedChain};
+use crate::key::PublicKey;
 use crate::limits;
+use crate::log::{ProofError, verify_consistency};
 use crate::note::{Algorithm, SignatureLine, VerifierKey};
 use crate::time::UnixTime;
 
@@ -82,21 +91,61 @@ pub enum RecordProofError {
     /// The checkpoint is not signed as it must be, or does not contain the header.
     #[error(transparent)]
     Proof(#[from] ProofVerifyError),
+    /// The checkpoint is under a key that was replaced.
+    #[error(transparent)]
+    Key(#[from] RetiredKeyError),
+    /// The author's controllers have signed two chains that contradict each
+    /// other, the one in the file and the one the reader knows.
+    #[error("the author's controllers have signed two identities that contradict each other")]
+    Disputed,
     /// One key signed on two lines, of which one says nothing.
     #[error("a signature stands in the file twice")]
     Repeated,
+}
+
+/// Why a checkpoint under a key that was replaced proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetiredKeyError {
+    /// Nothing in the file leads to the head at which the key retired. The record
+    /// may stand all the same: a fresh proof would show it.
+    #[error(
+        "the key that signed the log was replaced since, and the file does not show that what it \
+         signed still counts: ask for a fresh proof"
+    )]
+    Refresh,
+    /// The entry lies beyond the head at which the author's controllers closed
+    /// the log: it is no longer said by its author.
+    #[error("the author's controllers have disowned this part of the log")]
+    Disowned,
+    /// The file's hashes lead somewhere else.
+    #[error("the file does not lead to the head at which the key that signed it was replaced: {0}")]
+    Pin(ProofError),
+}
+
+/// By what right the log key speaks that signed a proof's checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// It is the log key of today, as far as the chains at hand say.
+    Current,
+    /// It was replaced, and the file shows that what it signed here still counts.
+    RetiredProven,
 }
 
 /// Why a record proof cannot be written: the caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordProofWriteError {
-    /// The checkpoint is of another authority's log, network or generation.
+    /// The checkpoint is of another authority's log or network, or of a generation to come.
     #[error("the checkpoint is not of this authority's public log")]
     Author,
-    /// The authority's log key did not sign the checkpoint.
+    /// No log key of the authority signed the checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The checkpoint is under a key that was replaced, and `to_pin` does not help.
+    #[error(transparent)]
+    Key(#[from] RetiredKeyError),
     /// The header is not in the log at this index, or the file would be too large.
     #[error(transparent)]
     Proof(#[from] ProofWriteError),
@@ -104,11 +153,13 @@ pub enum RecordProofWriteError {
 
 /// Writes the proof that `identity` said `entry` at `index` of the log under `checkpoint`.
 ///
-/// `hashes` is the inclusion proof for the checkpoint's size. The body is put
-/// into the file in the state it has; an entry without one gives a proof of the
-/// header alone. Lines of the checkpoint that neither the log nor a witness it
-/// was verified with accounts for, and all but the first of each key, are left
-/// out, since the reader would refuse them.
+/// `hashes` is the inclusion proof for the checkpoint's size. `to_pin` is the
+/// consistency proof from there to the head at which the key retired that signed
+/// the checkpoint, see [`Identity::log_keys`]; nothing for the current key. The
+/// body is put into the file in the state it has; an entry without one gives a
+/// proof of the header alone. Lines of the checkpoint that neither the log nor a
+/// witness it was verified with accounts for, and all but the first of each key,
+/// are left out, since the reader would refuse them.
 ///
 /// # Errors
 /// A [`RecordProofWriteError`]; no file leaves a node that its reader would refuse.
@@ -118,23 +169,74 @@ pub fn assemble(
     index: u64,
     hashes: &[Hash],
     checkpoint: &VerifiedCheckpoint,
+    to_pin: &[Hash],
 ) -> Result<Vec<u8>, RecordProofWriteError> {
-    let origin = checkpoint.checkpoint().origin();
-    let own = Origin::public(identity.network(), &identity.authority(), identity.generation());
-    if *origin != own {
-        return Err(RecordProofWriteError::Author);
+    let head = checkpoint.checkpoint();
+    let log = head.origin().public_log().filter(|(network, authority, generation)| {
+        network == identity.network()
+            && *authority == identity.authority()
+            && *generation <= identity.generation()
+    });
+    let (_, _, generation) = log.ok_or(RecordProofWriteError::Author)?;
+    let parsed = UnverifiedCheckpoint::parse(&checkpoint.to_bytes())?;
+    let (key, standing) = signer(identity, generation, &parsed)?;
+    judge_key(standing, identity.closing(generation).is_some(), head, index, to_pin)?;
+    let checkpoint = single_lines(checkpoint, &key)?;
+    let extra = write_extra(identity, entry, to_pin);
+    Ok(format(&entry.leaf(), index, hashes, &checkpoint, &extra)?)
+}
+
+/// The log key of a generation that signed a checkpoint, and by what right.
+fn signer<'a>(
+    identity: &'a Identity,
+    generation: Generation,
+    checkpoint: &UnverifiedCheckpoint,
+) -> Result<(PublicKey, KeyStanding<'a>), CheckpointError> {
+    let mut keys = identity.log_keys(generation);
+    let signed =
+        |key: &PublicKey| checkpoint.clone().verify(key) != Err(CheckpointError::NotSigned);
+    keys.find(|(key, _)| signed(key))
+        .map(|(key, standing)| (*key, standing))
+        .ok_or(CheckpointError::NotSigned)
+}
+
+/// Whether what a log key signed counts for the entry at `index`.
+fn judge_key(
+    standing: KeyStanding<'_>,
+    closed: bool,
+    head: &Checkpoint,
+    index: u64,
+    to_pin: &[Hash],
+) -> Result<KeyState, RetiredKeyError> {
+    let KeyStanding::Retired(pin) = standing else {
+        // Hashes that lead nowhere would be read past.
+        return match to_pin {
+            [] => Ok(KeyState::Current),
+            _ => Err(RetiredKeyError::Pin(ProofError::Length)),
+        };
+    };
+    if closed && index >= pin.size() {
+        return Err(RetiredKeyError::Disowned);
     }
-    let checkpoint = single_lines(checkpoint, identity)?;
-    Ok(format(&entry.leaf(), index, hashes, &checkpoint, &write_extra(identity, entry))?)
+    if to_pin.is_empty() {
+        return if pin.is(head) {
+            Ok(KeyState::RetiredProven)
+        } else {
+            Err(RetiredKeyError::Refresh)
+        };
+    }
+    verify_consistency(head.size(), &head.root(), pin.size(), &pin.root(), to_pin)
+        .map_err(RetiredKeyError::Pin)?;
+    Ok(KeyState::RetiredProven)
 }
 
 /// The checkpoint with one line of the log and one of each witness.
 fn single_lines(
     checkpoint: &VerifiedCheckpoint,
-    identity: &Identity,
+    key: &PublicKey,
 ) -> Result<VerifiedCheckpoint, CheckpointError> {
     let note = checkpoint.note();
-    let log = log_key(checkpoint.checkpoint().origin(), *identity.log_key());
+    let log = log_key(checkpoint.checkpoint().origin(), *key);
     let witnesses: Vec<_> = checkpoint.cosignatures().map(|signer| signer.key.clone()).collect();
     let mut text = format!("{}\n", note.text());
     for key in core::iter::once(&log).chain(&witnesses) {
@@ -144,14 +246,15 @@ fn single_lines(
         text.push_str(&format!("{line}\n"));
     }
     let parsed = UnverifiedCheckpoint::parse(text.as_bytes())?;
-    parsed.verify_attributed(identity.log_key(), &witnesses)
+    parsed.verify_attributed(key, &witnesses)
 }
 
-fn write_extra(identity: &Identity, entry: &Entry) -> Vec<u8> {
+fn write_extra(identity: &Identity, entry: &Entry, to_pin: &[Hash]) -> Vec<u8> {
     let events = identity.events();
     let chain: usize = events.iter().map(Vec::len).sum();
-    let mut writer = Writer::with_capacity(entry.size() + chain + 64);
-    writer.map(3 + usize::from(entry.body().is_some()));
+    let mut writer = Writer::with_capacity(entry.size() + chain + 40 * to_pin.len() + 64);
+    let optional = [entry.body().is_some(), !to_pin.is_empty()];
+    writer.map(3 + optional.iter().filter(|present| **present).count());
     writer.unsigned(0).unsigned(FORMAT_VERSION);
     writer.unsigned(1).array(events.len());
     for event in events {
@@ -161,10 +264,24 @@ fn write_extra(identity: &Identity, entry: &Entry) -> Vec<u8> {
     if let Some(body) = entry.body() {
         writer.unsigned(3).bytes(body.as_bytes());
     }
+    if !to_pin.is_empty() {
+        writer.unsigned(4).array(to_pin.len());
+        for hash in to_pin {
+            writer.bytes(hash.as_bytes());
+        }
+    }
     writer.finish()
 }
 
-fn read_extra(extra: &[u8]) -> Result<(UnverifiedChain, UnverifiedEntry), RecordProofError> {
+/// The extra data of a proof, taken apart.
+#[derive(Clone, Debug)]
+struct Extra {
+    chain: UnverifiedChain,
+    entry: UnverifiedEntry,
+    to_pin: Vec<Hash>,
+}
+
+fn read_extra(extra: &[u8]) -> Result<Extra, RecordProofError> {
     if extra.is_empty() {
         return Err(RecordProofError::NoRecord);
     }
@@ -174,6 +291,9 @@ fn read_extra(extra: &[u8]) -> Result<(UnverifiedChain, UnverifiedEntry), Record
     if reader.unsigned()? != FORMAT_VERSION {
         return Err(RecordProofError::Unsupported);
     }
+    if !(3..=5).contains(&keys) {
+        return Err(CborError::Unexpected.into());
+    }
     expect_key(&mut reader, 1)?;
     let mut events = Vec::new();
     for _ in 0..reader.array(limits::IDENTITY_EVENTS)? {
@@ -181,16 +301,35 @@ fn read_extra(extra: &[u8]) -> Result<(UnverifiedChain, UnverifiedEntry), Record
     }
     expect_key(&mut reader, 2)?;
     let header = reader.bytes(limits::HEADER_BYTES)?.to_vec();
-    let body = match keys {
-        3 => None,
-        4 => {
-            expect_key(&mut reader, 3)?;
-            Some(reader.bytes(limits::BODY_STATE_BYTES)?.to_vec())
-        }
-        _ => return Err(CborError::Unexpected.into()),
-    };
+    let (mut body, mut to_pin) = (None, Vec::new());
+    let mut before = 2;
+    for _ in 3..keys {
+        before = match reader.unsigned()? {
+            3 if before == 2 => {
+                body = Some(reader.bytes(limits::BODY_STATE_BYTES)?.to_vec());
+                3
+            }
+            4 if before < 4 => {
+                to_pin = read_hashes(&mut reader)?;
+                4
+            }
+            _ => return Err(CborError::Unexpected.into()),
+        };
+    }
     reader.end()?;
-    Ok((UnverifiedChain::new(events), UnverifiedEntry::new(header, body)))
+    let (chain, entry) = (UnverifiedChain::new(events), UnverifiedEntry::new(header, body));
+    Ok(Extra { chain, entry, to_pin })
+}
+
+/// At least one hash: a list that says nothing has no place in the file.
+fn read_hashes(reader: &mut Reader<'_>) -> Result<Vec<Hash>, CborError> {
+    let count = reader.array(limits::PROOF_HASHES)?;
+    let mut hashes = Vec::new();
+    for _ in 0..count {
+        let bytes = reader.bytes(Hash::LEN)?;
+        hashes.push(Hash::try_from(bytes).map_err(|_| CborError::Unexpected)?);
+    }
+    if hashes.is_empty() { Err(CborError::Unexpected) } else { Ok(hashes) }
 }
 
 fn expect_key(reader: &mut Reader<'_>, key: u64) -> Result<(), CborError> {
@@ -201,8 +340,7 @@ fn expect_key(reader: &mut Reader<'_>, key: u64) -> Result<(), CborError> {
 #[derive(Clone, Debug)]
 pub struct UnverifiedRecordProof {
     proof: UnverifiedProof,
-    chain: UnverifiedChain,
-    entry: UnverifiedEntry,
+    extra: Extra,
     network: NetworkName,
     authority: AuthorityId,
     generation: Generation,
@@ -222,10 +360,10 @@ impl UnverifiedRecordProof {
         if proof.to_bytes() != file {
             return Err(RecordProofError::Spelling);
         }
-        let (chain, entry) = read_extra(&core::mem::take(&mut proof.extra))?;
+        let extra = read_extra(&core::mem::take(&mut proof.extra))?;
         let log = proof.claimed_origin().public_log().ok_or(RecordProofError::Origin)?;
         let (network, authority, generation) = log;
-        Ok(Self { proof, chain, entry, network, authority, generation })
+        Ok(Self { proof, extra, network, authority, generation })
     }
 
     /// The network it claims to belong to.
@@ -253,20 +391,29 @@ impl UnverifiedRecordProof {
         witnesses: &[VerifierKey],
     ) -> Result<VerifiedRecordProof, RecordProofError> {
         // Hashing before signatures: what is damaged is refused at little cost.
-        let entry = self.entry.check()?;
-        let identity = self.chain.verify(&self.network)?;
-        if identity.authority() != self.authority || identity.generation() != self.generation {
+        let entry = self.extra.entry.check()?;
+        let identity = self.extra.chain.verify(&self.network)?;
+        if identity.authority() != self.authority || self.generation > identity.generation() {
             return Err(RecordProofError::Author);
         }
         let cosigns = |key: &&VerifierKey| key.algorithm() == Algorithm::CosignatureV1;
         let witnesses: Vec<_> = witnesses.iter().filter(cosigns).cloned().collect();
-        let inclusion =
-            self.proof.verify_leaf_attributed(&entry.leaf(), identity.log_key(), &witnesses)?;
+        let (key, standing) = match signer(&identity, self.generation, &self.proof.checkpoint) {
+            Ok((key, standing)) => (key, Some(standing)),
+            // What is wrong with the lines is said best by looking for the newest key.
+            Err(_) => (*identity.log_key(), None),
+        };
+        let inclusion = self.proof.verify_leaf_attributed(&entry.leaf(), &key, &witnesses)?;
         let note = inclusion.checkpoint().note();
         if note.lines().len() != note.signers().len() {
             return Err(RecordProofError::Repeated);
         }
-        Ok(VerifiedRecordProof { identity, entry, inclusion, generation: self.generation })
+        let standing = standing.ok_or(RecordProofError::Author)?;
+        let closed = identity.closing(self.generation).is_some();
+        let head = inclusion.checkpoint().checkpoint();
+        let key_state = judge_key(standing, closed, head, inclusion.index(), &self.extra.to_pin)?;
+        let (generation, to_pin) = (self.generation, self.extra.to_pin);
+        Ok(VerifiedRecordProof { identity, entry, inclusion, generation, key, key_state, to_pin })
     }
 }
 
@@ -277,9 +424,46 @@ pub struct VerifiedRecordProof {
     entry: Entry,
     inclusion: VerifiedInclusion,
     generation: Generation,
+    /// The log key that signed, and whether that counts.
+    key: PublicKey,
+    key_state: KeyState,
+    to_pin: Vec<Hash>,
 }
 
 impl VerifiedRecordProof {
+    /// Judges the proof by what the reader knows of the author from elsewhere:
+    /// the key that signed it may have been replaced since the file was made.
+    /// An identity of somebody else, and an older one, change nothing.
+    ///
+    /// # Errors
+    /// [`RecordProofError::Disputed`]; [`RecordProofError::Key`] if the file does
+    /// not show what is needed now; [`RecordProofError::Author`] if the key never
+    /// was one of the author's.
+    pub fn judged_by(mut self, known: &Identity) -> Result<Self, RecordProofError> {
+        match self.identity.relation_to(known) {
+            Some(Relation::Behind | Relation::Superseded { .. }) => {}
+            Some(Relation::Conflict { .. }) => return Err(RecordProofError::Disputed),
+            _ => return Ok(self),
+        }
+        let standing = known.log_keys(self.generation).find(|(key, _)| **key == self.key);
+        let (_, standing) = standing.ok_or(RecordProofError::Author)?;
+        let closed = known.closing(self.generation).is_some();
+        let (head, index) = (self.inclusion.checkpoint().checkpoint(), self.inclusion.index());
+        self.key_state = match judge_key(standing, closed, head, index, &self.to_pin) {
+            // It led to what was pinned when the file was made.
+            Err(RetiredKeyError::Pin(_)) => return Err(RetiredKeyError::Refresh.into()),
+            judged => judged?,
+        };
+        self.identity = known.clone();
+        Ok(self)
+    }
+
+    /// By what right the log key speaks that signed the checkpoint.
+    #[must_use]
+    pub const fn key_state(&self) -> KeyState {
+        self.key_state
+    }
+
     /// The author's identity as its own chain states it: self-asserted, until
     /// the reader compares the authority id with one known from elsewhere.
     #[must_use]
@@ -342,6 +526,7 @@ impl VerifiedRecordProof {
             fields: body.map(Body::fields).unwrap_or_default(),
             withheld: body.map(Body::withheld).unwrap_or_default(),
             checkpoint: self.checkpoint().checkpoint().clone(),
+            key: self.key_state,
             cosignatures: self.cosignatures(),
         }
     }
@@ -399,6 +584,8 @@ pub struct RecordFacts {
     pub withheld: Vec<FieldName>,
     /// The signed log head: origin, size and root.
     pub checkpoint: Checkpoint,
+    /// By what right the key speaks that signed it.
+    pub key: KeyState,
     /// The witnesses asked for that cosigned, and when.
     pub cosignatures: BTreeMap<VerifierKey, UnixTime>,
 }

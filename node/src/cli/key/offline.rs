@@ -1,0 +1,149 @@
+//! A node's data directory while the node is stopped: identity, keys and own log.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tallystick_protocol::body::Body;
+use tallystick_protocol::checkpoint::{Checkpoint, Origin, UnverifiedCheckpoint, sign};
+use tallystick_protocol::id::LogId;
+use tallystick_protocol::identity::{Head, Identity};
+use tallystick_protocol::log::Frontier;
+
+use crate::cli::Global;
+use crate::config::{Config, Place};
+use crate::failure::Failure;
+use crate::keys::{NodeKeys, change, load_identity};
+use crate::service::{action_name, failed_store};
+use crate::store::{Replica as _, SignedHead, Store, StoreError};
+
+/// Most disowned entries that are listed one by one.
+const LISTED: usize = 1000;
+const BATCH: u64 = 256;
+const BATCH_BYTES: usize = 4 << 20;
+
+/// The lock on a data directory, and what is in it.
+pub(super) struct Offline {
+    pub(super) place: Place,
+    pub(super) identity: Identity,
+    store: Store,
+}
+
+/// What a recovery disowns.
+pub(super) struct Disowned {
+    /// How many entries.
+    pub(super) count: u64,
+    /// What the first of them are.
+    pub(super) entries: Vec<Value>,
+}
+
+impl Offline {
+    /// Takes the lock, and ends a change that was interrupted.
+    ///
+    /// # Errors
+    /// A [`Failure`]: no authority there, its node running, files damaged.
+    pub(super) fn open(global: &Global) -> Result<Self, Failure> {
+        let place = global.place()?;
+        let config = Config::load(place.config())?;
+        let own = load_identity(place.data(), &config.network)?.authority();
+        let store = Store::open(place.data(), &config.store_options(), own).map_err(in_use)?;
+        // Under the lock it stays as it is read.
+        let identity = load_identity(place.data(), &config.network)?;
+        change::settle(place.data(), &identity)?;
+        Ok(Self { place, identity, store })
+    }
+
+    pub(super) fn data(&self) -> PathBuf {
+        self.place.data().to_owned()
+    }
+
+    fn log(&self) -> LogId {
+        LogId::public(self.identity.authority(), self.identity.generation())
+    }
+
+    /// Entries of the open log.
+    pub(super) fn size(&self) -> Result<u64, Failure> {
+        let log = self.log();
+        let logs = self.store.replica().logs().map_err(failed_store)?;
+        Ok(logs.iter().find(|known| known.log == log).map_or(0, |known| known.frontier.size()))
+    }
+
+    /// The newest signed head of the open log, of at most `at` entries.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is none and none can be made, or it is damaged.
+    pub(super) fn newest_head(&self, at: Option<u64>) -> Result<Head, Failure> {
+        let mut newest: Option<SignedHead> = None;
+        let most = at.unwrap_or(u64::MAX);
+        let keep = |head: SignedHead| {
+            if head.size <= most && newest.as_ref().is_none_or(|known| known.size <= head.size) {
+                newest = Some(head);
+            }
+        };
+        self.store.heads(&self.log(), keep).map_err(failed_store)?;
+        let Some(newest) = newest else { return self.empty_head() };
+        let damaged = || Failure::internal("a signed head in the journal does not verify");
+        let head = UnverifiedCheckpoint::parse(&newest.note).map_err(|_| damaged())?;
+        let (head, _) = self.identity.verify_head(&head).map_err(|_| damaged())?;
+        Head::of(&head.attributed()).ok_or_else(damaged)
+    }
+
+    /// A head over nothing, for a log of which nothing was signed. The log key
+    /// contradicts nothing with it, whatever else it signs.
+    fn empty_head(&self) -> Result<Head, Failure> {
+        let keys = NodeKeys::load(self.place.data(), &self.identity).map_err(|failure| {
+            Failure::unavailable(
+                format!(
+                    "there is no signed head to close the log at, and none can be made: {failure}"
+                ),
+                "give a larger SIZE, or put the newest backup back",
+            )
+        })?;
+        let (network, authority) = (self.identity.network(), self.identity.authority());
+        let origin = Origin::public(network, &authority, self.identity.generation());
+        let head = Checkpoint::new(origin, 0, Frontier::new().root()).map_err(Failure::internal)?;
+        let head = sign(&head, &keys.log).map_err(Failure::internal)?;
+        Head::of(&head).ok_or_else(|| Failure::internal("the log is not a public one"))
+    }
+
+    /// What lies beyond a head of the open log.
+    pub(super) fn beyond(&self, head: &Head) -> Result<Disowned, Failure> {
+        let (log, end) = (self.log(), self.size()?);
+        let mut entries = Vec::new();
+        let mut index = head.size();
+        while index < end && entries.len() < LISTED {
+            let range = index..end.min(index + BATCH);
+            let batch = self.store.replica().entries(&log, range, BATCH_BYTES);
+            let batch = batch.map_err(failed_store)?;
+            if batch.is_empty() {
+                break;
+            }
+            for stored in batch {
+                let Ok(entry) = stored.into_unverified().check() else { continue };
+                let header = entry.header();
+                let fields = entry.body().map(Body::fields).unwrap_or_default();
+                let facets = header.kind.description().map(|known| known.facets(&fields));
+                entries.push(json!({
+                    "index": index,
+                    "kind": header.kind.to_string(),
+                    "action": action_name(header.action),
+                    "issued": header.issued.as_seconds(),
+                    "title": facets.map(|facets| facets.title),
+                }));
+                index += 1;
+            }
+        }
+        entries.truncate(LISTED);
+        Ok(Disowned { count: end.saturating_sub(head.size()), entries })
+    }
+}
+
+/// What it means that a store will not open for this.
+pub(super) fn in_use(error: StoreError) -> Failure {
+    match error {
+        StoreError::Locked(_) => Failure::unavailable(
+            "the node is running, and keys are changed only while it is not",
+            "stop it, repeat the command, and start it again",
+        ),
+        error => failed_store(error),
+    }
+}
