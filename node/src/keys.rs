@@ -33,6 +33,7 @@ use tallystick_protocol::identity::{
 };
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
+use tallystick_protocol::organisation;
 use tallystick_protocol::time::UnixTime;
 use zeroize::Zeroizing;
 
@@ -282,25 +283,17 @@ pub fn controller_files(data: &Path) -> [PathBuf; 2] {
         .map(|purpose| data.join(KEYS_DIR).join(purpose.file()))
 }
 
-/// Reads `SCHEME-ID` as people write it: `GB-LAE-NET`, the scheme in two parts.
+/// Reads `SCHEME-ID` as people write it, gives its one spelling and checks its form.
 ///
 /// # Errors
-/// A [`Failure`] if it has not three parts.
+/// A [`Failure`] that shows what the register's identifiers look like.
 pub fn parse_organisation_id(text: &str) -> Result<OrganisationId, Failure> {
-    let mut parts = text.splitn(3, '-');
-    let (country, list, id) = (parts.next(), parts.next(), parts.next());
-    let upper = |part: &&str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    };
-    match (country.filter(upper), list.filter(upper), id.map(str::trim)) {
-        (Some(country), Some(list), Some(id)) if country.len() <= 3 && !id.is_empty() => {
-            Ok(OrganisationId { scheme: format!("{country}-{list}"), id: id.to_owned() })
-        }
-        _ => Err(Failure::usage(
-            format!("{text:?} is not an organisation identifier"),
-            "write register and number as org-id.guide does, for instance GB-LAE-ASH or GB-PPON-ABCD-1234-EFGH",
-        )),
-    }
+    organisation::parse(text).map_err(|error| {
+        Failure::usage(
+            format!("{text:?} is not an organisation identifier: {error}"),
+            "write register and number as org-id.guide does, for instance GB-LAE-ASH or GB-PPON-PABC-1234-DEFG",
+        )
+    })
 }
 
 /// Checks an internet domain: lower-case letters, digits, hyphens, at least one dot.
@@ -557,9 +550,11 @@ pub(crate) mod tests {
     fn identifiers_and_domains_are_checked() {
         for good in ["GB-LAE-NET", "GB-COH-00445790", "GB-PPON-PVLX-8127-MCBD"] {
             let id = parse_organisation_id(good).unwrap();
-            assert_eq!(format!("{}-{}", id.scheme, id.id), good);
+            assert_eq!(id.to_string(), good);
         }
-        for bad in ["", "GB", "GB-LAE", "GB-LAE-", "gb-lae-net", "-LAE-NET", "Ash Council"] {
+        let spelled = |text| parse_organisation_id(text).unwrap().to_string();
+        assert_eq!(spelled("GB-PPON:pvlx8127mcbd"), "GB-PPON-PVLX-8127-MCBD");
+        for bad in ["", "GB", "GB-LAE", "GB-LAE-", "GB-LAE-12", "-LAE-NET", "Ash Council"] {
             assert!(parse_organisation_id(bad).is_err(), "{bad}");
         }
         assert!(check_domain("ash.gov.uk").is_ok());
