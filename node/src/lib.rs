@@ -15,6 +15,7 @@
 //! **Invariant:** what reads for people reads projections; what writes submits
 //! commands. Nothing else writes.
 
+pub mod acquaintance;
 pub mod api;
 pub mod author;
 pub mod cli;

@@ -14,12 +14,13 @@
 //! groups, accounts and pages, and any decision about other authorities' data.
 
 pub mod answer;
+mod endorse;
 mod fault;
 mod import;
 mod partners;
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId, RecordId};
 use tallystick_protocol::identity::Identity;
@@ -47,6 +49,7 @@ use self::fault::{
 };
 pub use self::import::ownership;
 pub use self::record::{action_name, document, kind};
+use crate::acquaintance::{Acquaintances, Known};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
@@ -359,7 +362,7 @@ impl Desk {
     /// A [`Failure`] if the node is stopping or its store fails.
     pub async fn status(&self) -> Result<answer::Status, Failure> {
         let status = self.node_status().await?;
-        let names = self.names().await;
+        let met = self.acquaintances().await;
         let desk = self.clone();
         let lag = blocking(move || desk.0.projector.lag()).await?.map_err(failed_store)?;
         let index_failure = match self.0.projector.state() {
@@ -367,11 +370,21 @@ impl Desk {
             _ => None,
         };
         let partners = self.partners().await?;
-        let log = |log: &LogStatus| log_view(log, names.get(&log.log.authority).cloned());
+        let authorities = status.logs.iter().map(|log| log.log.authority);
+        let authorities = authorities
+            .chain(status.peers.iter().filter_map(|peer| peer.authority))
+            .chain(status.standings.iter().filter_map(|standing| standing.authority));
+        let names = names(met, authorities.collect()).await?;
+        let named = |authority: Option<AuthorityId>| {
+            let known = authority.and_then(|authority| names.get(&authority).cloned());
+            known.map(|known| (known.name, known.confirmation)).unzip()
+        };
+        let log = |log: &LogStatus| log_view(log, named(Some(log.log.authority)));
         let peer = |peer: &driver::PeerInfo| answer::PeerView {
             node: peer.node,
             authority: peer.authority,
-            name: peer.authority.and_then(|authority| names.get(&authority).cloned()),
+            name: named(peer.authority).0,
+            known: named(peer.authority).1,
             greeted: peer.greeted,
             heard: peer.heard,
             sent: peer.traffic.sent,
@@ -381,7 +394,8 @@ impl Desk {
         let refused = |standing: &driver::StandingInfo| answer::RefusedView {
             node: standing.node,
             authority: standing.authority,
-            name: standing.authority.and_then(|authority| names.get(&authority).cloned()),
+            name: named(standing.authority).0,
+            known: named(standing.authority).1,
             score: standing.score,
             faults: standing.faults,
             reason: standing.reason.label().to_owned(),
@@ -414,11 +428,14 @@ impl Desk {
         self.0.handle.status().await.ok_or_else(stopping)
     }
 
-    /// Names of all authorities whose identity is known.
-    async fn names(&self) -> BTreeMap<AuthorityId, String> {
+    /// Everybody whose identity is known, as of now.
+    async fn acquaintances(&self) -> Acquaintances {
         let identities = self.0.handle.identities().await;
-        let named = identities.into_iter();
-        named.map(|identity| (identity.authority(), identity.profile().name.clone())).collect()
+        let book = self.0.partners.lock().await;
+        let partners = book.partners().map(Card::authority).collect();
+        drop(book);
+        let register = self.0.projector.register().clone();
+        Acquaintances::new(self.authority(), identities, partners, register)
     }
 
     /// The log in which this authority speaks now.
@@ -576,7 +593,22 @@ pub fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<String> {
     short.take(limits::CARD_ADDRESSES).collect()
 }
 
-fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
+/// What these authorities are called, as far as their identity is known.
+async fn names(
+    met: Acquaintances,
+    authorities: BTreeSet<AuthorityId>,
+) -> Result<BTreeMap<AuthorityId, Known>, Failure> {
+    let named = move || {
+        let known = |id: AuthorityId| met.known(&id).map(|known| known.map(|known| (id, known)));
+        authorities.into_iter().filter_map(|id| known(id).transpose()).collect::<Result<_, _>>()
+    };
+    blocking(named).await?.map_err(failed_store)
+}
+
+fn log_view(
+    log: &LogStatus,
+    (name, known): (Option<String>, Option<Confirmation>),
+) -> answer::LogView {
     let state = match log {
         LogStatus { disputed: true, .. } => answer::LogState::Disputed,
         LogStatus { over_quota: true, .. } => answer::LogState::OverQuota,
@@ -587,6 +619,7 @@ fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
     answer::LogView {
         authority: log.log.authority,
         name,
+        known,
         space: log.log.space.to_string(),
         generation: log.log.generation,
         size: log.size,

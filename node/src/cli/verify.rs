@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tallystick_protocol::card::fingerprint;
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::limits;
 use tallystick_protocol::proof::record::{Disclosure, RecordFacts, UnverifiedRecordProof};
@@ -69,10 +70,11 @@ impl Verify {
     }
 }
 
+/// How the name is known: what a node has confirmed, a file cannot tell.
 const fn known(authority: Option<AuthorityId>) -> &'static str {
     match authority {
-        Some(_) => "pinned",
-        None => "self-asserted",
+        Some(_) => Confirmation::Pinned.word(),
+        None => Confirmation::SelfAsserted.word(),
     }
 }
 

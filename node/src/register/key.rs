@@ -3,6 +3,7 @@
 //! | prefix | key after it | value |
 //! |---|---|---|
 //! | `reg/c` | authority, record, space | newest version, digest of its source key |
+//! | `reg/e` | endorsed record, endorser | version, digest of what is endorsed |
 //! | `reg/p` | log | entries taken into the register |
 //! | `reg/s` | source digest, authority, record, space | nothing |
 //! | `reg/v` | authority, record, space, generation, index | kind, action, time |
@@ -12,7 +13,7 @@
 //! reads them.
 
 use tallystick_protocol::entry::Action;
-use tallystick_protocol::id::{AuthorityId, GroupId, LogId, RecordId, Space, Version};
+use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, RecordId, Space, Version};
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
@@ -21,6 +22,7 @@ use super::{Current, RecordKey, SourceDigest, VersionInfo};
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
 const CURRENT: &[u8] = b"reg/c";
+const ENDORSEMENT: &[u8] = b"reg/e";
 const POSITION: &[u8] = b"reg/p";
 const SOURCE: &[u8] = b"reg/s";
 const VERSION: &[u8] = b"reg/v";
@@ -38,6 +40,45 @@ pub(super) fn currents(authority: Option<&AuthorityId>) -> Vec<u8> {
         bytes.extend_from_slice(authority.as_bytes());
     }
     bytes
+}
+
+/// Prefix of the rows that say who endorses the authority with this record.
+pub(super) fn endorsements(endorsed: &RecordId) -> Vec<u8> {
+    let mut bytes = ENDORSEMENT.to_vec();
+    bytes.extend_from_slice(endorsed.as_bytes());
+    bytes
+}
+
+pub(super) fn endorsement(endorsed: &RecordId, endorser: &AuthorityId) -> Vec<u8> {
+    let mut bytes = endorsements(endorsed);
+    bytes.extend_from_slice(endorser.as_bytes());
+    bytes
+}
+
+/// Who endorses, of an endorsement row.
+pub(super) fn read_endorser(key: &[u8]) -> Option<AuthorityId> {
+    let mut cursor = Cursor(key.strip_prefix(ENDORSEMENT)?);
+    cursor.array::<{ RecordId::LEN }>()?;
+    cursor.whole(Cursor::array).map(AuthorityId::from_bytes)
+}
+
+/// Of an endorsement that does not count any more only the version is kept.
+pub(super) fn endorsement_value(version: Version, digest: Option<&Hash>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(44);
+    put_version(&mut bytes, version);
+    if let Some(digest) = digest {
+        bytes.extend_from_slice(digest.as_bytes());
+    }
+    bytes
+}
+
+pub(super) fn read_endorsement_value(value: &[u8]) -> Option<(Version, Option<Hash>)> {
+    let mut cursor = Cursor(value);
+    let version = cursor.version()?;
+    match cursor.0.is_empty() {
+        true => Some((version, None)),
+        false => Some((version, Some(Hash::from_bytes(cursor.whole(Cursor::array)?)))),
+    }
 }
 
 pub(super) fn position(log: &LogId) -> Vec<u8> {

@@ -126,6 +126,7 @@ fn hit(description: &KindDescription, facets: &Facets) -> Hit {
         title: facets.title.clone(),
         authority: None,
         authority_name: None,
+        known: None,
         space: None,
         version: None,
         buyer: named(&facets.buyers).into_iter().next(),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
@@ -43,6 +44,9 @@ pub struct LogView {
     pub authority: AuthorityId,
     /// That authority's name, if its identity is known.
     pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// `public`, or a group.
     pub space: String,
     /// Its generation.
@@ -100,6 +104,9 @@ pub struct PeerView {
     pub authority: Option<AuthorityId>,
     /// That authority's name.
     pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// Whether both sides have greeted each other.
     pub greeted: bool,
     /// Whether it has told us all its news.
@@ -123,6 +130,9 @@ pub struct RefusedView {
     pub authority: Option<AuthorityId>,
     /// That authority's name.
     pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// Points against it; at 100 it is refused, and they fade by ten a minute.
     pub score: u64,
     /// Its faults since the node was started.
@@ -184,6 +194,18 @@ pub struct PartnerView {
     pub authority: AuthorityId,
     /// Its name, a claim.
     pub name: String,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Confirmation,
+    /// Its identifiers in public registers, claims.
+    #[serde(default)]
+    pub organisation_ids: Vec<String>,
+    /// Its internet domain, a claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// How many partners of this node endorse these claims publicly.
+    #[serde(default)]
+    pub endorsements: usize,
     /// To be compared over the telephone.
     pub fingerprint: String,
     /// The node on the card.
@@ -192,6 +214,28 @@ pub struct PartnerView {
     pub addresses: Vec<String>,
     /// Whether it is connected now.
     pub connected: bool,
+    /// Authorities whose names may be taken for its name; looked for when it is
+    /// added, and while it would like to be a partner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lookalikes: Vec<LookalikeView>,
+    /// What is odd about its names and identifiers, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub oddities: Vec<String>,
+}
+
+/// An authority whose name may be taken for that of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LookalikeView {
+    /// Who it is.
+    pub authority: AuthorityId,
+    /// Its name that is alike.
+    pub name: String,
+    /// How its name is known.
+    #[serde(flatten)]
+    pub known: Confirmation,
+    /// How the other name is like it, as a part of a sentence: `is the same as`.
+    pub resemblance: String,
 }
 
 /// Partners and requests.
@@ -225,6 +269,49 @@ pub struct AddPartner {
 pub struct NamePartner {
     /// The id, perhaps shortened, or the exact name.
     pub authority: String,
+}
+
+/// A partner to be endorsed, or not any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endorse {
+    /// The id, perhaps shortened, or the exact name.
+    pub authority: String,
+    /// Take the endorsement back.
+    #[serde(default)]
+    pub withdraw: bool,
+    /// Only say what would be said.
+    #[serde(default)]
+    pub preview: bool,
+    /// [`Endorsed::digest`] of the preview, so that nothing else is endorsed.
+    #[serde(default)]
+    pub digest: Option<Hash>,
+}
+
+/// What is or would be endorsed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endorsed {
+    /// Whom it is about.
+    pub authority: AuthorityId,
+    /// The name that is endorsed.
+    pub name: String,
+    /// The identifiers that are endorsed.
+    pub organisation_ids: Vec<String>,
+    /// The domain that is endorsed.
+    pub domain: Option<String>,
+    /// Over all of that.
+    pub digest: Hash,
+    /// Whether it is endorsed then.
+    pub endorsed: bool,
+    /// Whether that is or would be a change.
+    pub changed: bool,
+    /// The entry that says so, if one was written.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whether a signed head covers that entry yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
 }
 
 /// Who may see what is published.
@@ -383,6 +470,9 @@ pub struct Shown {
     pub authority: Option<AuthorityId>,
     /// That authority's name.
     pub authority_name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// Who may see it.
     pub space: String,
     /// How it stands.

@@ -1,11 +1,14 @@
 //! Partners at the desk: adding, accepting, listing, removing.
 
 use tallystick_protocol::card::Card;
-use tallystick_protocol::id::NodeId;
+use tallystick_protocol::id::{AuthorityId, NodeId};
+use tallystick_protocol::name::Form;
 
-use super::{Desk, answer, read_card, stopping};
+use super::{Desk, answer, blocking, failed_store, read_card, stopping};
+use crate::acquaintance::{Acquaintances, lookalikes, oddities};
 use crate::failure::Failure;
 use crate::partner::{Added, dialable};
+use crate::store::StoreError;
 
 impl Desk {
     /// Partners, and nodes that would like to be partners.
@@ -15,12 +18,14 @@ impl Desk {
     pub async fn partners(&self) -> Result<answer::Partners, Failure> {
         let status = self.0.handle.status().await.ok_or_else(stopping)?;
         let connected = |node: NodeId| status.peers.iter().any(|peer| peer.node == node);
-        let book = self.0.partners.lock().await;
-        let partners = book.partners().map(|card| view(card, connected(card.node()))).collect();
-        drop(book);
+        let partners: Vec<Card> = self.0.partners.lock().await.partners().cloned().collect();
         let requests = self.requests().await;
-        let requests = requests.iter().map(|card| view(card, connected(card.node()))).collect();
-        Ok(answer::Partners { partners, requests })
+        let look = Look { partners, requests, met: self.acquaintances().await };
+        let mut all = look.views().await?;
+        for view in all.partners.iter_mut().chain(&mut all.requests) {
+            view.connected = connected(view.node);
+        }
+        Ok(all)
     }
 
     /// Makes the authority on a card a partner: keeps it, connects, replicates.
@@ -63,7 +68,7 @@ impl Desk {
         book.remove(&card.authority())?;
         drop(book);
         self.0.handle.forbid(card.node()).await;
-        Ok(answer::PartnerChange { partner: view(&card, false), changed: true })
+        Ok(answer::PartnerChange { partner: self.view(card, false).await?, changed: true })
     }
 
     async fn add(&self, card: Card) -> Result<answer::PartnerChange, Failure> {
@@ -86,7 +91,20 @@ impl Desk {
             self.0.handle.allow(card.node(), dialable(&card)).await;
         }
         let changed = added == Added::New;
-        Ok(answer::PartnerChange { partner: view(&card, false), changed })
+        Ok(answer::PartnerChange {
+            partner: self.view(card, added != Added::Known).await?,
+            changed,
+        })
+    }
+
+    /// One authority as it is known now; `compared` with all others, if so.
+    async fn view(&self, card: Card, compared: bool) -> Result<answer::PartnerView, Failure> {
+        let cards = vec![card];
+        let (partners, requests) = if compared { (Vec::new(), cards) } else { (cards, Vec::new()) };
+        let look = Look { partners, requests, met: self.acquaintances().await };
+        let answer::Partners { partners, requests } = look.views().await?;
+        let mut views = partners.into_iter().chain(requests);
+        views.next().ok_or_else(|| Failure::internal("a partner was lost"))
     }
 
     /// Valid cards of nodes that are no partners, handed in by these nodes themselves.
@@ -105,7 +123,7 @@ impl Desk {
 }
 
 /// The card whose authority has this name, or an id that begins so.
-fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> {
+pub(super) fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> {
     let meant = |card: &&Card| {
         let id = card.authority().to_string();
         let begins = name.len() >= 6 && id.starts_with(name);
@@ -122,14 +140,60 @@ fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> 
     }
 }
 
-fn view(card: &Card, connected: bool) -> answer::PartnerView {
-    answer::PartnerView {
-        authority: card.authority(),
-        name: card.identity().profile().name.clone(),
-        fingerprint: card.fingerprint(),
-        node: card.node(),
-        addresses: card.addresses().to_vec(),
-        connected,
+/// Cards to be looked at closely.
+struct Look {
+    /// Those of partners.
+    partners: Vec<Card>,
+    /// Those whose names are compared with all others.
+    requests: Vec<Card>,
+    met: Acquaintances,
+}
+
+impl Look {
+    async fn views(self) -> Result<answer::Partners, Failure> {
+        blocking(move || {
+            let all = |cards: &[Card], forms: &[_]| {
+                let views = cards.iter().map(|card| self.view(card, forms));
+                views.collect::<Result<Vec<_>, StoreError>>()
+            };
+            let forms = if self.requests.is_empty() { Vec::new() } else { self.met.forms() };
+            let (partners, requests) = (all(&self.partners, &[])?, all(&self.requests, &forms)?);
+            Ok(answer::Partners { partners, requests })
+        })
+        .await?
+        .map_err(failed_store)
+    }
+
+    fn view(
+        &self,
+        card: &Card,
+        forms: &[(AuthorityId, String, Form)],
+    ) -> Result<answer::PartnerView, StoreError> {
+        let (identity, profile) = (card.identity(), card.identity().profile());
+        let mut alike = Vec::new();
+        for lookalike in lookalikes(forms, &card.authority(), profile) {
+            let known = self.met.known(&lookalike.authority)?;
+            alike.push(answer::LookalikeView {
+                authority: lookalike.authority,
+                name: lookalike.name,
+                known: known.map(|known| known.confirmation).unwrap_or_default(),
+                resemblance: lookalike.resemblance.explanation().to_owned(),
+            });
+        }
+        Ok(answer::PartnerView {
+            authority: card.authority(),
+            name: profile.name.clone(),
+            known: self.met.confirmation(identity)?,
+            organisation_ids: profile.organisation_ids.iter().map(ToString::to_string).collect(),
+            domain: profile.domain.clone(),
+            endorsements: self.met.endorsers(identity)?.len(),
+            fingerprint: card.fingerprint(),
+            node: card.node(),
+            addresses: card.addresses().to_vec(),
+            connected: false,
+            lookalikes: alike,
+            oddities: oddities(profile),
+        })
     }
 }
 
