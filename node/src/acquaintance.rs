@@ -18,7 +18,9 @@ use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::identity::{Identity, Profile};
 use tallystick_protocol::name::{Form, Resemblance, peculiarities};
 use tallystick_protocol::organisation;
+use tallystick_protocol::time::UnixTime;
 
+use crate::domain::book::{DomainBook, Finding};
 use crate::register::Register;
 use crate::store::StoreError;
 
@@ -48,21 +50,38 @@ pub struct Acquaintances {
     own: AuthorityId,
     identities: BTreeMap<AuthorityId, Identity>,
     partners: BTreeSet<AuthorityId>,
+    domains: DomainBook,
+    /// The wall clock when this was put together.
+    now: UnixTime,
     register: Register,
 }
 
 impl Acquaintances {
-    /// What the node of `own` knows: all verified identities, and which of them are partners.
+    /// What the node of `own` knows at `now`: all verified identities, which of
+    /// them are partners, and what was found out about domains.
     #[must_use]
     pub fn new(
         own: AuthorityId,
         identities: Vec<Identity>,
         partners: BTreeSet<AuthorityId>,
+        (domains, now): (DomainBook, UnixTime),
         register: Register,
     ) -> Self {
         let identities = identities.into_iter();
         let identities = identities.map(|identity| (identity.authority(), identity)).collect();
-        Self { own, identities, partners, register }
+        Self { own, identities, partners, domains, now, register }
+    }
+
+    /// All identities, in the order of their ids.
+    pub fn identities(&self) -> impl Iterator<Item = &Identity> {
+        self.identities.values()
+    }
+
+    /// What was found out about the domain that an identity claims now.
+    #[must_use]
+    pub fn finding(&self, identity: &Identity) -> Option<&Finding> {
+        let domain = identity.profile().domain.as_ref()?;
+        self.domains.finding(&identity.authority()).filter(|found| found.domain == *domain)
     }
 
     /// What an authority is called, and how that is known; `None` if its
@@ -85,6 +104,11 @@ impl Acquaintances {
         let authority = identity.authority();
         if authority == self.own || self.partners.contains(&authority) {
             return Ok(Confirmation::Pinned);
+        }
+        if let Some(domain) = &identity.profile().domain
+            && let Some(at) = self.domains.proof(&authority, domain, self.now)
+        {
+            return Ok(Confirmation::DomainProven { at, domain: domain.clone() });
         }
         let endorsers = self.endorsers(identity)?.len();
         Ok(match u32::try_from(endorsers).unwrap_or(u32::MAX) {
@@ -168,6 +192,8 @@ fn names(profile: &Profile) -> impl Iterator<Item = &String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::DomainError;
+    use crate::domain::book::VALID;
     use crate::keys::tests::card;
     use crate::store::memory::MemoryReplica;
     use std::sync::Arc;
@@ -178,7 +204,9 @@ mod tests {
         let identities = others.iter().chain([&own]).map(|card| card.identity().clone());
         let partners = partners.iter().map(|card| card.authority()).collect();
         let register = Register::new(Arc::new(MemoryReplica::new([1; 16])));
-        Acquaintances::new(own.authority(), identities.collect(), partners, register)
+        let domains = DomainBook::open(std::path::Path::new("/nonexistent/x")).unwrap();
+        let domains = (domains, UnixTime::from_seconds(9));
+        Acquaintances::new(own.authority(), identities.collect(), partners, domains, register)
     }
 
     #[test]
@@ -190,6 +218,31 @@ mod tests {
         assert_eq!(how(&oak), Some(Confirmation::Pinned));
         assert_eq!(how(&elm), None);
         assert_eq!(met.confirmation(elm.identity()).unwrap(), Confirmation::SelfAsserted);
+    }
+
+    #[test]
+    fn a_domain_confirms_only_who_claims_it_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = crate::config::Place::at(&dir.path().join("oak"));
+        let domain = Some("oak.gov.uk".to_owned());
+        let profile = Profile { name: "Oak".to_owned(), domain, ..Profile::default() };
+        let (network, at) = ("test".parse().unwrap(), UnixTime::from_seconds(5));
+        let oak = crate::keys::create(&place, &network, profile, at).unwrap();
+        let ash = card("Ash", 1);
+        let how = |domain: &str, said: &Result<(), DomainError>, now: u64| {
+            let mut book = DomainBook::open(&dir.path().join("domains.json")).unwrap();
+            book.note(oak.authority(), domain, said, at).unwrap();
+            let mut met = met(&ash, &[], &[]);
+            (met.domains, met.now) = (book, UnixTime::from_seconds(now));
+            met.confirmation(&oak).unwrap()
+        };
+        let domain = "oak.gov.uk".to_owned();
+        let proven = Confirmation::DomainProven { at, domain: domain.clone() };
+        assert_eq!(how(&domain, &Ok(()), 6), proven);
+        assert_eq!(how(&domain, &Ok(()), 6 + VALID), Confirmation::SelfAsserted);
+        assert_eq!(how("elm.gov.uk", &Ok(()), 6), Confirmation::SelfAsserted);
+        let other = Err(DomainError::Other(domain.clone()));
+        assert_eq!(how(&domain, &other, 6), Confirmation::SelfAsserted);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod api;
 pub mod author;
 pub mod cli;
 pub mod config;
+pub mod domain;
 pub mod driver;
 pub mod failure;
 pub mod ingest;

@@ -14,6 +14,7 @@
 //! groups, accounts and pages, and any decision about other authorities' data.
 
 pub mod answer;
+mod domains;
 mod endorse;
 mod fault;
 mod import;
@@ -53,6 +54,8 @@ use crate::acquaintance::{Acquaintances, Known};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
+use crate::domain::Prover;
+use crate::domain::book::{DOMAINS_FILE, DomainBook};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
@@ -117,6 +120,8 @@ struct Inner {
     handle: Handle,
     projector: Projector,
     partners: Mutex<PartnerBook>,
+    domains: Mutex<DomainBook>,
+    prover: Prover,
     /// Held while something is written to the own log; and what an import wrote last.
     writing: Arc<Mutex<Recent>>,
     /// Entries of the own log that were acknowledged.
@@ -137,6 +142,7 @@ pub struct Service {
     driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
     follower: JoinHandle<()>,
+    checker: JoinHandle<()>,
     place: Place,
 }
 
@@ -159,6 +165,8 @@ impl Service {
         let identity = keys::load_identity(place.data(), &config.network)?;
         let keys = NodeKeys::load(place.data(), &identity)?;
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
+        let domains = DomainBook::open(&place.file(DOMAINS_FILE))?;
+        let prover = Prover::new(config.proxy.as_ref())?;
         let store = open_store(place.data(), &config, identity.authority()).await?;
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
@@ -182,15 +190,18 @@ impl Service {
             handle: handle.clone(),
             projector,
             partners: Mutex::new(partners),
+            domains: Mutex::new(domains),
+            prover,
             writing: Arc::default(),
             written: AtomicU64::new(0),
             referred: AtomicBool::new(false),
         }));
         desk.open_log().await?;
         let follower = tokio::spawn(follow(desk.clone()));
+        let checker = tokio::spawn(domains::check_again_and_again(desk.clone()));
         let (stopping, stopped) = watch::channel(false);
         let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
-        Ok(Self { desk, http, stopping, driver, api, follower, place: place.clone() })
+        Ok(Self { desk, http, stopping, driver, api, follower, checker, place: place.clone() })
     }
 
     /// Where the API waits for commands.
@@ -234,6 +245,7 @@ impl Service {
         // Its receivers may be gone already.
         let _unheard = self.stopping.send(true);
         self.follower.abort();
+        self.checker.abort();
         // Requests under way end by themselves; nobody waits for a client that hangs.
         let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.api).await;
         api::forget(&self.place);
@@ -434,8 +446,11 @@ impl Desk {
         let book = self.0.partners.lock().await;
         let partners = book.partners().map(Card::authority).collect();
         drop(book);
+        let domains = self.0.domains.lock().await.clone();
+        // Before 1970 nothing has been proved.
+        let domains = (domains, now().unwrap_or_default());
         let register = self.0.projector.register().clone();
-        Acquaintances::new(self.authority(), identities, partners, register)
+        Acquaintances::new(self.authority(), identities, partners, domains, register)
     }
 
     /// The log in which this authority speaks now.
@@ -552,6 +567,7 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
     Ok(answer::Whoami {
         authority: card.authority(),
         name: card.identity().profile().name.clone(),
+        domain: card.identity().profile().domain.clone(),
         network: card.identity().network().to_string(),
         fingerprint: fingerprint(&card.authority()),
         card: card.to_line(),

@@ -78,6 +78,30 @@ fn a_name_is_pinned_for_partners_confirmed_by_endorsement_and_else_self_asserted
 }
 
 #[test]
+fn a_domain_that_does_not_exist_proves_nothing_and_says_why() {
+    let ash = council(&["--name", "Ashlow Council"]);
+    // No domain ends so, by RFC 6761.
+    let oak = council(&["--name", "Oakrise Council", "--domain", "oakrise.invalid"]);
+    ash.befriend(&oak);
+    let list = ash.ok(&["partner", "list"]);
+    assert_eq!(list["partners"][0]["domain"], "oakrise.invalid");
+    assert_eq!(list["partners"][0]["domainProof"], Value::Null);
+    let asked = ash.run(&["partner", "check", "Oakrise Council"]);
+    assert_eq!(asked.status.code(), Some(1), "{asked:?}");
+    let said: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    // A partner is pinned whatever its domain says.
+    assert_eq!((&said["proven"], &said["identity"]), (&json!(false), &json!("pinned")));
+    let failure = said["failure"].as_str().unwrap();
+    assert!(failure.contains("oakrise.invalid"), "{failure}");
+    let list = ash.ok(&["partner", "list"]);
+    assert_eq!(list["partners"][0]["domainProof"]["failure"], failure);
+    let none = ash.run(&["partner", "check", "Ashlow Council"]);
+    assert_eq!(none.status.code(), Some(1), "it claims no domain");
+    let none = ash.run(&["partner", "check", "Elmstead Council"]);
+    assert_eq!(none.status.code(), Some(1), "nobody has heard of it");
+}
+
+#[test]
 fn a_look_alike_is_pointed_out_when_it_asks_and_when_it_is_added() {
     let ash = council(&["--name", "Ashlow Council"]);
     let oak = council(&["--name", "Oakrise Council"]);

@@ -10,6 +10,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
+use super::whoami::domain_note;
 use super::wording::clean;
 use crate::config::{Config, Place};
 use crate::failure::Failure;
@@ -91,7 +92,11 @@ impl Init {
             "config": place.config(),
             "controllerKeys": controllers,
         });
-        Ok(Answer::done(self.text(&place, &fingerprint(&authority), &authority.to_string()), json))
+        let mut text = self.text(&place, &fingerprint(&authority), &authority.to_string());
+        if let Some(domain) = &self.domain {
+            text.push_str(&domain_note(domain, &authority));
+        }
+        Ok(Answer::done(text, json))
     }
 
     /// The network named, else the one of a configuration that is there, else the usual one.

@@ -1,5 +1,6 @@
 //! `tally partner`: whose logs this node keeps, and who may connect.
 
+mod check;
 mod endorse;
 
 use std::fs;
@@ -8,12 +9,15 @@ use std::path::Path;
 
 use serde_json::json;
 use tallystick_protocol::limits;
+use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{COLUMNS, clean, known, pairs, several, wrap};
+use super::wording::{COLUMNS, clean, known, pairs, several, time, wrap};
 use crate::failure::Failure;
-use crate::service::answer::{AddPartner, NamePartner, PartnerChange, PartnerView, Partners};
+use crate::service::answer::{
+    AddPartner, DomainView, NamePartner, PartnerChange, PartnerView, Partners,
+};
 
 /// Add, accept, list or remove partners
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -28,6 +32,12 @@ pub enum Partner {
     List,
     /// Accept a node that would like to be a partner
     Accept {
+        /// Its authority id or the beginning of it, or its exact name.
+        #[arg(value_name = "AUTHORITY")]
+        authority: String,
+    },
+    /// Look whether the domain that an authority claims names it
+    Check {
         /// Its authority id or the beginning of it, or its exact name.
         #[arg(value_name = "AUTHORITY")]
         authority: String,
@@ -70,6 +80,7 @@ impl Partner {
                 let change = global.client()?.post("partners/accept", &name)?;
                 Ok(changed(&change, "is a partner now", "is a partner already"))
             }
+            Self::Check { authority } => check::run(global, authority),
             Self::Endorse { authority, withdraw } => endorse::run(global, authority, *withdraw),
             Self::Remove { authority } => {
                 let name = NamePartner { authority: authority.clone() };
@@ -131,7 +142,8 @@ fn view(partner: &PartnerView) -> String {
         ("authority", partner.authority.to_string()),
         ("fingerprint", partner.fingerprint.clone()),
         ("identity", known(&partner.known)),
-        ("claims", clean(&claims(partner))),
+        ("claims", clean(&partner.organisation_ids.join(" "))),
+        ("domain", domain(partner)),
         ("endorsed", endorsed),
         ("addresses", clean(&partner.addresses.join(" "))),
     ]);
@@ -145,10 +157,19 @@ fn view(partner: &PartnerView) -> String {
     text
 }
 
-/// Identifiers and domain, which its owner wrote like its name.
-fn claims(partner: &PartnerView) -> String {
-    let claims = partner.organisation_ids.iter().chain(&partner.domain);
-    claims.map(String::as_str).collect::<Vec<_>>().join(" ")
+/// The domain it claims, and what that says.
+fn domain(partner: &PartnerView) -> String {
+    let Some(domain) = &partner.domain else { return String::new() };
+    let day = |seconds| time(UnixTime::from_seconds(seconds));
+    let said = match &partner.domain_proof {
+        None => "not asked yet".to_owned(),
+        Some(DomainView { failure: Some(failure), proven: None, .. }) => failure.clone(),
+        Some(DomainView { failure: Some(failure), proven: Some(at), .. }) => {
+            format!("named it on {}; now {failure}", day(*at))
+        }
+        Some(DomainView { checked, .. }) => format!("names it, as of {}", day(*checked)),
+    };
+    clean(&format!("{domain}: {said}"))
 }
 
 /// What should be looked at before the name is believed.
@@ -200,7 +221,12 @@ mod tests {
             name: format!("Borough {n}"),
             known: if connected { Confirmation::Pinned } else { Confirmation::SelfAsserted },
             organisation_ids: vec![format!("GB-LAE-X{n}")],
-            domain: None,
+            domain: connected.then(|| "one.gov.uk".to_owned()),
+            domain_proof: connected.then_some(DomainView {
+                checked: 1_774_965_900,
+                proven: Some(1_774_965_900),
+                failure: None,
+            }),
             endorsements: usize::from(connected),
             fingerprint: "1234 5678 1234 5678 1234 5678".to_owned(),
             node: NodeId::from_bytes([n; 32]),

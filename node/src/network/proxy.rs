@@ -154,6 +154,24 @@ fn target(address: &Multiaddr) -> Option<String> {
 }
 
 impl Proxy {
+    /// The host as a URL has it: IPv6 in brackets.
+    pub(crate) fn host_in_url(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
+    /// The TCP port.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Name and password, if there are any.
+    pub(crate) fn user(&self) -> Option<(String, String)> {
+        let encoded = self.credentials.as_ref()?;
+        let plain = base64::engine::general_purpose::STANDARD.decode(encoded).ok()?;
+        let (name, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
+        Some((name.to_owned(), password.to_owned()))
+    }
+
     fn request(&self, target: &str) -> String {
         let credentials = self.credentials.as_ref();
         let credentials = credentials.map(|text| format!("Proxy-Authorization: Basic {text}\r\n"));

@@ -24,6 +24,9 @@ pub struct Whoami {
     pub authority: AuthorityId,
     /// The authority's name.
     pub name: String,
+    /// The internet domain it claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// The network.
     pub network: String,
     /// To be read out over the telephone.
@@ -203,6 +206,9 @@ pub struct PartnerView {
     /// Its internet domain, a claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
+    /// What was found out about that domain, if it has been asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_proof: Option<DomainView>,
     /// How many partners of this node endorse these claims publicly.
     #[serde(default)]
     pub endorsements: usize,
@@ -221,6 +227,42 @@ pub struct PartnerView {
     /// What is odd about its names and identifiers, one sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub oddities: Vec<String>,
+}
+
+/// What was found out about the domain that an authority claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainView {
+    /// When it was asked last, in Unix seconds.
+    pub checked: u64,
+    /// When it named the authority last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<u64>,
+    /// Why it did not when it was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// What a domain said when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainChecked {
+    /// Who claims it.
+    pub authority: AuthorityId,
+    /// Its name.
+    pub name: String,
+    /// How that name is known now.
+    #[serde(flatten)]
+    pub known: Confirmation,
+    /// The domain.
+    pub domain: String,
+    /// Whether it names the authority.
+    pub proven: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// What to do about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// An authority whose name may be taken for that of another.

@@ -2,7 +2,9 @@
 
 use tallystick_protocol::card::Card;
 use tallystick_protocol::id::{AuthorityId, NodeId};
+use tallystick_protocol::identity::Identity;
 use tallystick_protocol::name::Form;
+use tallystick_protocol::time::UnixTime;
 
 use super::{Desk, answer, blocking, failed_store, read_card, stopping};
 use crate::acquaintance::{Acquaintances, lookalikes, oddities};
@@ -108,7 +110,7 @@ impl Desk {
     }
 
     /// Valid cards of nodes that are no partners, handed in by these nodes themselves.
-    async fn requests(&self) -> Vec<Card> {
+    pub(super) async fn requests(&self) -> Vec<Card> {
         let book = self.0.partners.lock().await;
         let mut requests = Vec::new();
         for request in self.0.handle.requests() {
@@ -124,16 +126,22 @@ impl Desk {
 
 /// The card whose authority has this name, or an id that begins so.
 pub(super) fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> {
-    let meant = |card: &&Card| {
-        let id = card.authority().to_string();
-        let begins = name.len() >= 6 && id.starts_with(name);
-        begins || card.identity().profile().name == name
-    };
-    let found: Vec<_> = cards.iter().filter(meant).collect();
-    match found.as_slice() {
-        [] => Ok(None),
-        [card] => Ok(Some(card)),
-        _ => Err(Failure::usage(
+    only(cards.iter().filter(|card| is_meant(card.identity(), name)), name)
+}
+
+/// Whether an authority has this name, or an id that begins so.
+pub(super) fn is_meant(identity: &Identity, name: &str) -> bool {
+    // A few characters fit nearly everybody.
+    let begins = name.len() >= 6 && identity.authority().to_string().starts_with(name);
+    begins || identity.profile().name == name
+}
+
+/// The one that was found, if there is one.
+pub(super) fn only<T>(found: impl Iterator<Item = T>, name: &str) -> Result<Option<T>, Failure> {
+    let mut found = found.take(2);
+    match (found.next(), found.next()) {
+        (one, None) => Ok(one),
+        (_, Some(_)) => Err(Failure::usage(
             format!("several authorities may be meant by {name:?}"),
             "give more characters of the authority id; `tally partner list` shows it",
         )),
@@ -186,6 +194,11 @@ impl Look {
             known: self.met.confirmation(identity)?,
             organisation_ids: profile.organisation_ids.iter().map(ToString::to_string).collect(),
             domain: profile.domain.clone(),
+            domain_proof: self.met.finding(identity).map(|found| answer::DomainView {
+                checked: found.checked.as_seconds(),
+                proven: found.proven.map(UnixTime::as_seconds),
+                failure: found.failure.clone(),
+            }),
             endorsements: self.met.endorsers(identity)?.len(),
             fingerprint: card.fingerprint(),
             node: card.node(),
