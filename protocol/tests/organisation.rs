@@ -1,5 +1,6 @@
 //! Real organisation identifiers: each that names its register is in the
-//! register's form, or stands below with the reason why not.
+//! register's form, or stands below with the reason why not. And real names,
+//! which must not be pointed out as look-alikes all the time.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 
 use std::collections::BTreeSet;
@@ -7,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use tallystick_protocol::name::{Form, Resemblance};
 use tallystick_protocol::organisation::{OrganisationIdError, check, joined, normalise, parse};
 
 mod shared_data;
@@ -109,4 +111,32 @@ fn codes_of_all_councils_are_in_the_form_of_their_register() {
         }
     }
     assert_eq!(counted, 445);
+}
+
+/// The official name in a row, which may be in quotation marks.
+fn official_name(line: &str) -> &str {
+    let rest = line.split_once(',').unwrap().1;
+    match rest.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next().unwrap(),
+        None => rest.split(',').next().unwrap(),
+    }
+}
+
+#[test]
+fn real_councils_are_seldom_taken_for_one_another() {
+    let Some(path) = data("uk_local_authorities.csv") else { return };
+    let text = fs::read_to_string(path).unwrap();
+    let names: BTreeSet<_> = text.lines().skip(1).map(official_name).collect();
+    let names: Vec<_> = names.into_iter().map(|name| (name, Form::of(name))).collect();
+    assert!(names.len() > 450, "{}", names.len());
+    let mut alike = Vec::new();
+    for (at, (name, form)) in names.iter().enumerate() {
+        let others = names.iter().skip(at + 1);
+        let found = others.filter_map(|(other, its)| Some((name, other, form.resemblance(its)?)));
+        alike.extend(found);
+    }
+    // Four councils and their predecessors; and Bolton, Derby, Harlow, Hereford and
+    // Merton with those that differ from them by one letter.
+    assert_eq!(alike.len(), 9, "{alike:#?}");
+    assert!(alike.iter().all(|(.., how)| *how >= Resemblance::SameWords), "{alike:#?}");
 }
