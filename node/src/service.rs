@@ -18,10 +18,10 @@ mod domains;
 mod endorse;
 mod fault;
 mod import;
+mod names;
 mod partners;
 mod record;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -49,8 +49,8 @@ use self::fault::{
     failed_author, failed_driver, failed_projector, failed_search, refused, stopping,
 };
 pub use self::import::ownership;
+use self::names::names;
 pub use self::record::{action_name, document, kind};
-use crate::acquaintance::{Acquaintances, Known};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
@@ -440,19 +440,6 @@ impl Desk {
         self.0.handle.status().await.ok_or_else(stopping)
     }
 
-    /// Everybody whose identity is known, as of now.
-    async fn acquaintances(&self) -> Acquaintances {
-        let identities = self.0.handle.identities().await;
-        let book = self.0.partners.lock().await;
-        let partners = book.partners().map(Card::authority).collect();
-        drop(book);
-        let domains = self.0.domains.lock().await.clone();
-        // Before 1970 nothing has been proved.
-        let domains = (domains, now().unwrap_or_default());
-        let register = self.0.projector.register().clone();
-        Acquaintances::new(self.authority(), identities, partners, domains, register)
-    }
-
     /// The log in which this authority speaks now.
     fn own_log(&self) -> LogId {
         LogId::public(self.authority(), self.0.identity.generation())
@@ -607,18 +594,6 @@ pub fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<String> {
     let kept = usable.iter().filter(|address| all_local || !local(address));
     let short = kept.map(ToString::to_string).filter(|text| text.len() <= limits::ADDRESS_BYTES);
     short.take(limits::CARD_ADDRESSES).collect()
-}
-
-/// What these authorities are called, as far as their identity is known.
-async fn names(
-    met: Acquaintances,
-    authorities: BTreeSet<AuthorityId>,
-) -> Result<BTreeMap<AuthorityId, Known>, Failure> {
-    let named = move || {
-        let known = |id: AuthorityId| met.known(&id).map(|known| known.map(|known| (id, known)));
-        authorities.into_iter().filter_map(|id| known(id).transpose()).collect::<Result<_, _>>()
-    };
-    blocking(named).await?.map_err(failed_store)
 }
 
 fn log_view(
