@@ -2,7 +2,7 @@
 //!
 //! A projection of the replica, kept in its projection namespace (see `key`).
 //! It answers what is newest of a record, what its history is, which records
-//! have a given source key, and what a shortened reference means.
+//! have a given source key, what a shortened reference means, and who endorses whom.
 //!
 //! **Invariants:** a pure function of the entries of the replica: taken in in
 //! whatever portions, or anew, it comes out the same (invariant 8 of the
@@ -15,6 +15,7 @@
 //! Deliberately absent: titles and other content, which is in the search index,
 //! and references, which are nobody's records.
 
+mod endorse;
 mod forget;
 pub(crate) mod key;
 mod resolve;
@@ -340,6 +341,7 @@ impl Register {
         let mut position = None;
         for reading in readings {
             position = Some(reading.version.index + 1);
+            draft.endorse(log, reading);
             if !reading.is_record() {
                 continue;
             }

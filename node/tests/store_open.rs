@@ -282,7 +282,7 @@ proptest! {
                 Step::SetAside(is_own, quarters, signed) => {
                     let (id, entries) = if is_own { (OWN, &mut own) } else { (OTHER, &mut other) };
                     entries.truncate(entries.len() * quarters / 4);
-                    let head = signed.then(|| store_fixture::head(entries));
+                    let head = signed.then(|| head(entries));
                     let (keep, head) = (entries.len() as u64, head.as_ref());
                     store.as_mut().unwrap().set_aside(&log(id), keep, head, changed).unwrap();
                     twin.set_aside(&log(id), keep, head, changed).unwrap();

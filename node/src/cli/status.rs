@@ -5,7 +5,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, count, cut, pairs, several, table, time};
+use super::wording::{clean, count, cut, named, pairs, several, table, time};
 use crate::failure::Failure;
 use crate::service::answer;
 
@@ -77,11 +77,11 @@ fn text(status: &answer::Status) -> String {
 
 /// Who misbehaved; how, and what follows.
 fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
-    let who = match (&refused.name, refused.authority) {
-        (Some(name), _) => clean(name),
-        (None, Some(authority)) => authority.short(),
-        (None, None) => format!("node {}", cut(&refused.node.to_string(), 12)),
+    let nameless = match refused.authority {
+        Some(authority) => authority.short(),
+        None => format!("node {}", cut(&refused.node.to_string(), 12)),
     };
+    let who = named(refused.name.as_deref(), refused.known.as_ref(), &nameless);
     let consequence = match refused.until {
         Some(until) => format!("refused until {}", time(UnixTime::from_seconds(until))),
         None => format!("{} of 100 points, which fade", refused.score),
@@ -91,7 +91,7 @@ fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
 }
 
 fn row(log: &answer::LogView) -> Vec<String> {
-    let name = log.name.as_deref().map_or_else(|| log.authority.short(), clean);
+    let name = named(log.name.as_deref(), log.known.as_ref(), &log.authority.short());
     let name = match log.generation {
         0 => name,
         generation => format!("{name} ({generation})"),
@@ -106,6 +106,7 @@ fn row(log: &answer::LogView) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallystick_protocol::confirmation::Confirmation;
     use tallystick_protocol::id::{AuthorityId, NodeId};
 
     #[test]
@@ -113,6 +114,7 @@ mod tests {
         let log = |n: u8, state, behind| answer::LogView {
             authority: AuthorityId::from_bytes([n; 32]),
             name: (n < 3).then(|| format!("Borough {n}")),
+            known: (n < 3).then_some(Confirmation::Pinned),
             space: "public".to_owned(),
             generation: 0,
             size: 1200,
@@ -135,6 +137,7 @@ mod tests {
                 node: NodeId::from_bytes([2; 32]),
                 authority: Some(AuthorityId::from_bytes([2; 32])),
                 name: Some("Borough 2".to_owned()),
+                known: Some(Confirmation::Pinned),
                 greeted: true,
                 heard: true,
                 sent: 1_200,
@@ -145,6 +148,7 @@ mod tests {
                     node: NodeId::from_bytes([4; 32]),
                     authority: Some(AuthorityId::from_bytes([4; 32])),
                     name: Some("Borough 4".to_owned()),
+                    known: Some(Confirmation::Endorsed { by: 2 }),
                     score: 120,
                     faults: 3,
                     reason: "bad-entries".to_owned(),
@@ -155,6 +159,7 @@ mod tests {
                     node: NodeId::from_bytes([5; 32]),
                     authority: None,
                     name: None,
+                    known: None,
                     score: 25,
                     faults: 1,
                     reason: "too-slow".to_owned(),

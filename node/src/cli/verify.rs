@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::limits;
 use tallystick_protocol::proof::record::{
@@ -124,8 +125,13 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 }
 
 impl Known {
+    /// How the name is known: what a node has confirmed, a file cannot tell.
     const fn label(&self) -> &'static str {
-        if self.authority.is_some() || self.card.is_some() { "pinned" } else { "self-asserted" }
+        if self.authority.is_some() || self.card.is_some() {
+            Confirmation::Pinned.word()
+        } else {
+            Confirmation::SelfAsserted.word()
+        }
     }
 }
 

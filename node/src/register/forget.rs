@@ -6,7 +6,7 @@
 //! interrupted is done again from the beginning. Deliberately absent: what is
 //! to be forgotten, which whoever follows the replica finds out.
 
-use tallystick_protocol::id::{LogId, Version};
+use tallystick_protocol::id::{AuthorityId, LogId, Space, Version};
 
 use super::{Current, Draft, ROWS, Reading, RecordKey, Register, Taken, key, row_damaged};
 use crate::store::{Change, StoreError};
@@ -20,11 +20,18 @@ struct Disowned<'a> {
 
 impl Disowned<'_> {
     fn contains(self, key: &RecordKey, version: Version) -> bool {
-        let Self { log, from } = self;
-        key.authority == log.authority
-            && key.space == log.space
-            && version.generation == log.generation
-            && version.index >= from
+        key.space == self.log.space && self.is_by(&key.authority, version)
+    }
+
+    /// Whether it is an endorsement among them, which are public always.
+    fn endorses(self, endorser: &AuthorityId, version: Version) -> bool {
+        self.log.space == Space::Public && self.is_by(endorser, version)
+    }
+
+    fn is_by(self, authority: &AuthorityId, version: Version) -> bool {
+        *authority == self.log.authority
+            && version.generation == self.log.generation
+            && version.index >= self.from
     }
 }
 
@@ -38,6 +45,7 @@ impl Register {
         extra: impl Fn(&Taken) -> Result<Vec<Change>, StoreError>,
     ) -> Result<(), StoreError> {
         let (disowned, prefix) = (Disowned { log, from }, key::versions_of(&log.authority));
+        self.forget_endorsements(|endorser, version| disowned.endorses(endorser, version))?;
         let mut start = Vec::new();
         loop {
             let rows = self.replica.scan(&prefix, &start, ROWS)?;

@@ -3,6 +3,7 @@
 //! | prefix | key after it | value |
 //! |---|---|---|
 //! | `reg/c` | authority, record, space | newest version, digest of its source key |
+//! | `reg/e` | endorsed record, endorser, generation, index | digest of what is endorsed, if anything is |
 //! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
 //! | `reg/s` | source digest, authority, record, space | nothing |
 //! | `reg/v` | authority, record, space, generation, index | kind, action, time |
@@ -12,7 +13,7 @@
 //! reads them.
 
 use tallystick_protocol::entry::Action;
-use tallystick_protocol::id::{AuthorityId, GroupId, LogId, RecordId, Space, Version};
+use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, RecordId, Space, Version};
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
@@ -21,6 +22,7 @@ use super::{Current, Reach, RecordKey, SourceDigest, VersionInfo};
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
 const CURRENT: &[u8] = b"reg/c";
+const ENDORSEMENT: &[u8] = b"reg/e";
 const POSITION: &[u8] = b"reg/p";
 const SOURCE: &[u8] = b"reg/s";
 const VERSION: &[u8] = b"reg/v";
@@ -38,6 +40,54 @@ pub(super) fn currents(authority: Option<&AuthorityId>) -> Vec<u8> {
         bytes.extend_from_slice(authority.as_bytes());
     }
     bytes
+}
+
+/// Prefix of the rows that say who endorses the authority with this record.
+pub(super) fn endorsements(endorsed: &RecordId) -> Vec<u8> {
+    let mut bytes = ENDORSEMENT.to_vec();
+    bytes.extend_from_slice(endorsed.as_bytes());
+    bytes
+}
+
+/// Prefix of all rows that say who endorses whom.
+pub(super) const fn all_endorsements() -> &'static [u8] {
+    ENDORSEMENT
+}
+
+/// Prefix of what one authority has said of another.
+pub(super) fn endorsements_by(endorsed: &RecordId, endorser: &AuthorityId) -> Vec<u8> {
+    let mut bytes = endorsements(endorsed);
+    bytes.extend_from_slice(endorser.as_bytes());
+    bytes
+}
+
+pub(super) fn endorsement(
+    endorsed: &RecordId,
+    endorser: &AuthorityId,
+    version: Version,
+) -> Vec<u8> {
+    let mut bytes = endorsements_by(endorsed, endorser);
+    put_version(&mut bytes, version);
+    bytes
+}
+
+/// Who endorses, and with which entry, of an endorsement row.
+pub(super) fn read_endorsement_key(key: &[u8]) -> Option<(AuthorityId, Version)> {
+    let mut cursor = Cursor(key.strip_prefix(ENDORSEMENT)?);
+    cursor.array::<{ RecordId::LEN }>()?;
+    cursor.whole(|c| Some((AuthorityId::from_bytes(c.array()?), c.version()?)))
+}
+
+/// An entry that endorses nothing, or not any more, has no digest.
+pub(super) fn endorsement_value(digest: Option<&Hash>) -> Vec<u8> {
+    digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default()
+}
+
+pub(super) fn read_endorsement_value(value: &[u8]) -> Option<Option<Hash>> {
+    match value.is_empty() {
+        true => Some(None),
+        false => Hash::try_from(value).ok().map(Some),
+    }
 }
 
 pub(super) fn position(log: &LogId) -> Vec<u8> {
