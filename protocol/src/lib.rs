@@ -16,6 +16,7 @@
 //! Data goes one way: bytes → `Unverified…` → verified → machine → outputs. The
 //! types on both sides of a check differ, and the check is the only way across.
 
+mod armour;
 pub mod body;
 pub mod card;
 pub mod cbor;
