@@ -11,6 +11,7 @@
 //! - what vouches for it: [`log`] (the RFC 6962 tree over headers), [`checkpoint`]
 //!   (its signed head, a C2SP [`note`]), [`proof`] (a record to be verified offline);
 //! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card);
+//! - what convicts: [`equivocation`] (evidence that somebody signed two histories);
 //! - how it spreads: [`sync`], the state machine that the node drives.
 //!
 //! Data goes one way: bytes → `Unverified…` → verified → machine → outputs. The
@@ -22,6 +23,7 @@ pub mod card;
 pub mod cbor;
 pub mod checkpoint;
 pub mod entry;
+pub mod equivocation;
 pub mod id;
 pub mod identity;
 pub mod key;
