@@ -98,13 +98,14 @@ pub enum EvidenceError {
 
 /// What evidence is about; each kind is counted for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum EvidenceKind {
     /// Two heads of one log that cannot both be.
-    Fork,
+    Fork = 0,
     /// Two identity chains, neither of which counts from where they part.
-    IdentityConflict,
+    IdentityConflict = 1,
     /// Two identity chains, one of which counts: shown, and disputes nothing.
-    IdentitySuperseded,
+    IdentitySuperseded = 2,
 }
 
 impl EvidenceKind {

@@ -35,7 +35,9 @@ pub mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::authoring::Authoring;
-pub use self::effect::{Append, Load, Loaded, Quota, Stored, StoredIdentity, StoredLog};
+pub use self::effect::{
+    Append, Load, Loaded, Quota, Stored, StoredEvidence, StoredIdentity, StoredLog,
+};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
 use self::presence::Presence;
