@@ -1,9 +1,12 @@
-//! `tally verify`: judges proof files without node, network or data directory.
+//! `tally verify`: judges proofs and evidence without node, network or data directory.
 //!
 //! The first thing it says is how the identity is known. A proof carries its
 //! author's identity, so by itself it shows only that whoever made that
 //! identity said so: *self-asserted*. With `--authority` the identity is
-//! *pinned*: it is the one the reader named, known from elsewhere.
+//! *pinned*: it is the one the reader named, known from elsewhere. What is said
+//! of evidence is in `evidence`.
+
+mod evidence;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -21,14 +24,14 @@ use super::output::Answer;
 use super::wording::{clean, count, day_text, money_text, pairs, time};
 use crate::failure::{Failure, FailureKind};
 
-/// Verify proof files (needs no node, no network and no data directory)
+/// Verify proofs and evidence (needs no node, no network and no data directory)
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Exit code 0: every file proves what is shown. Exit code 1: one does not.")]
 pub struct Verify {
-    /// The proof files.
+    /// The files: proofs of records, or evidence of two histories.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// The authority it must be by, known from elsewhere.
+    /// The authority it must be by or about, known from elsewhere.
     #[arg(long, value_name = "ID")]
     authority: Option<AuthorityId>,
 }
@@ -47,15 +50,16 @@ impl Verify {
                     "check the path and that you may read it",
                 )
             })?;
-            judged.push((path, judge(&bytes, self.authority)));
+            judged.push(if evidence::is_in(&bytes) {
+                evidence::tell(path, &bytes, self.authority)
+            } else {
+                tell(path, &bytes, self.authority)
+            });
         }
-        let all = judged.iter().all(|(_, judgement)| judgement.is_ok());
-        let texts = judged.iter().map(|(path, judgement)| text(path, judgement, self.authority));
+        let all = judged.iter().all(|told| told.verified);
+        let texts = judged.iter().map(|told| told.text.as_str());
         let text = texts.collect::<Vec<_>>().join("\n");
-        let mut each: Vec<Value> = judged
-            .iter()
-            .map(|(path, judgement)| verdict(path, judgement, self.authority))
-            .collect();
+        let mut each: Vec<Value> = judged.into_iter().map(|told| told.json).collect();
         let json = match each.len() {
             1 => each.remove(0),
             _ => json!({ "verified": all, "identity": self.known(), "files": each }),
@@ -66,6 +70,38 @@ impl Verify {
 
     const fn known(&self) -> &'static str {
         known(self.authority)
+    }
+}
+
+/// What is said of one file.
+struct Told {
+    verified: bool,
+    text: String,
+    json: Value,
+}
+
+/// What is said of a file that proves nothing.
+fn refused(path: &Path, why: &str) -> Told {
+    Told {
+        verified: false,
+        text: format!(
+            "NOT VERIFIED: {}\n  {}\n  Do not rely on this file; ask whoever gave it to you for another.\n",
+            path.display(),
+            clean(why),
+        ),
+        json: json!({ "verified": false, "identity": Value::Null, "file": path, "error": why }),
+    }
+}
+
+/// What is said of a proof.
+fn tell(path: &Path, file: &[u8], authority: Option<AuthorityId>) -> Told {
+    match judge(file, authority) {
+        Ok(facts) => Told {
+            verified: true,
+            text: text(path, &facts, authority),
+            json: verdict(path, &facts, authority),
+        },
+        Err(why) => refused(path, &why),
     }
 }
 
@@ -117,22 +153,7 @@ fn action(facts: &RecordFacts) -> &'static str {
     crate::service::action_name(facts.header.action)
 }
 
-fn verdict(
-    path: &Path,
-    judgement: &Result<RecordFacts, String>,
-    authority: Option<AuthorityId>,
-) -> Value {
-    let facts = match judgement {
-        Ok(facts) => facts,
-        Err(error) => {
-            return json!({
-                "verified": false,
-                "identity": Value::Null,
-                "file": path,
-                "error": error,
-            });
-        }
-    };
+fn verdict(path: &Path, facts: &RecordFacts, authority: Option<AuthorityId>) -> Value {
     let withheld: Vec<_> = facts.withheld.iter().map(ToString::to_string).collect();
     json!({
         "verified": true,
@@ -158,21 +179,7 @@ fn verdict(
     })
 }
 
-fn text(
-    path: &Path,
-    judgement: &Result<RecordFacts, String>,
-    authority: Option<AuthorityId>,
-) -> String {
-    let facts = match judgement {
-        Ok(facts) => facts,
-        Err(error) => {
-            return format!(
-                "NOT VERIFIED: {}\n  {}\n  Do not rely on this file; ask whoever gave it to you for another.\n",
-                path.display(),
-                clean(error),
-            );
-        }
-    };
+fn text(path: &Path, facts: &RecordFacts, authority: Option<AuthorityId>) -> String {
     let name = clean(&facts.profile.name);
     let id = facts.reference.authority;
     let mut text = match authority {
