@@ -25,6 +25,7 @@ pub mod data_dir;
 pub mod disk;
 pub mod durable;
 mod error;
+mod evidence;
 mod frame;
 mod growth;
 pub mod journal;
@@ -40,7 +41,9 @@ use tallystick_protocol::entry::UnverifiedEntry;
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::limits;
 use tallystick_protocol::log::{Frontier, Nodes, outline};
-use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
+use tallystick_protocol::sync::{
+    Append, Load, Loaded, Stored, StoredEvidence, StoredIdentity, StoredLog,
+};
 
 pub use branch::Branch;
 pub use durable::{OpenReport, Store, StoreOptions};
@@ -130,6 +133,22 @@ pub trait Replica: Send + Sync {
     /// # Errors
     /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond the protocol's limits.
     fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError>;
+
+    /// Evidence that is kept, of one authority or of all, in order of authority,
+    /// kind and place.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError>;
+
+    /// Keeps evidence; `false` if it adds nothing to what is kept: the same
+    /// bytes, [`limits::EVIDENCE_PER_PLACE`] pieces about the same place, or
+    /// [`limits::EVIDENCE_PER_AUTHORITY`] about none that is older, which would
+    /// give way.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond the protocol's limit.
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError>;
 
     /// Where reading of each partner's news stopped.
     ///
@@ -286,6 +305,7 @@ pub trait Replica: Send + Sync {
             incarnation: self.incarnation(),
             logs: self.logs()?,
             identities: self.identities()?,
+            evidence: self.evidence(None)?,
             cursors: self.cursors()?,
         })
     }

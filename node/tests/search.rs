@@ -38,7 +38,7 @@ use tallystick_protocol::record::contract::Contract;
 use tallystick_protocol::record::money::Value;
 use tallystick_protocol::record::part::{Organisation, Period, Source};
 use tallystick_protocol::record::{Date, Kind, Record};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 use tallystick_protocol::time::UnixTime;
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -809,6 +809,14 @@ impl Replica for Panicking {
 
     fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
         self.0.put_identity(identity)
+    }
+
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        self.0.evidence(of)
+    }
+
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError> {
+        self.0.put_evidence(evidence)
     }
 
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {

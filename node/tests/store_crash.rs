@@ -33,7 +33,7 @@ use tallystick_node::store::{
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::{Frontier, Nodes, empty_root};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 
 /// So small that the journal goes through many segments and the bodies through many files.
 const SEGMENT_BYTES: u64 = 300;
@@ -227,6 +227,14 @@ impl Replica for SimReplica {
     }
     fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
         self.change(|live| live.put_identity(identity))
+    }
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        self.live.evidence(of)
+    }
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError> {
+        let mut added = false;
+        self.change(|live| live.put_evidence(evidence).map(|done| added = done))?;
+        Ok(added)
     }
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {
         self.live.cursors()

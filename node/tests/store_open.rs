@@ -20,7 +20,10 @@ use tallystick_node::store::journal::{Journal, Record};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::{Replica, Store, StoreError, StoreOptions};
 use tallystick_protocol::entry::Entry;
+use tallystick_protocol::equivocation::EvidenceKind;
 use tallystick_protocol::id::LogId;
+use tallystick_protocol::limits;
+use tallystick_protocol::sync::StoredEvidence;
 
 const OPTIONS: StoreOptions = StoreOptions { cache_bytes: 4 << 20 };
 
@@ -68,7 +71,13 @@ fn compaction_loses_nothing() {
         store.commit_extensions(&[append]).unwrap();
     }
     store.replica().put(&[(b"projection".to_vec(), Some(vec![7; 200_000]))]).unwrap();
+    for (place, len) in [(0, 3_000), (1, limits::EVIDENCE_BYTES)] {
+        let (kind, bytes) = (EvidenceKind::Fork, vec![7; len]);
+        let found = StoredEvidence { authority: OTHER, kind, place, bytes, changed: 5 };
+        assert!(store.replica().put_evidence(&found).unwrap());
+    }
     let before = store.replica().stored().unwrap();
+    assert_eq!(before.evidence.len(), 2);
     let mut heard = Vec::new();
     store.compact(&OPTIONS, |entries| heard.push(entries)).unwrap();
     assert_eq!(heard.last(), Some(&1600));

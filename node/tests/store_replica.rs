@@ -20,9 +20,11 @@ use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::sled::SledReplica;
 use tallystick_node::store::{Extension, Refusal, Replica, SignedHead, StoreError, StoredEntry};
 use tallystick_protocol::entry::Entry;
+use tallystick_protocol::equivocation::EvidenceKind;
 use tallystick_protocol::id::{AuthorityId, GroupId, LogId, Space};
+use tallystick_protocol::limits;
 use tallystick_protocol::log::{self as merkle, Frontier};
-use tallystick_protocol::sync::{Load, Loaded, StoredIdentity};
+use tallystick_protocol::sync::{Load, Loaded, StoredEvidence, StoredIdentity};
 
 const CACHE: u64 = 4 << 20;
 
@@ -42,6 +44,8 @@ enum Operation {
     /// Log, how many of how many parts stay, and whether under a head.
     SetAside(usize, usize, bool),
     Identity(u8, Vec<usize>),
+    /// Authority, kind, places and lengths.
+    Evidence(u8, usize, Vec<(u32, usize)>),
     Cursor(u8, usize),
     Put(Vec<(u8, Option<usize>)>),
     Reopen,
@@ -75,6 +79,8 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
             .prop_map(|(log, quarters, signed)| Operation::SetAside(log, quarters, signed)),
         1 => (0u8..3, proptest::collection::vec(0usize..2000, 0..5))
             .prop_map(|(of, events)| Operation::Identity(of, events)),
+        2 => (0u8..2, 0usize..2, proptest::collection::vec((0u32..9, len()), 0..12))
+            .prop_map(|(of, kind, pieces)| Operation::Evidence(of, kind, pieces)),
         1 => (0u8..3, 0usize..=64).prop_map(|(of, len)| Operation::Cursor(of, len)),
         3 => proptest::collection::vec(value, 0..6).prop_map(Operation::Put),
         1 => Just(Operation::Reopen),
@@ -89,6 +95,7 @@ struct Model {
     /// What was set aside, in order.
     branches: Vec<(LogId, ModelLog)>,
     identities: BTreeMap<AuthorityId, StoredIdentity>,
+    evidence: Vec<StoredEvidence>,
     cursors: BTreeMap<AuthorityId, Vec<u8>>,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
     seed: u64,
@@ -121,6 +128,31 @@ impl Model {
             plan.push((logs()[*which], start, entries.clone(), *signed));
         }
         plan
+    }
+
+    /// Keeps evidence as the limits say; says whether it did.
+    fn keep(&mut self, new: &StoredEvidence) -> bool {
+        let alike =
+            |known: &&StoredEvidence| (known.authority, known.kind) == (new.authority, new.kind);
+        let kind: Vec<_> = self.evidence.iter().filter(alike).collect();
+        let place: Vec<_> = kind.iter().filter(|known| known.place == new.place).collect();
+        if place.len() == limits::EVIDENCE_PER_PLACE
+            || place.iter().any(|known| known.bytes == new.bytes)
+        {
+            return false;
+        }
+        if kind.len() == limits::EVIDENCE_PER_AUTHORITY {
+            let oldest = kind.iter().map(|known| known.place).min().unwrap();
+            if oldest >= new.place {
+                return false;
+            }
+            let last = kind.iter().rfind(|known| known.place == oldest).unwrap();
+            let last = self.evidence.iter().position(|known| known == *last).unwrap();
+            self.evidence.remove(last);
+        }
+        self.evidence.push(new.clone());
+        self.evidence.sort_by_key(|known| (known.authority, known.kind, known.place));
+        true
     }
 
     fn extend(&mut self, plan: Vec<Planned>) {
@@ -237,6 +269,15 @@ fn run<R: Replica>(mut replica: R, operations: Vec<Operation>, reopen: impl Fn(R
                 replica.put_identity(&identity).unwrap();
                 model.identities.insert(authority, identity);
             }
+            Operation::Evidence(of, kind, pieces) => {
+                let (authority, kind) =
+                    (AuthorityId::from_bytes([of; 32]), EvidenceKind::ALL[kind]);
+                for (changed, (place, len)) in (0..).zip(pieces) {
+                    let bytes = vec![of; len];
+                    let new = StoredEvidence { authority, kind, place, bytes, changed };
+                    assert_eq!(replica.put_evidence(&new).unwrap(), model.keep(&new));
+                }
+            }
             Operation::Cursor(of, len) => {
                 let authority = AuthorityId::from_bytes([of; 32]);
                 replica.put_cursor(&authority, &vec![of; len]).unwrap();
@@ -286,6 +327,11 @@ fn check(replica: &impl Replica, model: &Model) {
     for (identity, model) in known.identities.iter().zip(model.identities.values()) {
         assert_eq!(identity.authority, model.authority);
         assert_eq!((&identity.events, identity.changed), (&model.events, model.changed));
+    }
+    assert_eq!(known.evidence, model.evidence);
+    for of in [0, 1, 7].map(|of| AuthorityId::from_bytes([of; 32])) {
+        let expected = model.evidence.iter().filter(|known| known.authority == of);
+        assert!(replica.evidence(Some(&of)).unwrap().iter().eq(expected));
     }
     assert!(known.cursors.into_iter().eq(model.cursors.clone()));
     for prefix in [&b""[..], b"a", b"bb", b"d"] {
@@ -571,7 +617,11 @@ fn what_is_too_large_is_refused_and_changes_nothing() {
         let events = vec![vec![0; (64 << 10) + 1]];
         let identity = StoredIdentity { authority: OTHER, events, changed: 1 };
         assert!(replica.put_identity(&identity).is_err());
+        let (kind, bytes) = (EvidenceKind::Fork, vec![0; limits::EVIDENCE_BYTES + 1]);
+        let evidence = StoredEvidence { authority: OTHER, kind, place: 0, bytes, changed: 1 };
+        assert!(replica.put_evidence(&evidence).is_err());
         assert!(replica.identities().unwrap().is_empty() && replica.cursors().unwrap().is_empty());
+        assert!(replica.evidence(None).unwrap().is_empty());
     });
 }
 

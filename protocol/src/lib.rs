@@ -14,11 +14,13 @@
 //! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card), what it
 //!   claims ([`organisation`]: identifiers in public registers; [`name`]) and what stands
 //!   behind that ([`confirmation`], [`endorsement`]);
+//! - what convicts: [`equivocation`] (evidence that somebody signed two histories);
 //! - how it spreads: [`sync`], the state machine that the node drives.
 //!
 //! Data goes one way: bytes → `Unverified…` → verified → machine → outputs. The
 //! types on both sides of a check differ, and the check is the only way across.
 
+mod armour;
 pub mod body;
 pub mod card;
 pub mod cbor;
@@ -26,6 +28,7 @@ pub mod checkpoint;
 pub mod confirmation;
 pub mod endorsement;
 pub mod entry;
+pub mod equivocation;
 pub mod id;
 pub mod identity;
 pub mod key;

@@ -41,7 +41,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use self::authoring::Authoring;
 use self::closing::Closings;
 pub use self::effect::{
-    Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredIdentity, StoredLog,
+    Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
 };
 use self::exchange::Exchanges;
 use self::ledger::Ledger;

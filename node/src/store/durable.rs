@@ -298,8 +298,10 @@ fn agree<R: Replica>(
 ) -> Result<OpenReport, StoreError> {
     let stored = replica.logs()?;
     let identities = replica.identities()?;
+    let evidence = replica.evidence(None)?;
     let counters = stored.iter().map(|log| log.changed);
     let counters = counters.chain(identities.iter().map(|identity| identity.changed));
+    let counters = counters.chain(evidence.iter().map(|evidence| evidence.changed));
     let newest = counters.max().unwrap_or(0);
     let known = stored.iter().map(|log| log.log).chain(journal.logs().copied());
     let logs: BTreeSet<LogId> = known.filter(|log| log.authority == own).collect();

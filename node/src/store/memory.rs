@@ -11,8 +11,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::limits::SUBTREE_ENTRIES;
 use tallystick_protocol::log::{Frontier, Nodes, frontier_at, root_at};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 
+use super::evidence::{self, Slot};
 use super::growth::{LogState, Roots};
 use super::layout::at;
 use super::{
@@ -32,6 +33,7 @@ struct Content {
     logs: BTreeMap<LogId, Log>,
     branches: BTreeMap<(LogId, u32), Log>,
     identities: BTreeMap<AuthorityId, StoredIdentity>,
+    evidence: BTreeMap<Slot, StoredEvidence>,
     cursors: BTreeMap<AuthorityId, Vec<u8>>,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -118,6 +120,24 @@ impl Replica for MemoryReplica {
         check_identity(identity)?;
         self.write().identities.insert(identity.authority, identity.clone());
         Ok(())
+    }
+
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        let content = self.read();
+        let all = content.evidence.values();
+        let wanted = all.filter(|evidence| of.is_none_or(|of| evidence.authority == *of));
+        Ok(wanted.cloned().collect())
+    }
+
+    fn put_evidence(&self, new: &StoredEvidence) -> Result<bool, StoreError> {
+        evidence::check(new)?;
+        let mut content = self.write();
+        let kept = content.evidence.iter().map(|(slot, known)| (*slot, known));
+        let kept = kept.filter(|(slot, _)| slot.authority == new.authority);
+        let Some(room) = evidence::room(kept, new) else { return Ok(false) };
+        room.evicted.and_then(|slot| content.evidence.remove(&slot));
+        content.evidence.insert(room.slot, new.clone());
+        Ok(true)
     }
 
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {

@@ -10,8 +10,9 @@
 //! | 5 | authority | number of events, change counter |
 //! | 6 | authority | cursor |
 //! | 7 | any | a projection's value |
-//! | 8 | owner, piece | pieces of a body, head or value too long for its place |
+//! | 8 | owner, piece | pieces of a body, head, value or evidence too long for its place |
 //! | 9 | log id, number | a branch, as a log of which that was the number |
+//! | 10 | authority, kind, place, number | change counter and length of a piece of evidence; the piece itself, if short |
 //!
 //! Keys are big-endian, so entries are written and read in key order. Logs have
 //! a short number here; one that is set aside leaves its number to the branch
@@ -32,6 +33,7 @@
 
 mod aside;
 mod copy;
+mod evidence;
 mod key;
 mod open;
 mod piece;
@@ -50,7 +52,7 @@ use std::sync::{
 use ::sled::{Batch, Db};
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::{Frontier, Nodes, root_at};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 
 use super::growth::{LogState, Roots};
 use super::layout::Fields;
@@ -276,6 +278,14 @@ impl Replica for SledReplica {
         let value = [&identity.changed.to_be_bytes()[..], &count.to_be_bytes()].concat();
         batch.insert(&key::of_authority(key::IDENTITY, &identity.authority)[..], value);
         self.apply(batch)
+    }
+
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        Ok(self.kept_evidence(of)?.into_iter().map(|(_, evidence)| evidence).collect())
+    }
+
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError> {
+        self.keep_evidence(evidence)
     }
 
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {

@@ -164,6 +164,7 @@ impl Disk {
             incarnation: self.incarnation,
             logs: self.logs.iter().map(log).collect(),
             identities: self.identities.iter().map(identity).collect(),
+            evidence: Vec::new(),
             cursors: self.cursors.iter().map(|(a, c)| (*a, c.clone())).collect(),
         }
     }

@@ -8,6 +8,7 @@ use ::sled::Batch;
 
 use super::{PIECE_BYTES, SledReplica, key};
 use crate::store::StoreError;
+use crate::store::evidence::Slot;
 use crate::store::layout::{Fields, put_log};
 use tallystick_protocol::id::LogId;
 
@@ -31,6 +32,8 @@ pub(super) enum Owner<'a> {
     BranchHead(&'a LogId, u32),
     /// A projection's value.
     Value(&'a [u8]),
+    /// A piece of evidence.
+    Evidence(&'a Slot),
 }
 
 impl Owner<'_> {
@@ -56,6 +59,10 @@ impl Owner<'_> {
                 // Its length, so that no key with its pieces is the start of another's.
                 key.extend_from_slice(&(name.len() as u64).to_be_bytes());
                 key.extend_from_slice(name);
+            }
+            Self::Evidence(slot) => {
+                key.push(4);
+                key.extend_from_slice(&key::evidence(slot));
             }
         }
         key.extend_from_slice(&piece.to_be_bytes());
