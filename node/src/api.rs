@@ -73,14 +73,11 @@ pub fn serve(
     let write = |name: &str, content: &str| {
         let path = place.file(name);
         replace(&path, content.as_bytes()).map_err(|error| {
-            Failure::usage(
-                format!("{} cannot be written ({error})", path.display()),
-                "check free space and rights of the data directory",
-            )
+            Failure::unwritten(&path, &error, "check the rights of the data directory")
         })
     };
     write(TOKEN_FILE, &token)?;
-    write(ADDRESS_FILE, &format!("{address}\n"))?;
+    write(ADDRESS_FILE, &format!("{address}\n")).inspect_err(|_| forget(place))?;
     let guard = Arc::new(Guard { token: digest(token.as_bytes()), port: address.port() });
     let router = router(desk, guard);
     let task = tokio::spawn(async move {

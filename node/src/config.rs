@@ -109,6 +109,8 @@ pub struct Config {
     pub proxy: Option<Proxy>,
     /// Where it waits for commands on this machine; port 0 lets the system choose.
     pub http: SocketAddr,
+    /// Where it shows its public logs to everybody and cosigns others'; none: nowhere.
+    pub publish_http: Option<SocketAddr>,
     /// Whether nodes that are not partners may connect.
     pub accept_anyone: bool,
     /// How many partners must have said what they know of our own log before
@@ -141,6 +143,7 @@ impl Default for Config {
             announce: Vec::new(),
             proxy: None,
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            publish_http: None,
             accept_anyone: false,
             own_head_answers: 0,
             sign_alone: false,
@@ -281,6 +284,12 @@ listen = ["/ip4/0.0.0.0/tcp/4817"]
 # Where commands such as `tally publish` reach the node: loopback only. Port 0
 # lets the system choose; the commands find it by the file api.addr.
 http = "127.0.0.1:0"
+
+# Where everybody may read this authority's public logs over HTTP (C2SP
+# tlog-tiles) and have logs of known authorities cosigned (tlog-witness). Nothing
+# else is shown there. Without this line there is no such place. Put a proxy that
+# adds TLS in front of it.
+# publish_http = "127.0.0.1:4818"
 
 # Whether nodes that are not partners may connect and read the public records.
 accept_anyone = false

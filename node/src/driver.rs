@@ -22,19 +22,21 @@ use std::time::Instant;
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::id::{AuthorityId, NetworkName, NodeId};
-use tallystick_protocol::identity::{IdentityError, UnverifiedChain};
+use tallystick_protocol::identity::{Identity, IdentityError, UnverifiedChain};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::sync::{
     AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Quota, Refusal,
-    StandingStatus, Verdict,
+    StandingStatus, Stored, StoredIdentity, Verdict,
 };
 use tallystick_protocol::time::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::clock::Clock;
+pub(crate) use self::clock::unix_time;
 pub use self::handle::{
     AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, StandingInfo, Traffic,
+    Witnessed,
 };
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};
@@ -111,7 +113,7 @@ pub async fn start(
     store: Store,
 ) -> Result<(Handle, JoinHandle<Result<(), DriverError>>), DriverError> {
     let identity = UnverifiedChain::new(config.identity.clone()).verify(&config.network)?;
-    let stored = store.replica().stored()?;
+    let stored = with_own_identity(&store, &identity)?;
     let node = SecretKey::from_seed(*config.node_key).public();
     let machine_config = Config {
         network: config.network.clone(),
@@ -120,7 +122,7 @@ pub async fn start(
         generation: identity.generation(),
         node: NodeId::try_from(node.as_bytes()).map_err(|_| DriverError::Stopped("node key"))?,
         run: random_run()?,
-        started: clock::unix_time(),
+        started: unix_time(),
         own_head_answers: config.own_head_answers,
         sign_alone: config.sign_alone,
     };
@@ -180,6 +182,25 @@ pub async fn start(
     // The addresses are known when the listeners have said so; an error ends the task instead.
     let _listening = listening.await;
     Ok((handle, task))
+}
+
+/// What the store has, and in it who we are. A replica that was made anew has
+/// our own log from the journal but not our identity, without which no head of
+/// that log would verify.
+fn with_own_identity(store: &Store, own: &Identity) -> Result<Stored, StoreError> {
+    let mut stored = store.replica().stored()?;
+    let authority = own.authority();
+    if stored.identities.iter().all(|known| known.authority != authority) {
+        let logs = stored.logs.iter().map(|log| log.changed);
+        let changes = logs.chain(stored.identities.iter().map(|known| known.changed));
+        let changed = changes.max().unwrap_or(0).saturating_add(1);
+        let events = own.events().to_vec();
+        let identity = StoredIdentity { authority, events, changed };
+        store.replica().put_identity(&identity)?;
+        store.replica().flush()?;
+        stored.identities.push(identity);
+    }
+    Ok(stored)
 }
 
 /// What the loop waits for.
@@ -261,7 +282,10 @@ impl Driver {
                     Some(event) => self.network_event(event),
                     None => return Err(DriverError::Stopped("network")),
                 },
-                _ = second.tick() => self.look_at_clock(),
+                _ = second.tick() => {
+                    self.storage.check()?;
+                    self.look_at_clock();
+                }
                 () = sleep_until(deadline) => {
                     self.input(Input::Tick);
                     self.release();
@@ -499,6 +523,7 @@ impl Driver {
                 self.requests.remove(&node);
                 self.tell(network::Command::Forbid(node));
             }
+            Command::Cosign(cosigning) => self.storage.cosign(cosigning),
             Command::Ask(question) => question(self),
             // Answered by the loop before it gets here.
             Command::Shutdown(_) => {}

@@ -6,9 +6,13 @@
 //! a peer did wrong, which the machine answers by itself.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
+
+use crate::store::disk::is_full;
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -84,6 +88,21 @@ impl Failure {
         Self::new(FailureKind::Unavailable, error, remedy)
     }
 
+    /// A file could not be written. A full disk is the machine's fault; for
+    /// anything else `remedy` says where to write instead.
+    #[must_use]
+    pub fn unwritten(path: &Path, error: &io::Error, remedy: &str) -> Self {
+        let path = path.display();
+        match is_full(error) {
+            true => Self::new(
+                FailureKind::Internal,
+                format!("the disk is full: there is no room for {path}"),
+                "make room on the disk and try again",
+            ),
+            false => Self::usage(format!("{path} cannot be written ({error})"), remedy),
+        }
+    }
+
     /// A fault of this program or its machine.
     #[must_use]
     pub fn internal(error: impl fmt::Display) -> Self {
@@ -118,6 +137,21 @@ mod tests {
         use FailureKind::{Internal, No, Unavailable, Usage};
         let codes = [No, Usage, Unavailable, Internal].map(FailureKind::exit_code);
         assert_eq!(codes, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_full_disk_is_called_one_and_is_nobodys_mistake() {
+        let unwritten = |kind: io::ErrorKind| {
+            Failure::unwritten(Path::new("/srv/tally/api.token"), &kind.into(), "name another file")
+        };
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let failure = unwritten(kind);
+            assert_eq!(failure.kind.exit_code(), 4);
+            assert!(failure.error.starts_with("the disk is full"), "{failure}");
+            assert!(failure.remedy.starts_with("make room on the disk"), "{}", failure.remedy);
+        }
+        let failure = unwritten(io::ErrorKind::PermissionDenied);
+        assert_eq!((failure.kind.exit_code(), &*failure.remedy), (2, "name another file"));
     }
 
     #[test]

@@ -120,12 +120,10 @@ pub fn create(
     let data = place.data();
     let keys = data.join(KEYS_DIR);
     let failed = |path: &Path| {
-        let path = path.display().to_string();
+        let path = path.to_owned();
         move |error: io::Error| {
-            Failure::usage(
-                format!("{path} cannot be written ({error})"),
-                "name a directory that you may write to with --data DIR",
-            )
+            let remedy = "name a directory that you may write to with --data DIR";
+            Failure::unwritten(&path, &error, remedy)
         }
     };
     make_dir(data).map_err(failed(data))?;

@@ -7,6 +7,8 @@
 //!   [`driver`], the one event loop around the protocol's machine;
 //! - [`projector`] follows the replica and keeps [`register`] and [`search`];
 //!   [`mod@reference`] holds public notices of others, which never leave this node;
+//! - [`cosigner`] is the witness at work, [`publication`] shows it and the own
+//!   public logs to everybody;
 //! - [`ingest`] reads foreign files, [`author`] makes entries of them;
 //! - [`service`] is everything a node does for its own people, [`api`] offers it on
 //!   loopback, [`cli`] is the command; [`config`], [`keys`], [`partner`],
@@ -19,6 +21,7 @@ pub mod api;
 pub mod author;
 pub mod cli;
 pub mod config;
+pub mod cosigner;
 pub mod driver;
 pub mod failure;
 pub mod ingest;
@@ -26,6 +29,7 @@ pub mod keys;
 pub mod network;
 pub mod partner;
 pub mod projector;
+pub mod publication;
 pub mod reference;
 pub mod register;
 pub mod search;

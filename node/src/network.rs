@@ -40,6 +40,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::behaviour::{Behaviour, BehaviourEvent};
+pub(crate) use self::door::place_of;
 pub use self::proxy::{Proxy, ProxyError};
 use self::stream::Sending;
 pub use self::stream::{Credit, SessionId};

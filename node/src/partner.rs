@@ -154,7 +154,7 @@ impl PartnerBook {
         let kept = Kept { partners: self.partners.values().map(kept).collect() };
         let text = serde_json::to_string_pretty(&kept).map_err(Failure::internal)?;
         replace(&self.path, text.as_bytes()).map_err(|error| {
-            Failure::internal(format!("{} cannot be written ({error})", self.path.display()))
+            Failure::unwritten(&self.path, &error, "check the rights of the data directory")
         })
     }
 }

@@ -33,6 +33,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tallystick_protocol::id::LogId;
+use tokio::sync::oneshot;
 
 use self::queue::{Item, Queue};
 use self::worker::Worker;
@@ -62,8 +63,13 @@ pub enum State {
     Running,
     /// Stopped as asked.
     Stopped,
-    /// Ended by a failure, in one sentence.
-    Failed(String),
+    /// Ended by a failure.
+    Failed {
+        /// What happened, in one sentence.
+        why: String,
+        /// One line on what to do about it.
+        remedy: &'static str,
+    },
 }
 
 /// Why the projector could not start, or does not go on.
@@ -80,8 +86,13 @@ pub enum ProjectorError {
     #[error("no thread could be started for the search index")]
     Thread(#[source] std::io::Error),
     /// It ended earlier.
-    #[error("the search index is no longer kept up to date: {0}")]
-    Failed(String),
+    #[error("the search index is no longer kept up to date: {why}")]
+    Failed {
+        /// What happened, in one sentence.
+        why: String,
+        /// One line on what to do about it.
+        remedy: &'static str,
+    },
     /// It was stopped.
     #[error("the search index is being closed")]
     Stopped,
@@ -91,6 +102,15 @@ pub enum ProjectorError {
 }
 
 impl ProjectorError {
+    /// Whether the node must end, too: the disk failed or is full.
+    const fn is_fatal(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_fatal(),
+            Self::Search(error) => matches!(error, SearchError::Full),
+            _ => false,
+        }
+    }
+
     /// One line on what to do about it.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
@@ -98,7 +118,7 @@ impl ProjectorError {
             Self::Store(error) => error.remedy(),
             Self::Search(error) => error.remedy(),
             Self::Thread(_) => "check how many processes and threads the machine allows",
-            Self::Failed(_) => "start the node again; if that does not help, run `tally rebuild`",
+            Self::Failed { remedy, .. } => remedy,
             Self::Stopped => "start the node again",
             Self::Timeout => "wait a moment and ask again",
         }
@@ -115,6 +135,7 @@ pub struct Projector {
     search: Search,
     opened: Opened,
     thread: Mutex<Option<JoinHandle<()>>>,
+    fatal: Mutex<Option<oneshot::Receiver<ProjectorError>>>,
 }
 
 impl fmt::Debug for Projector {
@@ -221,16 +242,17 @@ impl Projector {
             board.indexed.clone_from(worker.indexed());
             board.registered.clone_from(worker.registered());
         }
+        let (tell, fatal) = oneshot::channel();
         let thread = {
             let shared = Arc::clone(&shared);
-            let body = move || run(worker, &shared);
+            let body = move || run(worker, &shared, tell);
             thread::Builder::new()
                 .name("projector".to_owned())
                 .spawn(body)
                 .map_err(ProjectorError::Thread)?
         };
-        let thread = Mutex::new(Some(thread));
-        Ok(Self { shared, replica, queue, register, references, search, opened, thread })
+        let (thread, fatal) = (Mutex::new(Some(thread)), Mutex::new(Some(fatal)));
+        Ok(Self { shared, replica, queue, register, references, search, opened, thread, fatal })
     }
 
     /// Says that the replica has changed. Cheap, and never blocks on the projector's work.
@@ -331,7 +353,9 @@ impl Projector {
         let outcome = loop {
             match &board.state {
                 _ if reached(&board) => break Ok(()),
-                State::Failed(why) => break Err(ProjectorError::Failed(why.clone())),
+                State::Failed { why, remedy } => {
+                    break Err(ProjectorError::Failed { why: why.clone(), remedy });
+                }
                 State::Stopped => break Err(ProjectorError::Stopped),
                 State::Running => {}
             }
@@ -380,6 +404,18 @@ impl Projector {
         &self.search
     }
 
+    /// Waits until it has ended because the disk failed or is full, which the
+    /// node must not live with. For one caller; returns in no other case.
+    pub async fn fatal(&self) -> ProjectorError {
+        let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(fatal) = fatal
+            && let Ok(error) = fatal.await
+        {
+            return error;
+        }
+        std::future::pending().await
+    }
+
     /// Stops after the portion at hand, with everything read so far committed.
     ///
     /// # Errors
@@ -393,7 +429,7 @@ impl Projector {
             let _joined = thread.join();
         }
         match self.state() {
-            State::Failed(why) => Err(ProjectorError::Failed(why)),
+            State::Failed { why, remedy } => Err(ProjectorError::Failed { why, remedy }),
             _ => Ok(()),
         }
     }
@@ -420,22 +456,28 @@ pub fn reset(replica: &dyn Replica) -> Result<(), StoreError> {
 }
 
 /// The thread.
-fn run(mut worker: Worker, shared: &Shared) {
+fn run(mut worker: Worker, shared: &Shared, fatal: oneshot::Sender<ProjectorError>) {
     let worked = panic::catch_unwind(AssertUnwindSafe(|| {
         worker.run(shared)?;
         worker.close()
     }));
-    let failure = match worked {
+    let again = "start the node again; if that does not help, run `tally rebuild`";
+    let (why, remedy, error) = match worked {
         Ok(Ok(())) => return shared.end(State::Stopped),
-        Ok(Err(error)) => sentence(&error),
+        Ok(Err(error)) if error.is_fatal() => (sentence(&error), error.remedy(), Some(error)),
+        Ok(Err(error)) => (sentence(&error), again, None),
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            format!("a fault in the program ({})", text.unwrap_or_default())
+            (format!("a fault in the program ({})", text.unwrap_or_default()), again, None)
         }
     };
-    tracing::error!(error = failure, "search index is no longer kept up to date");
-    shared.end(State::Failed(failure));
+    tracing::error!(error = why, "search index is no longer kept up to date");
+    shared.end(State::Failed { why, remedy });
+    if let Some(error) = error {
+        // Without a service nobody listens.
+        let _unheard = fatal.send(error);
+    }
 }
 
 /// An error with its causes.

@@ -40,6 +40,8 @@ use tantivy::{DocAddress, Index, IndexReader, Order, Searcher, TantivyDocument};
 pub use self::open::Opened;
 use self::schema::FieldSet;
 pub(crate) use self::{document::Document, writer::Writer};
+use crate::store::MAKE_ROOM;
+use crate::store::disk::is_full;
 
 /// Most results in one answer.
 pub const LIMIT: usize = 1000;
@@ -178,9 +180,12 @@ pub enum SearchError {
     /// The CPV prefix is none: the caller's fault.
     #[error("{0:?} is no beginning of a CPV code")]
     Cpv(String),
+    /// There is no room for it.
+    #[error("the disk is full: there is no room for the search index")]
+    Full,
     /// The index failed.
     #[error("the search index cannot be read")]
-    Index(#[from] tantivy::TantivyError),
+    Index(#[source] tantivy::TantivyError),
     /// The index holds what this program did not write.
     #[error("the search index is damaged")]
     Damaged,
@@ -195,6 +200,7 @@ impl SearchError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::Cpv(_) => "give one to eight digits, such as 48 or 72260000",
+            Self::Full => MAKE_ROOM,
             Self::Unwritable(_) => {
                 "check free space and rights of the folder `search` in the data directory"
             }
@@ -202,6 +208,26 @@ impl SearchError {
                 "stop the node and run `tally rebuild`; no record is lost"
             }
         }
+    }
+}
+
+impl From<tantivy::TantivyError> for SearchError {
+    fn from(error: tantivy::TantivyError) -> Self {
+        if lacks_room(&error) { Self::Full } else { Self::Index(error) }
+    }
+}
+
+/// Whether the operating system's word behind an error is that the disk is full.
+fn lacks_room(error: &tantivy::TantivyError) -> bool {
+    use tantivy::TantivyError as Error;
+    use tantivy::directory::error::{LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
+    match error {
+        Error::IoError(error)
+        | Error::OpenWriteError(OpenWriteError::IoError { io_error: error, .. })
+        | Error::OpenReadError(OpenReadError::IoError { io_error: error, .. })
+        | Error::OpenDirectoryError(OpenDirectoryError::IoError { io_error: error, .. })
+        | Error::LockFailure(LockError::IoError(error), _) => is_full(error),
+        _ => false,
     }
 }
 
@@ -262,5 +288,35 @@ impl Search {
     /// Shows what was committed.
     fn reload(&self) -> Result<(), SearchError> {
         Ok(self.reader.reload()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, ErrorKind};
+    use std::sync::Arc;
+    use tantivy::TantivyError;
+    use tantivy::directory::error::{LockError, OpenWriteError};
+
+    #[test]
+    fn a_full_disk_is_told_from_an_index_that_cannot_be_read() {
+        let errors = |kind: ErrorKind| {
+            let io = || Arc::new(io::Error::from(kind));
+            let (io_error, filepath) = (io(), "search/x".into());
+            [
+                TantivyError::IoError(io()),
+                TantivyError::LockFailure(LockError::IoError(io()), None),
+                OpenWriteError::IoError { io_error, filepath }.into(),
+            ]
+        };
+        for error in errors(ErrorKind::StorageFull) {
+            let error = SearchError::from(error);
+            assert!(matches!(error, SearchError::Full), "{error}");
+            assert!(error.remedy().contains("make room"));
+        }
+        for error in errors(ErrorKind::PermissionDenied) {
+            assert!(matches!(SearchError::from(error), SearchError::Index(_)));
+        }
     }
 }

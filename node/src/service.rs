@@ -3,6 +3,7 @@
 //! ```text
 //! command line ─ API ─┐                 ┌─ driver ── network, store
 //! demo, examples ─────┴── [`Service`] ──┼─ projector ── register, search
+//!                                       ├─ publication, if it is wanted
 //!                                       └─ partners.json
 //! ```
 //!
@@ -30,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId, RecordId};
 use tallystick_protocol::identity::Identity;
@@ -38,8 +40,9 @@ use tallystick_protocol::limits;
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::sync::{LogStatus, Quota};
 use tallystick_protocol::time::UnixTime;
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 pub use self::fault::failed_store;
 use self::fault::{
@@ -50,12 +53,14 @@ pub use self::record::{action_name, document, kind};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
+use crate::cosigner::Cosigner;
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
 use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
+use crate::publication::{self, Publication};
 use crate::store::Store;
 
 /// Directory of the search index in the data directory.
@@ -74,6 +79,8 @@ pub struct Overrides {
     pub listen: Option<Vec<Multiaddr>>,
     /// Where to wait for commands.
     pub http: Option<SocketAddr>,
+    /// Where to show the public logs.
+    pub publish_http: Option<SocketAddr>,
     /// Whether nodes that are no partners may connect.
     pub accept_anyone: Option<bool>,
     /// The HTTP proxy by which other nodes are dialled.
@@ -89,6 +96,9 @@ impl Overrides {
         }
         if let Some(http) = self.http {
             config.http = http;
+        }
+        if self.publish_http.is_some() {
+            config.publish_http = self.publish_http;
         }
         if let Some(accept_anyone) = self.accept_anyone {
             config.accept_anyone = accept_anyone;
@@ -126,15 +136,24 @@ struct Inner {
 #[derive(Clone)]
 pub struct Desk(Arc<Inner>);
 
+/// The task of the driver.
+type DriverTask = JoinHandle<Result<(), DriverError>>;
+
 /// A running node. [`Service::stop`] it; dropping it leaves its tasks running.
 pub struct Service {
     desk: Desk,
+    driver: DriverTask,
+    front: Front,
+    place: Place,
+}
+
+/// What faces people.
+struct Front {
     http: SocketAddr,
     stopping: watch::Sender<bool>,
-    driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
+    publication: Option<(SocketAddr, JoinHandle<()>)>,
     follower: JoinHandle<()>,
-    place: Place,
 }
 
 impl std::ops::Deref for Service {
@@ -160,40 +179,39 @@ impl Service {
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
-        let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
-        let projector = {
-            let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
-            let start = move || Projector::start(replica, &projector::Place::Directory(dir));
-            blocking(start).await?.map_err(failed_projector)?
+        let publishing = match config.publish_http {
+            Some(address) => Some(publication::bind(address).await?),
+            None => None,
         };
-        for partner in partners.partners() {
-            handle.introduce(partner.identity().events().to_vec()).await;
+        let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
+        let (network, own) = (config.network.clone(), identity.authority());
+        let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
+        let doors = Doors { commands: listener, public: publishing, cosigner };
+        let setup = Setup { config, identity, node_key: keys.node, partners };
+        let opened = match Desk::open(place, setup, handle.clone()).await {
+            Ok(desk) => Front::open(place, &desk, doors).await.map(|front| (desk, front)),
+            Err(failure) => Err(failure),
+        };
+        match opened {
+            Ok((desk, front)) => Ok(Self { desk, driver, front, place: place.clone() }),
+            Err(failure) => {
+                handle.shutdown().await;
+                // What ended the driver meanwhile is why the rest could not begin.
+                ended(driver.await).and(Err(failure))
+            }
         }
-        let node = NodeId::try_from(keys.node.public().as_bytes()).map_err(Failure::internal)?;
-        let peer = network::peer_id(&node).ok_or_else(|| Failure::internal("no libp2p id"))?;
-        let desk = Desk(Arc::new(Inner {
-            config,
-            identity,
-            node_key: keys.node,
-            peer,
-            handle: handle.clone(),
-            projector,
-            partners: Mutex::new(partners),
-            writing: Arc::default(),
-            written: AtomicU64::new(0),
-            referred: AtomicBool::new(false),
-        }));
-        desk.open_log().await?;
-        let follower = tokio::spawn(follow(desk.clone()));
-        let (stopping, stopped) = watch::channel(false);
-        let (http, api) = api::serve(listener, place, desk.clone(), stopped)?;
-        Ok(Self { desk, http, stopping, driver, api, follower, place: place.clone() })
+    }
+
+    /// Where the public logs are shown, if they are.
+    #[must_use]
+    pub fn publication(&self) -> Option<SocketAddr> {
+        self.front.publication.as_ref().map(|(address, _)| *address)
     }
 
     /// Where the API waits for commands.
     #[must_use]
     pub const fn http(&self) -> SocketAddr {
-        self.http
+        self.front.http
     }
 
     /// Runs until `asked` is ready, then stops.
@@ -202,17 +220,15 @@ impl Service {
     /// A [`Failure`] if the node stopped by itself, because something it
     /// cannot do without failed.
     pub async fn run_until(mut self, asked: impl Future<Output = ()>) -> Result<(), Failure> {
-        let ended = tokio::select! {
-            () = asked => None,
-            ended = &mut self.driver => Some(ended),
-        };
-        match ended {
-            None => self.stop().await,
-            Some(ended) => {
+        let desk = self.desk.clone();
+        tokio::select! {
+            () = asked => self.stop().await,
+            result = &mut self.driver => {
                 self.close().await;
-                ended.map_err(Failure::internal)?.map_err(failed_driver)?;
+                ended(result)?;
                 Err(Failure::internal("the node stopped without being asked to"))
             }
+            error = desk.0.projector.fatal() => self.stop().await.and(Err(failed_projector(error))),
         }
     }
 
@@ -222,17 +238,20 @@ impl Service {
     /// A [`Failure`] if something failed before or while it stopped.
     pub async fn stop(mut self) -> Result<(), Failure> {
         self.desk.0.handle.shutdown().await;
-        let ended = (&mut self.driver).await;
+        let result = (&mut self.driver).await;
         self.close().await;
-        ended.map_err(Failure::internal)?.map_err(failed_driver)
+        ended(result)
     }
 
     async fn close(&mut self) {
         // Its receivers may be gone already.
-        let _unheard = self.stopping.send(true);
-        self.follower.abort();
+        let _unheard = self.front.stopping.send(true);
+        self.front.follower.abort();
         // Requests under way end by themselves; nobody waits for a client that hangs.
-        let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.api).await;
+        let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.front.api).await;
+        if let Some((_, publication)) = &mut self.front.publication {
+            let _ended = tokio::time::timeout(Duration::from_secs(5), publication).await;
+        }
         api::forget(&self.place);
         let desk = self.desk.clone();
         let stopped = blocking(move || desk.0.projector.stop()).await;
@@ -240,6 +259,33 @@ impl Service {
             tracing::error!(%error, "search index was not closed properly");
         }
     }
+}
+
+/// Where people knock, and who answers other witnesses' clients.
+struct Doors {
+    commands: TcpListener,
+    public: Option<TcpListener>,
+    cosigner: Cosigner,
+}
+
+impl Front {
+    /// Puts the first entries into the log and answers commands from then on.
+    async fn open(place: &Place, desk: &Desk, doors: Doors) -> Result<Self, Failure> {
+        desk.open_log().await?;
+        let (stopping, stopped) = watch::channel(false);
+        let publication = doors
+            .public
+            .map(|listener| desk.open_publication(listener, doors.cosigner, stopped.clone()));
+        let publication = publication.transpose()?;
+        let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
+        let follower = tokio::spawn(follow(desk.clone()));
+        Ok(Self { http, stopping, api, publication, follower })
+    }
+}
+
+/// How the driver ended.
+fn ended(result: Result<Result<(), DriverError>, JoinError>) -> Result<(), Failure> {
+    result.map_err(Failure::internal)?.map_err(failed_driver)
 }
 
 /// Refuses a TCP address on which another program listens. libp2p would share
@@ -288,7 +334,7 @@ async fn start_driver(
     keys: &NodeKeys,
     partners: &PartnerBook,
     store: Store,
-) -> Result<(Handle, JoinHandle<Result<(), DriverError>>), Failure> {
+) -> Result<(Handle, DriverTask), Failure> {
     let card = Card::issue(identity, &keys.node, &card_addresses(config, &[]), now()?);
     let known = partners.partners();
     let node = NodeConfig {
@@ -311,12 +357,46 @@ async fn start_driver(
     let (handle, mut task) = started.map_err(failed_driver)?;
     if task.is_finished() {
         // An address that cannot be listened on ends the task before it begins.
-        (&mut task).await.map_err(Failure::internal)?.map_err(failed_driver)?;
+        ended((&mut task).await)?;
     }
     Ok((handle, task))
 }
 
+/// What a desk is made of, besides the driver.
+struct Setup {
+    config: Config,
+    identity: Identity,
+    node_key: SecretKey,
+    partners: PartnerBook,
+}
+
 impl Desk {
+    /// Opens the projections over the driver's replica and introduces the partners.
+    async fn open(place: &Place, setup: Setup, handle: Handle) -> Result<Self, Failure> {
+        let projector = {
+            let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
+            let start = move || Projector::start(replica, &projector::Place::Directory(dir));
+            blocking(start).await?.map_err(failed_projector)?
+        };
+        for partner in setup.partners.partners() {
+            handle.introduce(partner.identity().events().to_vec()).await;
+        }
+        let node = NodeId::try_from(setup.node_key.public().as_bytes());
+        let peer = network::peer_id(&node.map_err(Failure::internal)?);
+        Ok(Self(Arc::new(Inner {
+            config: setup.config,
+            identity: setup.identity,
+            node_key: setup.node_key,
+            peer: peer.ok_or_else(|| Failure::internal("no libp2p id"))?,
+            handle,
+            projector,
+            partners: Mutex::new(setup.partners),
+            writing: Arc::default(),
+            written: AtomicU64::new(0),
+            referred: AtomicBool::new(false),
+        })))
+    }
+
     /// The authority this node works for.
     #[must_use]
     pub fn authority(&self) -> AuthorityId {
@@ -327,6 +407,19 @@ impl Desk {
     #[must_use]
     pub fn peer(&self) -> PeerId {
         self.0.peer
+    }
+
+    /// Shows the public logs to everybody who comes to `listener`.
+    fn open_publication(
+        &self,
+        listener: TcpListener,
+        cosigner: Cosigner,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
+        let address = listener.local_addr().map_err(Failure::internal)?;
+        let (replica, network) = (self.0.handle.replica(), self.0.config.network.clone());
+        let publication = Publication::new(replica, network, self.authority(), cosigner);
+        Ok((address, publication::serve(listener, publication, stopped)))
     }
 
     /// The driver, for tests and examples that look behind the desk.
@@ -363,7 +456,7 @@ impl Desk {
         let desk = self.clone();
         let lag = blocking(move || desk.0.projector.lag()).await?.map_err(failed_store)?;
         let index_failure = match self.0.projector.state() {
-            projector::State::Failed(why) => Some(why),
+            projector::State::Failed { why, .. } => Some(why),
             _ => None,
         };
         let partners = self.partners().await?;
@@ -532,6 +625,9 @@ fn identity_entry(
 /// A [`Failure`] if the card's node key is none, which is a fault.
 pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
     let peer = network::peer_id(&card.node()).ok_or_else(|| Failure::internal("no libp2p id"))?;
+    let identity = card.identity();
+    let (network, authority) = (identity.network(), identity.authority());
+    let origin = Origin::public(network, &authority, identity.generation());
     Ok(answer::Whoami {
         authority: card.authority(),
         name: card.identity().profile().name.clone(),
@@ -540,6 +636,8 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
         card: card.to_line(),
         peer: peer.to_string(),
         addresses: card.addresses().to_vec(),
+        log_key: log_key(&origin, *identity.log_key()).to_string(),
+        witness_key: witness_key(network, &authority, *identity.witness_key()).to_string(),
     })
 }
 

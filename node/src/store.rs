@@ -44,7 +44,7 @@ use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, St
 
 pub use branch::Branch;
 pub use durable::{OpenReport, Store, StoreOptions};
-pub use error::{Refusal, StoreError};
+pub use error::{MAKE_ROOM, Refusal, StoreError};
 pub use growth::Extension;
 
 /// Longest key of a projection, in bytes.
@@ -163,6 +163,15 @@ pub trait Replica: Send + Sync {
     /// # Errors
     /// [`StoreError::Fatal`].
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Whether it can still be written: not after a write or sync has failed,
+    /// whoever's it was.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`] with the kind of that failure; the process must end.
+    fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Headers of the entries in `range`, as far as the log reaches.
     ///

@@ -109,6 +109,23 @@ fn own_head(tally: &Tally) -> (String, u64, String) {
 }
 
 #[test]
+fn a_node_whose_replica_is_lost_goes_on_in_its_own_log() {
+    let mut tally = Tally::init(&["--name", NAME]);
+    let file = tally.dir.path().join("rows.jsonl");
+    write_rows(&file, 3);
+    tally.start();
+    tally.ok(&["import", file.to_str().unwrap(), "--public"]);
+    let before = own_head(&tally);
+    tally.kill();
+    std::fs::remove_dir_all(tally.data().join("replica")).unwrap();
+    tally.start();
+    assert_eq!(own_head(&tally), before);
+    write_rows(&file, 5);
+    tally.ok(&["import", file.to_str().unwrap(), "--public"]);
+    assert_eq!(own_head(&tally).1, before.1 + 2);
+}
+
+#[test]
 fn invariants_2_and_5_an_import_killed_twenty_times_loses_nothing_acknowledged() {
     rehearse(5_000, KILLS, Duration::from_millis(1500));
 }

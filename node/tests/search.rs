@@ -781,8 +781,8 @@ fn a_failure_is_reported_to_whoever_waits() {
     replica.set_body(&log(1), 0, Some(b"not a body")).unwrap();
     let projector = Projector::start(replica, &Place::Memory).unwrap();
     let outcome = projector.wait_until(&log(1), 1, PATIENCE);
-    assert!(matches!(outcome, Err(ProjectorError::Failed(why)) if why.contains("damaged")));
-    assert!(matches!(projector.state(), State::Failed(_)));
+    assert!(matches!(outcome, Err(ProjectorError::Failed { why, .. }) if why.contains("damaged")));
+    assert!(matches!(projector.state(), State::Failed { .. }));
     assert!(projector.stop().is_err());
     assert_eq!(projector.lag().unwrap(), 1);
 }
@@ -910,7 +910,7 @@ fn a_panic_is_reported_to_whoever_waits() {
     let projector = Projector::start(Arc::new(replica), &Place::Memory).unwrap();
     let outcome = projector.wait_until(&log(1), 1, PATIENCE);
     let reported = |why: &str| why.contains("as the test wants it");
-    assert!(matches!(outcome, Err(ProjectorError::Failed(why)) if reported(&why)));
+    assert!(matches!(outcome, Err(ProjectorError::Failed { why, .. }) if reported(&why)));
     assert!(projector.stop().is_err());
 }
 

@@ -145,6 +145,24 @@ fn a_damaged_replica_is_put_aside_and_own_entries_replayed() {
 }
 
 #[test]
+fn what_a_full_disk_left_unfinished_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let replica = dir.path().join("replica");
+    // A new database of which not even the description was written.
+    fs::create_dir_all(&replica).unwrap();
+    fs::write(replica.join("conf"), "half").unwrap();
+    fs::write(dir.path().join("format"), "1\n").unwrap();
+    assert_eq!(open(dir.path()).report().quarantined, None);
+    // A snapshot that would be the newest of all.
+    let (own, other) = filled(dir.path());
+    fs::write(replica.join("snap.7FFFFFFFFFFFFFFF.generating"), "").unwrap();
+    let store = open(dir.path());
+    assert_eq!(*store.report(), tallystick_node::store::OpenReport::default());
+    same(&store, OWN, &own);
+    same(&store, OTHER, &other);
+}
+
+#[test]
 fn a_lost_journal_is_copied_back_and_with_it_the_bodies() {
     let dir = tempfile::tempdir().unwrap();
     let (own, other) = filled(dir.path());

@@ -11,6 +11,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -321,46 +322,67 @@ impl UnverifiedCheckpoint {
         if note.signers().iter().all(|signer| signer.key != log) {
             return Err(CheckpointError::NotSigned);
         }
-        Ok(VerifiedCheckpoint { checkpoint: self.claimed, note })
+        Ok(VerifiedCheckpoint::new(self.claimed, note))
     }
 }
 
-/// A checkpoint that its log's key signed.
+/// A checkpoint that its log's key signed. A clone shares it, as a node keeps
+/// and passes on each head many times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedCheckpoint {
+pub struct VerifiedCheckpoint(Arc<Signed>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Signed {
     checkpoint: Checkpoint,
     note: VerifiedNote,
+    /// The note's.
+    bytes: Vec<u8>,
 }
 
 impl VerifiedCheckpoint {
+    fn new(checkpoint: Checkpoint, note: VerifiedNote) -> Self {
+        let bytes = note.to_bytes();
+        Self(Arc::new(Signed { checkpoint, note, bytes }))
+    }
+
     /// What is signed.
     #[must_use]
-    pub const fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.0.checkpoint
     }
 
     /// The note, as received, with the cosignatures added since.
     #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// The same, to be kept.
+    #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.note.to_bytes()
+        self.0.bytes.clone()
     }
 
     /// The note with its signers and lines.
     #[must_use]
-    pub const fn note(&self) -> &VerifiedNote {
-        &self.note
+    pub fn note(&self) -> &VerifiedNote {
+        &self.0.note
     }
 
     /// The witnesses asked for that cosigned, each with its time.
     pub fn cosignatures(&self) -> impl Iterator<Item = &Signer> {
         let cosigned = |signer: &&Signer| signer.key.algorithm() == Algorithm::CosignatureV1;
-        self.note.signers().iter().filter(cosigned)
+        self.0.note.signers().iter().filter(cosigned)
     }
 
     /// The checkpoint without the lines that no key asked for accounts for: what a node keeps.
     #[must_use]
     pub fn attributed(self) -> Self {
-        Self { checkpoint: self.checkpoint, note: self.note.attributed() }
+        if self.0.note.unknown().is_empty() {
+            return self;
+        }
+        let Signed { checkpoint, note, .. } = Arc::unwrap_or_clone(self.0);
+        Self::new(checkpoint, note.attributed())
     }
 
     /// Makes a witness's line for this checkpoint. That it is consistent with
@@ -374,7 +396,7 @@ impl VerifiedCheckpoint {
         key: &SecretKey,
         time: UnixTime,
     ) -> Result<SignatureLine, CheckpointError> {
-        Ok(cosignature_line(self.note.text(), name, key, time)?)
+        Ok(cosignature_line(self.0.note.text(), name, key, time)?)
     }
 
     /// Checks a witness's line and adds it; once per witness.
@@ -387,7 +409,10 @@ impl VerifiedCheckpoint {
         line: SignatureLine,
         witness: &VerifierKey,
     ) -> Result<Signer, CheckpointError> {
-        Ok(self.note.add(line, witness)?)
+        let signed = Arc::make_mut(&mut self.0);
+        let signer = signed.note.add(line, witness)?;
+        signed.bytes = signed.note.to_bytes();
+        Ok(signer)
     }
 }
 

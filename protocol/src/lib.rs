@@ -9,7 +9,8 @@
 //! - what is said: [`record`] (typed documents) becomes a [`body`] (named, salted
 //!   fields), which the header of an [`entry`] commits to;
 //! - what vouches for it: [`log`] (the RFC 6962 tree over headers), [`checkpoint`]
-//!   (its signed head, a C2SP [`note`]), [`proof`] (a record to be verified offline);
+//!   (its signed head, a C2SP [`note`]), [`witness`] (who else saw it, and when),
+//!   [`proof`] (a record to be verified offline);
 //! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card);
 //! - how it spreads: [`sync`], the state machine that the node drives.
 //!
@@ -31,3 +32,4 @@ pub mod proof;
 pub mod record;
 pub mod sync;
 pub mod time;
+pub mod witness;

@@ -32,6 +32,14 @@ pub const KEY_NAME_BYTES: usize = 256;
 pub const PROOF_HASHES: usize = 128;
 /// Largest proof file.
 pub const PROOF_BYTES: usize = 4 << 20;
+/// Most hashes in a request to a witness (C2SP tlog-witness).
+pub const ADD_CHECKPOINT_HASHES: usize = 63;
+/// Largest request to a witness: old size, hashes of 45 bytes a line, and a checkpoint.
+pub const ADD_CHECKPOINT_BYTES: usize = NOTE_BYTES + 45 * ADD_CHECKPOINT_HASHES + 32;
+/// Largest witness policy file.
+pub const POLICY_BYTES: usize = 64 << 10;
+/// Most logs, witnesses and groups in a policy, each; C2SP asks for at least 32.
+pub const POLICY_ITEMS: usize = 64;
 /// Entries under one subtree hash, the unit of transfer and of resumption.
 pub const SUBTREE_ENTRIES: u64 = 256;
 /// Most entries in one frame: those of one subtree.
@@ -60,6 +68,8 @@ pub const NAME_BYTES: usize = 256;
 pub const NETWORK_NAME_BYTES: usize = 32;
 /// Most authorities a node follows.
 pub const AUTHORITIES: usize = 20_000;
+/// Most heads that are not verified again when they come again.
+pub const VERIFIED_HEADS: usize = 4096;
 /// Most nodes whose last run number is remembered.
 pub const RUNS: usize = 4096;
 /// Most peers that are told of a partner's new run.

@@ -4,7 +4,8 @@
 //! - `nodes`: what a store must answer so that any node can be computed;
 //! - `path`: inclusion and consistency proofs, made and verified;
 //! - `outline`: the hashes of 256-entry subtrees, so that a receiver can check
-//!   what it is sent piece by piece against a signed root.
+//!   what it is sent piece by piece against a signed root;
+//! - `tile`: the same hashes as pieces with addresses, for readers over HTTP.
 //!
 //! **Invariant:** nothing here panics or overflows for any `u64`, and the work
 //! of every verification is bounded by the hashes handed in. Deliberately
@@ -13,6 +14,7 @@
 mod nodes;
 mod outline;
 mod path;
+mod tile;
 
 use sha2::{Digest as _, Sha256};
 
@@ -23,6 +25,7 @@ pub use outline::{Outline, OutlineBuilder, VerifiedOutline, outline, outline_pag
 pub use path::{
     consistency_proof, implied_old_root, inclusion_proof, verify_consistency, verify_inclusion,
 };
+pub use tile::{TILE_WIDTH, Tile, TileError, TileSpan};
 
 /// Largest tree a [`Frontier`] holds; pushing leaf by leaf never gets near it.
 const MAX_SIZE: u64 = 1 << 62;

@@ -32,6 +32,7 @@ mod ledger;
 mod presence;
 mod session;
 mod standing;
+mod verified;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -45,6 +46,7 @@ use self::presence::Presence;
 use self::session::Sessions;
 pub use self::standing::StandingStatus;
 use self::standing::Standings;
+pub use self::verified::Verified;
 use self::wire::Message;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
@@ -486,7 +488,7 @@ pub struct LogStatus {
     pub signed: u64,
     /// Root of that head.
     pub root: Option<Hash>,
-    /// Whether its author signed two histories.
+    /// Whether its author signed two histories, or its controllers two chains.
     pub disputed: bool,
     /// The size some partner has, if it is more.
     pub behind: Option<u64>,
@@ -556,6 +558,13 @@ impl Machine {
     pub fn with_quota(mut self, quota: Quota) -> Self {
         self.ledger.limit(self.authority, quota);
         self
+    }
+
+    /// Swaps what this machine remembers of earlier checks for `other`. So machines
+    /// that take turns in one process, as in a simulation, can share one memory. It
+    /// changes what a check costs, never what it says.
+    pub const fn swap_verified(&mut self, other: &mut Verified) {
+        core::mem::swap(&mut self.ledger.verified, other);
     }
 
     /// Takes one input. Drain [`Machine::poll`] before the next.
@@ -831,7 +840,8 @@ impl Machine {
                 size: slot.map_or(0, |slot| slot.stored.size()),
                 signed: slot.map_or(0, ledger::Slot::head_size),
                 root: self.head(log).map(|head| head.checkpoint().root()),
-                disputed: slot.is_some_and(|slot| slot.disputed),
+                disputed: slot.is_some_and(|slot| slot.disputed)
+                    || self.ledger.is_disputed(&log.authority),
                 behind: behind.get(log).copied(),
                 over_quota: behind
                     .get(log)
@@ -845,6 +855,12 @@ impl Machine {
     #[must_use]
     pub fn head(&self, log: &LogId) -> Option<&VerifiedCheckpoint> {
         self.ledger.log(log).and_then(|slot| slot.head.as_ref())
+    }
+
+    /// Whether the author of a log is known to have signed two histories of it.
+    #[must_use]
+    pub fn is_disputed(&self, log: &LogId) -> bool {
+        self.ledger.log(log).is_some_and(|slot| slot.disputed)
     }
 
     /// The identity of an authority, if its chain is known.

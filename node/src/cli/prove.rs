@@ -35,10 +35,8 @@ impl Prove {
             Failure::internal(format!("the node gave a proof that does not verify ({error})"))
         })?;
         replace(&self.output, &bytes).map_err(|error| {
-            Failure::usage(
-                format!("{} cannot be written ({error})", self.output.display()),
-                "name a file in a directory that you may write to with -o FILE",
-            )
+            let remedy = "name a file in a directory that you may write to with -o FILE";
+            Failure::unwritten(&self.output, &error, remedy)
         })?;
         let reference = proof.reference();
         let text = format!(

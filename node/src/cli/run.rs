@@ -22,6 +22,10 @@ pub struct Run {
     /// Where to wait for commands on this machine, for instance 127.0.0.1:0.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// Show this authority's public logs to everybody at this address, and cosign
+    /// other authorities' there; HTTP without TLS.
+    #[arg(long, value_name = "ADDR")]
+    publish_http: Option<SocketAddr>,
     /// Reach other nodes only through this HTTP proxy, by CONNECT; give a name and
     /// password in tally.toml, not here where other users of the machine see them.
     #[arg(long, value_name = "http://HOST:PORT")]
@@ -46,6 +50,7 @@ impl Run {
         let overrides = Overrides {
             listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
             http: self.http,
+            publish_http: self.publish_http,
             accept_anyone: self.accept_anyone.then_some(true),
             proxy: self.proxy.clone(),
             sign_alone: self.sign_alone,
@@ -66,6 +71,7 @@ impl Run {
                 "peer": service.peer().to_string(),
                 "listen": service.listen().await,
                 "http": format!("http://{}", service.http()),
+                "publication": service.publication().map(|address| format!("http://{address}")),
             });
             write_out(&format!("{ready}\n"));
             service.run_until(stopped()).await

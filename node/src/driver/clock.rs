@@ -14,7 +14,7 @@ pub(super) const PERIOD: Duration = Duration::from_secs(1);
 const JUMP: Duration = Duration::from_secs(5);
 
 /// Seconds since the Unix epoch; 0 if the clock stands before it.
-pub(super) fn unix_time() -> UnixTime {
+pub(crate) fn unix_time() -> UnixTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     UnixTime::from_seconds(since.unwrap_or_default().as_secs())
 }

@@ -10,9 +10,11 @@ use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus, Refusal};
+use tallystick_protocol::witness::{self, Decision, Seen};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Driver;
+use super::storage::Cosigning;
 use crate::store::Replica;
 
 /// Requests by unknown nodes that are kept.
@@ -27,6 +29,7 @@ pub(super) enum Command {
     Introduce(Vec<Vec<u8>>),
     Allow(NodeId, Vec<Multiaddr>),
     Forbid(NodeId),
+    Cosign(Cosigning),
     Ask(Question),
     Shutdown(oneshot::Sender<()>),
 }
@@ -54,6 +57,17 @@ pub enum AuthorError {
     /// The node is stopping; whether the entries were stored shows after a restart.
     #[error("the node is stopping")]
     Stopping,
+}
+
+/// What the node knows of a log that it is to witness.
+#[derive(Clone, Debug)]
+pub struct Witnessed {
+    /// Its author.
+    pub identity: Identity,
+    /// Its newest durable signed head here.
+    pub head: Option<VerifiedCheckpoint>,
+    /// Whether its author signed two histories of it.
+    pub disputed: bool,
 }
 
 /// One connected peer.
@@ -227,6 +241,30 @@ impl Handle {
     /// The newest durable signed head of a log.
     pub async fn head(&self, log: LogId) -> Option<VerifiedCheckpoint> {
         self.ask(move |driver| driver.machine.head(&log).cloned()).await.flatten()
+    }
+
+    /// What is known of a log and its author; `None` if the author is not known.
+    pub async fn witnessed(&self, log: LogId) -> Option<Witnessed> {
+        let question = move |driver: &Driver| {
+            let machine = &driver.machine;
+            let identity = machine.identity(&log.authority).cloned()?;
+            let (head, disputed) = (machine.head(&log).cloned(), machine.is_disputed(&log));
+            Some(Witnessed { identity, head, disputed })
+        };
+        self.ask(question).await.flatten()
+    }
+
+    /// Lets `decide` say, told what was cosigned last of `log`, whether a head
+    /// may be cosigned, and makes that durable. Nothing else is cosigned
+    /// meanwhile: `decide` holds up all other writing. `None` if the node is stopping.
+    pub async fn cosign(
+        &self,
+        log: LogId,
+        decide: impl FnOnce(Option<Seen>) -> Result<Decision, witness::Refusal> + Send + 'static,
+    ) -> Option<Result<Decision, witness::Refusal>> {
+        let (reply, decided) = oneshot::channel();
+        self.command(Command::Cosign(Cosigning { log, decide: Box::new(decide), reply })).await;
+        decided.await.ok()
     }
 
     /// What happens from now on. A receiver that lags loses the oldest.

@@ -2,16 +2,22 @@
 //!
 //! Whatever has queued up while a commit was under way goes into the next one,
 //! so that one flush serves many appends when there is much to do and one
-//! append waits for nobody when there is little. Reads run beside it.
+//! append waits for nobody when there is little. Reads run beside it. What is
+//! about to be cosigned is decided here, so that nothing comes in between that
+//! decision and its being durable.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use tallystick_protocol::id::AuthorityId;
+use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::Frontier;
 use tallystick_protocol::sync::{Append, Load, Loaded, Revert, StoredIdentity, Ticket};
+use tallystick_protocol::witness::{Decision, Refusal, Seen};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 use crate::store::{Replica, Store, StoreError};
 
@@ -27,11 +33,22 @@ pub(super) enum StorageEvent {
     Failed(Vec<Ticket>, StoreError),
 }
 
+/// A head of another's log that somebody wants cosigned.
+pub(super) struct Cosigning {
+    /// The log.
+    pub(super) log: LogId,
+    /// Decides, told what was cosigned last.
+    pub(super) decide: Box<dyn FnOnce(Option<Seen>) -> Result<Decision, Refusal> + Send>,
+    /// Hears the decision once it is durable.
+    pub(super) reply: oneshot::Sender<Result<Decision, Refusal>>,
+}
+
 enum Work {
     Append(Ticket, Box<Append>),
     Revert(Ticket, Revert),
     Identity(StoredIdentity),
     Cursor(AuthorityId, Vec<u8>),
+    Cosign(Cosigning),
     Stop,
 }
 
@@ -53,7 +70,16 @@ impl Storage {
         let sender = events.clone();
         let thread = std::thread::Builder::new()
             .name("storage".into())
-            .spawn(move || run(store, &queue, &sender))
+            .spawn(move || {
+                let worked = catch_unwind(AssertUnwindSafe(|| run(store, &queue, &sender)));
+                if worked.is_err() {
+                    // Else nobody would hear of it, and nothing be stored any more.
+                    let source = io::Error::other("a fault in the program");
+                    let error = StoreError::Fatal { path: "storage thread".into(), source };
+                    // The driver is gone only when the node stops.
+                    let _stopping = sender.send(StorageEvent::Failed(Vec::new(), error));
+                }
+            })
             .map_err(|source| StoreError::Fatal { path: "storage thread".into(), source })?;
         Ok((Self { work, replica, events, thread: Some(thread) }, receiver))
     }
@@ -74,6 +100,10 @@ impl Storage {
         self.push(Work::Cursor(authority, cursor));
     }
 
+    pub(super) fn cosign(&self, cosigning: Cosigning) {
+        self.push(Work::Cosign(cosigning));
+    }
+
     fn push(&self, work: Work) {
         // The thread has gone only after a failure, of which the driver has been told.
         let _failed = self.work.send(work);
@@ -92,6 +122,11 @@ impl Storage {
         });
     }
 
+    /// Whether everybody's writes have succeeded: projections write beside the storage thread.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.replica.check()
+    }
+
     /// Waits until everything handed over is stored, and closes the store.
     pub(super) fn stop(&mut self) {
         self.push(Work::Stop);
@@ -107,28 +142,23 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
     let mut waiting = None;
     loop {
         let Some(first) = waiting.take().or_else(|| queue.recv().ok()) else { return };
-        let event = match first {
+        let (tickets, result) = match first {
             Work::Append(ticket, append) => {
                 let (tickets, appends) = gather(ticket, *append, queue, &mut waiting);
-                match store.commit(&appends) {
-                    Ok(()) => StorageEvent::Appended(tickets),
-                    Err(error) => StorageEvent::Failed(tickets, error),
-                }
+                let result = store.commit(&appends);
+                (tickets.clone(), result.map(|()| Some(StorageEvent::Appended(tickets))))
             }
-            Work::Revert(ticket, revert) => match store.revert(&revert) {
-                Ok(tree) => StorageEvent::Reverted(ticket, tree),
-                Err(error) => StorageEvent::Failed(vec![ticket], error),
-            },
-            Work::Identity(identity) => match store.replica().put_identity(&identity) {
-                Ok(()) => continue,
-                Err(error) => StorageEvent::Failed(Vec::new(), error),
-            },
+            Work::Revert(ticket, revert) => {
+                let reverted = |tree| Some(StorageEvent::Reverted(ticket, tree));
+                (vec![ticket], store.revert(&revert).map(reverted))
+            }
+            Work::Identity(identity) => {
+                (Vec::new(), store.replica().put_identity(&identity).map(|()| None))
+            }
             Work::Cursor(authority, cursor) => {
-                match store.replica().put_cursor(&authority, &cursor) {
-                    Ok(()) => continue,
-                    Err(error) => StorageEvent::Failed(Vec::new(), error),
-                }
+                (Vec::new(), store.replica().put_cursor(&authority, &cursor).map(|()| None))
             }
+            Work::Cosign(cosigning) => (Vec::new(), cosign(&mut store, cosigning).map(|()| None)),
             Work::Stop => {
                 if let Err(error) = store.replica().flush() {
                     tracing::error!(%error, "cannot flush at the end");
@@ -136,11 +166,36 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
                 return;
             }
         };
+        let event = match result {
+            Ok(None) => continue,
+            Ok(Some(event)) => event,
+            Err(error) => StorageEvent::Failed(tickets, error),
+        };
         let failed = matches!(event, StorageEvent::Failed(..));
         if events.send(event).is_err() || failed {
             return;
         }
     }
+}
+
+/// Decides, makes the decision durable, and only then tells it.
+fn cosign(store: &mut Store, cosigning: Cosigning) -> Result<(), StoreError> {
+    let Cosigning { log, decide, reply } = cosigning;
+    let cosigned = store.cosigned(&log).map(|(size, root)| Seen { size, root });
+    let mut decided = decide(cosigned);
+    if let Ok(head) = decided.as_ref().map(Decision::head) {
+        match store.put_cosigned(&log, head.size, head.root) {
+            Ok(()) => {}
+            // The journal looks once more at what must never happen.
+            Err(StoreError::Refused { .. }) => {
+                decided = Err(Refusal::Contradicts(cosigned.map_or(0, |seen| seen.size)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Whoever asked may have gone; what is written down is a promise, not a signature.
+    let _gone = reply.send(decided);
+    Ok(())
 }
 
 /// Takes the appends that wait behind the first, up to a bound; other work stays in its place.

@@ -40,16 +40,24 @@ pub(super) type Origin = Option<IpAddr>;
 /// The place an address belongs to.
 pub(super) fn origin(address: &Multiaddr) -> Origin {
     address.iter().find_map(|part| match part {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            Some(match ip.to_ipv4_mapped() {
-                Some(ip) => ip.into(),
-                None => Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into(),
-            })
-        }
+        Protocol::Ip4(ip) => Some(place_of(ip.into())),
+        Protocol::Ip6(ip) => Some(place_of(ip.into())),
         _ => None,
     })
+}
+
+/// The place an IP address belongs to: itself, or the /64 of an IPv6 one.
+pub(crate) fn place_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            match ip.to_ipv4_mapped() {
+                Some(ip) => ip.into(),
+                None => Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into(),
+            }
+        }
+    }
 }
 
 /// Why a connection was refused.

@@ -11,10 +11,11 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use tantivy::{Index, ReloadPolicy};
+use tantivy::{Index, ReloadPolicy, TantivyError};
 
 use super::schema::{self, FieldSet};
-use super::{Search, SearchError, Writer};
+use super::{Search, SearchError, Writer, lacks_room};
+use crate::store::disk::is_full;
 
 /// What was found where the index should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +42,19 @@ impl Search {
         } else {
             // tantivy may panic on damaged files; nothing of ours is shared with it yet.
             let kept = panic::catch_unwind(AssertUnwindSafe(|| keep(dir, &payload)));
-            match kept.unwrap_or(Err("the search index was damaged")) {
+            match kept.unwrap_or(Err(Doubt::Bad(DAMAGED))) {
                 Ok(index) => {
                     let (search, writer) = handles(index, payload)?;
                     return Ok((search, writer, Opened::Kept));
                 }
-                Err(why) => {
-                    fs::remove_dir_all(dir).map_err(SearchError::Unwritable)?;
+                Err(Doubt::NoRoom) => return Err(SearchError::Full),
+                Err(Doubt::Bad(why)) => {
+                    fs::remove_dir_all(dir).map_err(unwritable)?;
                     Opened::Replaced(why)
                 }
             }
         };
-        create_private(dir).map_err(SearchError::Unwritable)?;
+        create_private(dir).map_err(unwritable)?;
         let index = Index::create_in_dir(dir, schema::schema().0)?;
         let (search, writer) = handles(index, payload)?;
         Ok((search, writer, opened))
@@ -66,22 +68,41 @@ impl Search {
     }
 }
 
-/// The index in `dir`, if it can be trusted.
-fn keep(dir: &Path, payload: &str) -> Result<Index, &'static str> {
-    const DAMAGED: &str = "the search index was damaged";
-    let index = Index::open_in_dir(dir).map_err(|_| DAMAGED)?;
-    let metas = index.load_metas().map_err(|_| DAMAGED)?;
-    if metas.payload.as_deref() != Some(payload) || index.schema() != schema::schema().0 {
-        return Err("the search index was of another version or replica, or not finished");
+const DAMAGED: &str = "the search index was damaged";
+
+/// Why an index is not taken as it is.
+enum Doubt {
+    /// It cannot be trusted: it is made anew.
+    Bad(&'static str),
+    /// It cannot be opened on a full disk, and may be as good as ever.
+    NoRoom,
+}
+
+impl From<TantivyError> for Doubt {
+    fn from(error: TantivyError) -> Self {
+        if lacks_room(&error) { Self::NoRoom } else { Self::Bad(DAMAGED) }
     }
-    let damaged = index.validate_checksum().map_err(|_| DAMAGED)?;
-    if !damaged.is_empty() {
-        return Err(DAMAGED);
+}
+
+/// The index in `dir`, if it can be trusted.
+fn keep(dir: &Path, payload: &str) -> Result<Index, Doubt> {
+    let index = Index::open_in_dir(dir)?;
+    let metas = index.load_metas()?;
+    if metas.payload.as_deref() != Some(payload) || index.schema() != schema::schema().0 {
+        let other = "the search index was of another version or replica, or not finished";
+        return Err(Doubt::Bad(other));
+    }
+    if !index.validate_checksum()?.is_empty() {
+        return Err(Doubt::Bad(DAMAGED));
     }
     schema::register(&index);
-    let reader = index.reader().map_err(|_| DAMAGED)?;
+    let reader = index.reader()?;
     let (known, counted) = (metas.segments.len(), reader.searcher().segment_readers().len());
-    if known == counted { Ok(index) } else { Err(DAMAGED) }
+    if known == counted { Ok(index) } else { Err(Doubt::Bad(DAMAGED)) }
+}
+
+fn unwritable(error: io::Error) -> SearchError {
+    if is_full(&error) { SearchError::Full } else { SearchError::Unwritable(error) }
 }
 
 fn handles(index: Index, payload: String) -> Result<(Search, Writer), SearchError> {

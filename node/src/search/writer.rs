@@ -1,7 +1,7 @@
 //! The one writer of the index.
 
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::{Index, IndexWriter, TantivyDocument};
+use tantivy::{Index, IndexWriter, TantivyDocument, TantivyError};
 
 use super::schema::FieldSet;
 use super::{Document, Search, SearchError, WRITER_BYTES};
@@ -37,10 +37,18 @@ impl Writer {
     pub(crate) fn put(&mut self, document: Document) -> Result<(), SearchError> {
         self.writer.delete_term(document.term(&self.fields));
         if let Some(document) = document.into_tantivy(&self.fields) {
-            self.writer.add_document(document)?;
+            self.writer.add_document(document).map_err(|error| self.cause(error))?;
         }
         self.pending += 1;
         Ok(())
+    }
+
+    /// Why the index takes no document: what its thread died of is told by joining it only.
+    fn cause(&mut self, error: TantivyError) -> SearchError {
+        match self.writer.prepare_commit() {
+            Err(cause) => cause.into(),
+            Ok(_) => error.into(),
+        }
     }
 
     /// Documents put since the last commit.

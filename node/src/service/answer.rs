@@ -33,6 +33,10 @@ pub struct Whoami {
     pub peer: String,
     /// The addresses on the card.
     pub addresses: Vec<String>,
+    /// The key of its public log, as verifiers of signed notes want it (C2SP `vkey`).
+    pub log_key: String,
+    /// The key of its cosignatures, likewise.
+    pub witness_key: String,
 }
 
 /// One log, for showing.

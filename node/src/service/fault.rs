@@ -68,6 +68,10 @@ pub(super) fn failed_driver(error: DriverError) -> Failure {
 }
 
 pub(super) fn failed_projector(error: ProjectorError) -> Failure {
+    let error = match error {
+        ProjectorError::Store(error) => return failed_store(error),
+        error => error,
+    };
     tracing::error!(%error, "search index");
     Failure { remedy: error.remedy().to_owned(), ..Failure::internal(error) }
 }

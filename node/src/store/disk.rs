@@ -159,6 +159,27 @@ impl Disk for OsDisk {
     }
 }
 
+/// Makes sure that a directory takes one more mebibyte, which is gone afterwards.
+///
+/// # Errors
+/// Whatever the operating system reports; [`is_full`] if there is no room.
+pub fn probe_room(dir: &Path) -> io::Result<()> {
+    let mut mebibyte = std::iter::once(Ok(vec![1; 1 << 20]));
+    let file = dir.join("room");
+    let written = OsDisk.replace(&file, &mut mebibyte);
+    for name in ["room".to_owned(), format!("room{UNFINISHED}")] {
+        // What stays is overwritten by the next probe.
+        let _gone = fs::remove_file(dir.join(name));
+    }
+    written
+}
+
+/// Whether there is no room left, rather than something broken.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Makes names in a directory durable.
 ///
 /// # Errors
@@ -215,6 +236,14 @@ mod tests {
         let chunks = [Ok(b"new".to_vec()), Err(io::Error::other("unreadable"))];
         assert!(disk.replace(&file, &mut chunks.into_iter()).is_err());
         assert_eq!(disk.read(&file, 0, 100).unwrap(), b"old");
+    }
+
+    #[test]
+    fn a_probe_for_room_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        probe_room(dir.path()).unwrap();
+        assert!(OsDisk.list(dir.path()).unwrap().is_empty());
+        assert!(!is_full(&probe_room(&dir.path().join("absent")).unwrap_err()));
     }
 
     #[cfg(unix)]

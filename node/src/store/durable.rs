@@ -28,7 +28,7 @@ use tallystick_protocol::sync::{Append, Revert};
 
 use super::body_file::BodyFiles;
 use super::data_dir::DataDir;
-use super::disk::OsDisk;
+use super::disk::{OsDisk, probe_room};
 use super::journal::{Journal, Record};
 use super::sled::SledReplica;
 use super::{Extension, Refusal, Replica, SignedHead, StoreError};
@@ -91,6 +91,9 @@ impl Store<SledReplica> {
         let (replica, report) = match opened {
             // If the journal is the damaged one, the second attempt says so again.
             Err(error) if error.is_damage() => {
+                // On a full disk sled may take what it could not write for damage,
+                // and there is no room for a new replica anyway.
+                probe_room(data.path()).map_err(StoreError::fatal(data.path()))?;
                 let aside = data.quarantine()?;
                 tracing::error!(%error, aside = %aside.display(), "replica put aside");
                 let replica = SledReplica::open(&data.replica(), options.cache_bytes)?;

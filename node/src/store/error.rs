@@ -10,6 +10,12 @@ use std::path::{Path, PathBuf};
 
 use tallystick_protocol::id::LogId;
 
+use super::disk::is_full;
+
+/// What to do when the disk is full.
+pub const MAKE_ROOM: &str =
+    "make room on the disk, then start the node again; what it acknowledged is there";
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -106,9 +112,7 @@ impl StoreError {
             Self::Contradiction { .. } => {
                 "do not run this node; restore its newest backup, because one of the two is older or foreign"
             }
-            Self::Fatal { source, .. } if is_full(source) => {
-                "make room on the disk, then start the node again; what it acknowledged is there"
-            }
+            Self::Fatal { source, .. } if is_full(source) => MAKE_ROOM,
             Self::Fatal { .. } => {
                 "check free space and health of the disk, then start the node again"
             }
@@ -152,11 +156,6 @@ impl StoreError {
             false => Self::Unreadable { path, source },
         }
     }
-}
-
-/// Whether there is no room left, rather than something broken.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn not_stored(path: &Path, error: &io::Error) -> String {

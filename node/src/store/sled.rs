@@ -43,7 +43,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use ::sled::{Batch, Db};
 use tallystick_protocol::id::{AuthorityId, LogId};
@@ -77,6 +79,9 @@ pub struct SledReplica {
     held: RwLock<Held>,
     /// One writer at a time.
     writing: Mutex<()>,
+    /// How the first write or sync failed that did: the next might succeed
+    /// without what was lost.
+    failed: OnceLock<io::ErrorKind>,
 }
 
 /// All logs and branches.
@@ -140,7 +145,7 @@ impl SledReplica {
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.db.apply_batch(batch).map_err(|error| self.failed(error))
+        self.db.apply_batch(batch).map_err(|error| self.unwritten(error))
     }
 
     fn failed(&self, error: ::sled::Error) -> StoreError {
@@ -149,6 +154,15 @@ impl SledReplica {
         } else {
             StoreError::fatal(&self.dir)(into_io(error))
         }
+    }
+
+    /// What a failed write is, after which there is no other.
+    fn unwritten(&self, error: ::sled::Error) -> StoreError {
+        let error = self.failed(error);
+        if let StoreError::Fatal { source, .. } = &error {
+            self.failed.get_or_init(|| source.kind());
+        }
+        error
     }
 
     /// Visits the entries of `range` in order until `visit` says `false`.
@@ -279,7 +293,7 @@ impl Replica for SledReplica {
         check_cursor(cursor)?;
         let _writing = self.lock();
         let key = key::of_authority(key::CURSOR, authority);
-        self.db.insert(key, cursor).map_err(|error| self.failed(error))?;
+        self.db.insert(key, cursor).map_err(|error| self.unwritten(error))?;
         Ok(())
     }
 
@@ -308,10 +322,16 @@ impl Replica for SledReplica {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|error| StoreError::fatal(&self.dir)(into_io(error)))?;
+        self.check()?;
+        self.db.flush().map_err(|error| self.unwritten(error))?;
         // If we die before this line, sled has handed everything to the disk,
         // but the disk may still hold it in its own cache.
-        self.file.sync_data().map_err(StoreError::fatal(&self.dir))
+        self.file.sync_data().map_err(|error| self.unwritten(::sled::Error::Io(error)))
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let failed = self.failed.get().map(|kind| io::Error::from(*kind));
+        failed.map_or(Ok(()), |error| Err(StoreError::fatal(&self.dir)(error)))
     }
 
     fn headers(&self, log: &LogId, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -16,6 +16,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::outcome::{self, Outcome};
+
 /// Set in the process that runs inside.
 const INSIDE: &str = "TALLY_FAULTS_INSIDE";
 /// Longer than any run takes; then everything inside is killed.
@@ -43,9 +45,12 @@ impl Arena {
                 return None;
             }
         };
+        let outcome = Outcome::new();
+        let (variable, file) = outcome.variable();
         let mut inside = Command::new("unshare");
         inside.args(flags).arg("--").arg(std::env::current_exe().unwrap());
-        inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").stdin(Stdio::null());
+        inside.args(["--exact", test, "--nocapture"]).env(INSIDE, "1");
+        inside.env(variable, file).stdin(Stdio::null());
         let mut inside = inside.spawn().unwrap();
         let started = Instant::now();
         let status = loop {
@@ -54,16 +59,19 @@ impl Arena {
                 None if started.elapsed() > PATIENCE => {
                     // What it started dies with it.
                     inside.kill().unwrap();
-                    panic!("{test} did not end within {PATIENCE:?}");
+                    outcome.fail(&format!("{test} did not end within {PATIENCE:?}"));
                 }
                 None => std::thread::sleep(Duration::from_millis(100)),
             }
         };
-        assert!(status.success(), "{test} failed inside its namespaces: {status}");
+        if !status.success() {
+            outcome.fail(&format!("{test} failed inside its namespaces ({status})"));
+        }
         None
     }
 
     fn build(places: usize) -> Self {
+        outcome::keep_panics();
         own_run_directory();
         let mut centre = format!(
             "link set lo up\nlink add br0 type bridge\naddr add {CENTRE}/24 dev br0\nlink set br0 up\n"

@@ -55,6 +55,22 @@ pub fn restored(federation: &Federation) {
     federation.report(&format!("restored from an older copy (agreed after {took:.1?})"), since);
 }
 
+/// The replica of a member is damaged beyond opening: it is put aside, what the
+/// member said itself comes from its journal, and the rest from its partners.
+pub fn replica_lost(federation: &Federation) {
+    let since = Instant::now();
+    let member = &federation.members[1];
+    federation.converge(&ALL, PATIENCE, "the beginning of the loss");
+    member.kill();
+    let replica = member.data().join("replica");
+    std::fs::write(replica.join("conf"), "nonsense, and no description of a database").unwrap();
+    member.start().unwrap();
+    assert!(member.data().join("replica.damaged-1").exists(), "nothing was put aside");
+    federation.publish(&[1], "after the replica was lost");
+    let took = federation.converge(&ALL, PATIENCE, "a replica was lost");
+    federation.report(&format!("a replica made anew (agreed after {took:.1?})"), since);
+}
+
 /// Two copies of one member run at once: the later one finds out, refuses to
 /// sign and says why; the earlier one goes on.
 pub fn doubled(federation: &Federation) {

@@ -69,7 +69,8 @@ impl Federation {
     pub fn publish(&self, members: &[usize], what: &str) {
         for member in members {
             let title = &self.titles(what, 1)[0];
-            self.members[*member].publish(title).unwrap();
+            let member = &self.members[*member];
+            member.publish(title).unwrap_or_else(|error| panic!("{}", member.explain(&error)));
         }
     }
 
@@ -168,7 +169,8 @@ impl Federation {
         }
         let records: usize = acknowledged.iter().map(|(_, titles)| titles.len()).sum();
         eprintln!(
-            "faults: {records} acknowledged records at {MEMBERS} members, {} heads",
+            "faults: {records} acknowledged records at {} members, {} heads",
+            self.members.len(),
             seen.len()
         );
     }

@@ -17,10 +17,15 @@
     reason = "tests"
 )]
 
+#[path = "../store_fixture/mod.rs"]
+mod store_fixture;
+
 mod arena;
 mod copies;
 mod federation;
+mod full_disk;
 mod member;
+mod outcome;
 mod proxy;
 mod storm;
 
@@ -54,22 +59,25 @@ fn invariants_2_4_and_5_hold_under_real_faults() {
     federation.converge(&ALL, PATIENCE, "the beginning");
     federation.report("eight members meet", since);
 
-    let scenarios: [(&str, Scenario); 7] = [
+    let scenarios: [(&str, Scenario); 8] = [
         ("partition", partition),
         ("loss", loss),
         ("cut", cut),
         ("storm", storm::storm),
-        ("full-disk", full_disk),
+        ("full-disk", full_disk::full_disk),
         ("restored", copies::restored),
+        ("lost-replica", copies::replica_lost),
         ("doubled", copies::doubled),
     ];
     let only = std::env::var("TALLY_FAULTS_ONLY").ok();
     for (name, scenario) in scenarios {
         if only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name)) {
+            outcome::begins(name);
             scenario(&federation);
         }
     }
 
+    outcome::begins("judgement");
     federation.nobody_complains(&DISHONEST);
     let since = Instant::now();
     federation.judge();
@@ -157,61 +165,23 @@ fn cut(federation: &Federation) {
     federation.report(&format!("cut at {part} % of a transfer (agreed after {took:.1?})"), since);
 }
 
-/// The disk of a member fills up: it says so and ends, and goes on when there is room.
-fn full_disk(federation: &Federation) {
-    let since = Instant::now();
-    let member = &federation.members[5];
-    let ballast = member.dir().join("ballast");
-    fill(&ballast, 3 << 20);
-    let mut said = String::new();
-    for _ in 0..10 {
-        if let Err(error) = member.import(&federation.titles("full disk row", 1_500)) {
-            said = error;
-            break;
-        }
-    }
-    assert!(!said.is_empty(), "the disk does not get full");
-    let status = member.ended(Duration::from_secs(60));
-    let log = member.log();
-    let status = status.unwrap_or_else(|| panic!("still running on a full disk: {said}"));
-    assert_eq!(status.code(), Some(4), "{said}");
-    let last = log.lines().last().unwrap_or_default();
-    let last: serde_json::Value = serde_json::from_str(last).unwrap_or_default();
-    let says_why = |text: &str| text.contains("the disk is full") && text.contains("make room");
-    assert!(says_why(&last.to_string()), "no explanation: {log}");
-    // The others go on.
-    let others: Vec<usize> = ALL.into_iter().filter(|other| *other != 5).collect();
-    federation.publish(&others, "while a disk is full");
-    // Without room it does not come up, or comes up and says no; it never says yes and forgets.
-    let again = match member.start() {
-        Err(refusal) => {
-            assert!(refusal.contains("exit status: 4") && says_why(&refusal), "{refusal}");
-            "refused to start".to_owned()
-        }
-        Ok(()) => {
-            let answer = member.publish(&federation.titles("on a full disk", 1)[0]);
-            member.kill();
-            format!("started, and publishing gave {answer:?}")
-        }
-    };
-    std::fs::remove_file(&ballast).unwrap();
-    member.start().unwrap();
-    federation.publish(&[5], "after the disk was full");
-    let took = federation.converge(&ALL, PATIENCE, "there was room again");
-    eprintln!("faults: on the full disk: {}; then {again}", last["error"]);
-    federation.report(&format!("full disk (agreed after {took:.1?})"), since);
-}
-
-/// Fills a disk but for `left` bytes.
-fn fill(ballast: &std::path::Path, left: u64) {
-    use std::io::Write as _;
-    let mut file = std::fs::File::create(ballast).unwrap();
-    let block = vec![1; 64 << 10];
-    let mut written = 0_u64;
-    while file.write_all(&block).is_ok() {
-        written += block.len() as u64;
-    }
-    file.set_len(written.saturating_sub(left)).unwrap();
+#[test]
+fn invariant_5_holds_on_a_full_disk_whatever_room_is_left() {
+    let test = "invariant_5_holds_on_a_full_disk_whatever_room_is_left";
+    let Some(arena) = Arena::enter(test, 2) else { return };
+    let base = tempfile::tempdir().unwrap();
+    let (disk, small) = (base.path().join("disk"), base.path().join("m1"));
+    Arena::small_disk(&disk, SMALL_DISK);
+    full_disk::store(&disk);
+    Arena::small_disk(&small, SMALL_DISK);
+    let federation = Federation::new(arena, listening(base.path(), 0..2));
+    federation.befriend();
+    federation.members[0].import(&federation.titles("row", 300)).unwrap();
+    federation.publish(&[0, 1], "beginning");
+    federation.converge(&[0, 1], PATIENCE, "the beginning");
+    full_disk::node(&federation, 1);
+    federation.nobody_complains(&DISHONEST);
+    federation.judge();
 }
 
 #[test]

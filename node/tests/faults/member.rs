@@ -15,6 +15,9 @@ use crate::arena::within;
 /// (authority, entries under the newest signed head, its root) of a log.
 pub type Head = (String, u64, String);
 
+/// Lines of its log that a member leaves behind when a test fails.
+const LINES: usize = 10;
+
 /// A member of the federation.
 pub struct Member {
     pub name: String,
@@ -119,6 +122,21 @@ impl Member {
     pub fn log(&self) -> String {
         let log = std::fs::read(self.log_file()).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The last lines of the log but for peers that come and go, which fill the
+    /// logs of all and explain little.
+    fn last_lines(&self, count: usize) -> String {
+        let log = self.log();
+        let coming = |line: &&str| line.contains("INFO") && line.contains("connected peer=");
+        let lines: Vec<_> = log.lines().filter(|line| !coming(line)).collect();
+        let last = lines[lines.len().saturating_sub(count)..].iter();
+        last.map(|line| format!("{line:.300}\n")).collect()
+    }
+
+    /// What it said against a request, and what it said before in its log.
+    pub fn explain(&self, refusal: &str) -> String {
+        format!("{}: {refusal}\n{}", self.name, self.last_lines(5))
     }
 
     fn process(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
@@ -229,13 +247,7 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            let log = self.log();
-            let lines: Vec<_> = log.lines().collect();
-            eprintln!(
-                "--- {} ---\n{}",
-                self.name,
-                lines[lines.len().saturating_sub(25)..].join("\n")
-            );
+            eprintln!("--- the last from {} ---\n{}", self.name, self.last_lines(LINES));
         }
     }
 }

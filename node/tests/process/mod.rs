@@ -36,13 +36,15 @@ pub struct Tally {
     pub dir: tempfile::TempDir,
     running: Option<Child>,
     pub listen: Vec<String>,
+    /// Where it shows its public logs, if it does.
+    pub publication: Option<String>,
 }
 
 impl Tally {
     /// A fresh authority with these arguments to `init`.
     pub fn init(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let tally = Self { dir, running: None, listen: Vec::new() };
+        let tally = Self { dir, running: None, listen: Vec::new(), publication: None };
         tally.ok(&[&["init"], arguments].concat());
         tally
     }
@@ -51,7 +53,7 @@ impl Tally {
     pub fn copy(&self) -> Self {
         assert!(self.running.is_none(), "a copy of files that are being written is none");
         let dir = tempfile::tempdir().unwrap();
-        let copy = Self { dir, running: None, listen: Vec::new() };
+        let copy = Self { dir, running: None, listen: Vec::new(), publication: None };
         copy_tree(&self.data(), &copy.data());
         copy
     }
@@ -85,10 +87,15 @@ impl Tally {
 
     /// Starts the node and waits until it is ready.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts the node with further arguments and waits until it is ready.
+    pub fn start_with(&mut self, further: &[&str]) {
         let listen = "/ip4/127.0.0.1/tcp/0";
         let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
         let mut child = self
-            .command(&["run", "--listen", listen, "--http", "127.0.0.1:0"])
+            .command(&[&["run", "--listen", listen, "--http", "127.0.0.1:0"], further].concat())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -100,6 +107,7 @@ impl Tally {
             .unwrap_or_else(|_| panic!("not ready: {line}{}", self.log()));
         let listening = ready["listen"].as_array().unwrap();
         self.listen = listening.iter().map(|a| a.as_str().unwrap().to_owned()).collect();
+        self.publication = ready["publication"].as_str().map(str::to_owned);
         self.running = Some(child);
     }
 

@@ -5,8 +5,8 @@ use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::id::{AuthorityId, LogId, NetworkName, NodeId, RecordId};
 use tallystick_protocol::identity::{
-    Controllers, Event, Identity, NextControllers, Profile, SealingKey, UnverifiedChain,
-    WorkingKeys, commit_to_key,
+    Controllers, Event, EventType, Head, Identity, NextControllers, Profile, SealingKey,
+    UnverifiedChain, WorkingKeys, commit_to_key,
 };
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::record::Kind;
@@ -26,6 +26,8 @@ pub struct Who {
     pub events: Vec<Vec<u8>>,
     /// Its identity chain, verified.
     pub identity: Identity,
+    /// How many log keys it has had before this one.
+    log_keys: u8,
 }
 
 impl Who {
@@ -33,17 +35,17 @@ impl Who {
     #[must_use]
     pub fn new(number: u16) -> Self {
         let profile = Profile { name: format!("Borough {number}"), ..Profile::default() };
-        let controller = secret(number, 0);
+        let controller = controller(number, 0);
         let inception = Event::inception(
             network(),
             UnixTime::from_seconds(1_700_000_000),
             Controllers { keys: vec![controller.public()], threshold: 1 },
             NextControllers {
-                key_hashes: vec![commit_to_key(&secret(number, 1).public())],
+                key_hashes: vec![commit_to_key(&self::controller(number, 1).public())],
                 threshold: 1,
             },
             WorkingKeys {
-                log: secret(number, 2).public(),
+                log: log_key(number, 0).public(),
                 witness: secret(number, 3).public(),
                 nodes: vec![secret(number, 4).public(), secret(number, 5).public()],
                 sealing: SealingKey { kem: 0x20, key: ByteBuf::from(vec![7; 32]) },
@@ -52,7 +54,58 @@ impl Who {
         );
         let events = vec![inception.sign(&[(0, &controller)]).unwrap()];
         let identity = UnverifiedChain::new(events.clone()).verify(&network()).unwrap();
-        Self { number, events, identity }
+        Self { number, events, identity, log_keys: 0 }
+    }
+
+    /// The same authority after a planned change of its log key, which leaves `pin`.
+    #[must_use]
+    pub fn rotated(&self, pin: Head) -> Self {
+        self.rekeyed(EventType::Rotation, |event| event.pin = Some(pin))
+    }
+
+    /// The same authority after its controllers closed the generation at `closes`.
+    #[must_use]
+    pub fn recovered(&self, closes: Head) -> Self {
+        self.rekeyed(EventType::Recovery, |event| {
+            event.generation += 1;
+            event.closes = Some(closes);
+        })
+    }
+
+    /// The same authority under another name, by its controllers as they are.
+    ///
+    /// # Panics
+    /// If that is no name.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Self {
+        let mut event = self.identity.next_event(EventType::Profile, ISSUED);
+        event.profile.name = name.into();
+        let by = controller(self.number, self.established());
+        self.extended(event.sign(&[(0, &by)]).unwrap(), self.log_keys)
+    }
+
+    fn rekeyed(&self, event_type: EventType, change: impl FnOnce(&mut Event)) -> Self {
+        let (established, log_keys) = (self.established() + 1, self.log_keys + 1);
+        let by = controller(self.number, established);
+        let mut event = self.identity.next_event(event_type, ISSUED);
+        event.controllers.keys = vec![by.public()];
+        let next = controller(self.number, established + 1);
+        event.next.key_hashes = vec![commit_to_key(&next.public())];
+        event.keys.log = log_key(self.number, log_keys).public();
+        change(&mut event);
+        self.extended(event.sign(&[(0, &by)]).unwrap(), log_keys)
+    }
+
+    fn extended(&self, event: Vec<u8>, log_keys: u8) -> Self {
+        let identity = self.identity.extended(event).unwrap();
+        let events = identity.events().to_vec();
+        Self { number: self.number, events, identity, log_keys }
+    }
+
+    /// How often its controllers have changed.
+    fn established(&self) -> u8 {
+        // In this world every such change comes with a new log key.
+        self.log_keys
     }
 
     /// Its id.
@@ -61,16 +114,16 @@ impl Who {
         self.identity.authority()
     }
 
-    /// Its public log.
+    /// Its public log, in the generation that is open.
     #[must_use]
     pub fn log(&self) -> LogId {
-        LogId::public(self.authority(), 0)
+        LogId::public(self.authority(), self.identity.generation())
     }
 
     /// The key that signs its heads.
     #[must_use]
     pub fn log_key(&self) -> SecretKey {
-        secret(self.number, 2)
+        log_key(self.number, self.log_keys)
     }
 
     /// Key of its first or second node.
@@ -78,6 +131,18 @@ impl Who {
     pub fn node(&self, which: u8) -> NodeId {
         NodeId::try_from(secret(self.number, 4 + which).public().as_bytes()).unwrap()
     }
+}
+
+const ISSUED: UnixTime = UnixTime::from_seconds(1_750_000_000);
+
+/// The controller behind so many changes of controllers.
+fn controller(number: u16, changes: u8) -> SecretKey {
+    secret(number, if changes < 2 { changes } else { 100 + changes })
+}
+
+/// The log key behind so many others.
+fn log_key(number: u16, others: u8) -> SecretKey {
+    secret(number, if others == 0 { 2 } else { 150 + others })
 }
 
 fn secret(number: u16, purpose: u8) -> SecretKey {

@@ -13,7 +13,9 @@ use tallystick_protocol::checkpoint::{self, Checkpoint, Origin, UnverifiedCheckp
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::{Frontier, outline};
-use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog, Ticket};
+use tallystick_protocol::sync::{
+    Append, Load, Loaded, Revert, Stored, StoredIdentity, StoredLog, Ticket,
+};
 
 use crate::archive::{Archive, Kept, KeptEntry};
 use crate::authority::{Who, network};
@@ -58,6 +60,19 @@ impl Log {
                 && self.entries.iter().zip(&other.entries).all(same))
     }
 
+    /// Keeps the first entries only, under another head, and gives the tree over them.
+    fn revert(&mut self, revert: &Revert) -> Frontier {
+        let mut kept = Kept::default();
+        kept.entries.extend(self.kept.entries.iter().take(revert.keep as usize).cloned());
+        kept.entries.iter().for_each(|entry| kept.tree.push(entry.leaf));
+        kept.head = revert.head.as_ref().map(|head| (head.checkpoint().size(), head.to_bytes()));
+        assert!(revert.changed > self.changed, "a change counter was used twice");
+        self.changed = revert.changed;
+        let tree = kept.tree.clone();
+        self.kept = Rc::new(kept);
+        tree
+    }
+
     /// Loses the head and keeps the entries, as if they had not been signed yet.
     pub fn forget_head(&mut self) {
         self.kept = Rc::new(Kept { head: None, ..Kept::clone(&self.kept) });
@@ -69,6 +84,8 @@ impl Log {
 pub enum Write {
     /// Entries or a head.
     Append(Ticket, Append),
+    /// What is disowned is set aside.
+    Revert(Ticket, Revert),
     /// An identity chain.
     Identity(StoredIdentity),
     /// How far an authority's news were read.
@@ -89,6 +106,8 @@ pub enum Done {
         /// Entries under a signed head, before and after.
         signed: (u64, u64),
     },
+    /// A log was reverted to this tree.
+    Reverted(Ticket, Frontier),
     /// It failed.
     Failed(Ticket),
 }
@@ -157,6 +176,10 @@ impl Disk {
                     let signed = (before, signed(self));
                     done.push(Done::Appended { ticket, append, fresh, signed });
                 }
+                Write::Revert(ticket, revert) => {
+                    let tree = self.logs.entry(revert.log).or_default().revert(&revert);
+                    done.push(Done::Reverted(ticket, tree));
+                }
                 Write::Identity(identity) => {
                     self.identities.insert(identity.authority, identity);
                 }
@@ -206,6 +229,13 @@ impl Disk {
                 }
                 Write::Append(_, append) => {
                     broken.insert(append.log);
+                    lost += 1;
+                }
+                Write::Revert(_, revert) if keeps => {
+                    self.logs.entry(revert.log).or_default().revert(&revert);
+                }
+                Write::Revert(_, revert) => {
+                    broken.insert(revert.log);
                     lost += 1;
                 }
                 Write::Identity(identity) if keeps => {

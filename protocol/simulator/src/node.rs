@@ -137,7 +137,7 @@ impl Node {
             network: network(),
             authority: self.who.authority(),
             log_key: self.who.log_key(),
-            generation: 0,
+            generation: self.who.identity.generation(),
             node: self.id,
             run: self.run_number(run),
             started,

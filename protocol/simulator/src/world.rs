@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::NodeId;
 use tallystick_protocol::limits;
-use tallystick_protocol::sync::{Input, Load, Machine, Ticket};
+use tallystick_protocol::sync::{Input, Load, Machine, Ticket, Verified};
 use tallystick_protocol::time::UnixTime;
 
 use crate::archive::Archive;
@@ -82,6 +82,9 @@ enum Event {
     },
 }
 
+/// Heads and identity chains that need no second check anywhere in the world: all.
+const VERIFIED: usize = 1 << 22;
+
 /// Numbers of frames and bytes.
 pub type Count = (usize, usize);
 
@@ -110,6 +113,8 @@ pub struct World {
     /// What must hold.
     pub oracle: Oracle,
     archive: Archive,
+    /// What any machine has verified; a machine would check the same bytes with the same result.
+    verified: Verified,
     schedule: Schedule<Event>,
     links: BTreeMap<(usize, usize), Link>,
     /// With whom each node is connected.
@@ -149,6 +154,7 @@ impl World {
             happened: Happened::default(),
             oracle: Oracle::default(),
             archive: Archive::default(),
+            verified: Verified::with_room(VERIFIED, VERIFIED),
             schedule: Schedule::default(),
             links: BTreeMap::new(),
             connected: Vec::new(),

@@ -39,7 +39,7 @@ fn invariants_1_2_4_5_7_hold_with_200_nodes_40_authorities_and_all_faults() {
     ] {
         assert!(happened.times(event) > 0, "{event:?} never happened: {happened:?}");
     }
-    for refusal in [Refusal::BadEntries, Refusal::WrongKey, Refusal::AbsentBody] {
+    for refusal in [Refusal::BadEntries, Refusal::UnknownAuthor, Refusal::AbsentBody] {
         assert!(happened.refused(refusal) > 0, "{refusal:?} was never seen: {happened:?}");
     }
 }

@@ -12,7 +12,9 @@
 //! others are told, which the ledger decides.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::verified::Verified;
 use crate::id::{AuthorityId, NetworkName, NodeId};
 use crate::identity::{Identity, IdentityError, Relation, UnverifiedChain};
 
@@ -20,9 +22,9 @@ use crate::identity::{Identity, IdentityError, Relation, UnverifiedChain};
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     /// What counts. In a dispute: the events before the two that differ.
-    pub(super) identity: Identity,
+    pub(super) identity: Arc<Identity>,
     /// Two chains of which neither counts.
-    pub(super) conflict: Option<Box<[Identity; 2]>>,
+    pub(super) conflict: Option<[Arc<Identity>; 2]>,
     /// Its place in the order of changes.
     pub(super) changed: u64,
 }
@@ -33,15 +35,15 @@ pub(super) enum Judgement {
     /// Nothing new.
     Nothing,
     /// An authority that was not known.
-    New(Identity),
+    New(Arc<Identity>),
     /// A chain that counts from now on.
-    Grown(Identity),
+    Grown(Arc<Identity>),
     /// Another valid chain: neither counts from where they part.
     Conflict {
         /// The events before.
-        before: Identity,
+        before: Arc<Identity>,
         /// Both chains.
-        branches: [Identity; 2],
+        branches: [Arc<Identity>; 2],
     },
 }
 
@@ -54,7 +56,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
-        self.known.get(authority).map(|known| &known.identity)
+        self.known.get(authority).map(|known| &*known.identity)
     }
 
     pub(super) fn get(&self, authority: &AuthorityId) -> Option<&Known> {
@@ -66,7 +68,7 @@ impl Directory {
     }
 
     pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
-        self.known.values().map(|known| &known.identity)
+        self.known.values().map(|known| &*known.identity)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -83,20 +85,21 @@ impl Directory {
         &self,
         chain: UnverifiedChain,
         network: &NetworkName,
+        verified: &mut Verified,
     ) -> Result<Judgement, IdentityError> {
         let claimed = chain.claimed_authority();
         let Some(known) = claimed.and_then(|claimed| self.known.get(&claimed)) else {
-            return chain.verify(network).map(Judgement::New);
+            return verified.chain(chain, network).map(Judgement::New);
         };
         // Every partner tells of everybody it knows: what we hold is compared, not verified again.
         if known.is_nothing_new(&chain) {
             return Ok(Judgement::Nothing);
         }
-        let identity = chain.verify_after(&known.identity)?;
+        let identity = verified.chain(chain, network)?;
         match &known.conflict {
             None => judge_one(&known.identity, identity, network),
             Some(branches) => {
-                let outweighs = |branch: &Identity| {
+                let outweighs = |branch: &Arc<Identity>| {
                     let relation = identity.relation_to(branch);
                     matches!(relation, Some(Relation::Extends | Relation::Supersedes { .. }))
                 };
@@ -110,8 +113,8 @@ impl Directory {
     /// the place that the authority had before.
     pub(super) fn keep(
         &mut self,
-        identity: Identity,
-        conflict: Option<[Identity; 2]>,
+        identity: Arc<Identity>,
+        conflict: Option<[Arc<Identity>; 2]>,
         changed: u64,
     ) -> Option<u64> {
         let authority = identity.authority();
@@ -119,7 +122,7 @@ impl Directory {
         let branches = conflict.iter().flatten();
         let nodes: Vec<NodeId> = core::iter::once(&identity)
             .chain(branches)
-            .flat_map(Identity::node_keys)
+            .flat_map(|one| one.node_keys())
             .filter_map(|key| NodeId::try_from(key.as_bytes()).ok())
             .collect();
         if old.is_some() {
@@ -129,7 +132,7 @@ impl Directory {
         for node in nodes {
             self.nodes.entry(node).or_insert(authority);
         }
-        self.known.insert(authority, Known { identity, conflict: conflict.map(Box::new), changed });
+        self.known.insert(authority, Known { identity, conflict, changed });
         old.map(|old| old.changed)
     }
 }
@@ -142,7 +145,7 @@ impl Known {
     }
 
     /// The chains that others must have seen to know the same.
-    pub(super) fn chains(&self) -> impl Iterator<Item = &Identity> {
+    pub(super) fn chains(&self) -> impl Iterator<Item = &Arc<Identity>> {
         let branches = self.conflict.iter().flat_map(|branches| branches.iter());
         let alone = self.conflict.is_none().then_some(&self.identity);
         alone.into_iter().chain(branches)
@@ -150,8 +153,8 @@ impl Known {
 }
 
 fn judge_one(
-    known: &Identity,
-    new: Identity,
+    known: &Arc<Identity>,
+    new: Arc<Identity>,
     network: &NetworkName,
 ) -> Result<Judgement, IdentityError> {
     Ok(match new.relation_to(known) {
@@ -160,7 +163,7 @@ fn judge_one(
             let position = usize::try_from(position).unwrap_or(usize::MAX);
             let common = known.events().iter().take(position).cloned().collect();
             let before = UnverifiedChain::new(common).verify(network)?;
-            Judgement::Conflict { before, branches: [known.clone(), new] }
+            Judgement::Conflict { before: Arc::new(before), branches: [Arc::clone(known), new] }
         }
         Some(Relation::Same | Relation::Behind | Relation::Superseded { .. }) | None => {
             Judgement::Nothing

@@ -65,6 +65,8 @@ pub(super) struct Exchanges {
     abandoned: BTreeSet<NodeId>,
     /// Closed logs of which we hold another branch than their authors stand by.
     strayed: BTreeSet<LogId>,
+    /// Those among them, now or before, of which that is not proven.
+    suspected: BTreeSet<LogId>,
     /// Whether anything happened that lets work go on.
     stirred: bool,
     /// Whether the pursuit of a log has ended.
@@ -232,6 +234,12 @@ impl Exchanges {
             Ok(Some(_)) => {
                 cx.out.refused(Some(peer), Some(*log), Refusal::Fork);
                 self.dispute(cx, log);
+            }
+            // The sizes allow no proof. What stands can be fetched again, but not at
+            // the word of a liar again and again.
+            Ok(None) if closed && self.suspected.insert(*log) => {
+                self.forget(log);
+                self.strayed.insert(*log);
             }
             // A fork or a bad proof: not proven, no penalty.
             Ok(None) => self.fault(cx, peer, log, Refusal::Inconsistent),

@@ -11,9 +11,11 @@
 //! whatever of our memory a crash takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::directory::{Directory, Judgement, Known};
 use super::effect::{Append, Quota, Revert, Stored, StoredIdentity, StoredLog};
+use super::verified::Verified;
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{
     Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
@@ -116,6 +118,8 @@ pub(super) struct Ledger {
     unsettled: BTreeSet<LogId>,
     /// How much of a log is fetched, unless it is of this authority.
     quota: Option<(AuthorityId, Quota)>,
+    /// Spares checks; says nothing about what we hold.
+    pub(super) verified: Verified,
 }
 
 /// Why a signed head was not taken.
@@ -154,10 +158,11 @@ impl Ledger {
             entries: 0,
             unsettled: BTreeSet::new(),
             quota: None,
+            verified: Verified::default(),
         };
         for known in &stored.identities {
             let chain = UnverifiedChain::new(known.events.clone());
-            if let Ok(identity) = chain.verify(&ledger.network) {
+            if let Ok(identity) = ledger.verified.chain(chain, &ledger.network) {
                 ledger.keep_identity(identity, None, known.changed, None);
             }
         }
@@ -272,7 +277,8 @@ impl Ledger {
         events: Vec<Vec<u8>>,
         out: &mut Outbox,
     ) -> Result<bool, IdentityError> {
-        let judgement = self.directory.judge(UnverifiedChain::new(events), &self.network)?;
+        let Self { directory, verified, network, .. } = self;
+        let judgement = directory.judge(UnverifiedChain::new(events), network, verified)?;
         let (identity, conflict) = match judgement {
             Judgement::Nothing => return Ok(true),
             Judgement::New(identity) => {
@@ -313,8 +319,8 @@ impl Ledger {
 
     fn keep_identity(
         &mut self,
-        identity: Identity,
-        conflict: Option<[Identity; 2]>,
+        identity: Arc<Identity>,
+        conflict: Option<[Arc<Identity>; 2]>,
         changed: u64,
         teller: Option<Teller>,
     ) {
@@ -338,7 +344,13 @@ impl Ledger {
     fn unsettle_closed_of(&mut self, authority: &AuthorityId) {
         let open = self.identity(authority).map_or(0, Identity::generation);
         let closed = (0..open).map(|generation| LogId::public(*authority, generation));
-        self.unsettled.extend(closed);
+        for log in closed {
+            // Whatever was in dispute is decided.
+            if let Some(slot) = self.logs.get_mut(&log) {
+                slot.disputed = false;
+            }
+            self.unsettled.insert(log);
+        }
     }
 
     /// A log to which something has happened that may matter if it is closed.
@@ -369,6 +381,8 @@ impl Ledger {
         (slot.staged, slot.stored) = (tree.clone(), tree);
         self.changes.remove(&old);
         self.changes.insert(revert.changed, (Change::Log(revert.log), None));
+        // What stands may be missing now.
+        self.unsettled.insert(revert.log);
     }
 
     /// Verifies a stored head, by whatever right its key signed it.
@@ -383,43 +397,40 @@ impl Ledger {
     /// retired key counts if it is the very head that was pinned then; an older
     /// one is what the newer ones will show to be the beginning of.
     pub(super) fn verify_head(
-        &self,
+        &mut self,
         note: &[u8],
     ) -> Result<(LogId, VerifiedCheckpoint), HeadError> {
         let refused = |refusal| Err(HeadError::Refused(refusal));
-        let Ok(head) = UnverifiedCheckpoint::parse(note) else {
+        let Some(claim) = self.verified.claim(note) else {
             return refused(Refusal::MalformedHead);
         };
-        let Some((network, authority, generation)) = head.claimed_origin().public_log() else {
-            return refused(Refusal::MalformedHead);
-        };
-        let log = LogId::public(authority, generation);
-        if network != self.network {
+        let log = claim.log;
+        if claim.network != self.network {
             return refused(Refusal::WrongNetwork);
         }
         if let Some(ours) = self.logs.get(&log).and_then(|slot| slot.head.as_ref()) {
-            let (size, claimed) = (ours.checkpoint().size(), head.claimed_size());
+            let (size, claimed) = (ours.checkpoint().size(), claim.size);
             let closing = self.closing(&log).is_some_and(|closing| closing.size() == claimed);
-            if (claimed < size && !closing) || (claimed == size && ours.to_bytes() == note) {
+            if (claimed < size && !closing) || (claimed == size && ours.as_bytes() == note) {
                 return Err(HeadError::Known);
             }
         }
-        let Some(identity) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
-        if head.claimed_size() > limits::LOG_ENTRIES {
+        let Self { directory, verified, .. } = self;
+        let Some(known) = directory.get(&log.authority) else { return Err(HeadError::Unknown) };
+        if claim.size > limits::LOG_ENTRIES {
             return refused(Refusal::TooLarge);
         }
-        let (head, standing) = match identity.verify_head(&head) {
+        let (head, standing) = match verified.head(claim, &known.identity) {
             Ok(verified) => verified,
             // Under a key that its author's next events may name.
             Err(CheckpointError::NotSigned) => return Err(HeadError::Unknown),
             Err(_) => return refused(Refusal::BadSignature),
         };
         let counts = match standing {
-            KeyStanding::Current => !self.is_disputed(&log.authority),
+            KeyStanding::Current => known.conflict.is_none(),
             KeyStanding::Retired(pin) => pin.is(head.checkpoint()),
         };
-        // Lines of strangers are dropped, or anybody could fill our memory with them.
-        if counts { Ok((log, head.attributed())) } else { Err(HeadError::Retired) }
+        if counts { Ok((log, head)) } else { Err(HeadError::Retired) }
     }
 
     /// Compares a verified head with ours. `true` if it is the other half of a

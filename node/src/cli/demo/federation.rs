@@ -205,10 +205,8 @@ fn make(place: &Place, member: &Member) -> Result<(), Failure> {
     let written = std::fs::create_dir_all(place.data())
         .and_then(|()| replace(place.config(), CONFIG.as_bytes()));
     written.map_err(|error| {
-        Failure::usage(
-            format!("{} cannot be written ({error})", place.config().display()),
-            "name a directory that you may write to with --data DIR",
-        )
+        let remedy = "name a directory that you may write to with --data DIR";
+        Failure::unwritten(place.config(), &error, remedy)
     })?;
     let network = NETWORK.parse().map_err(Failure::internal)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;

@@ -589,10 +589,7 @@ async fn prove(
     let file = prover.service.prove(&offer.reference).await?;
     let path = dir.join(format!("{}-housing.proof", author.folder()));
     replace(&path, &file).map_err(|error| {
-        Failure::usage(
-            format!("{} cannot be written ({error})", path.display()),
-            "name a directory with free space with --data DIR",
-        )
+        Failure::unwritten(&path, &error, "name a directory that you may write to with --data DIR")
     })?;
     let begun = Instant::now();
     verify(&file, authority, &offer.reference)?;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::{Mutex, RwLock};
+use std::sync::{Mutex, OnceLock, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tallystick_protocol::id::LogId;
 use super::piece::Owner;
 use super::writer::read_state;
 use super::{Held, Known, SEGMENT_BYTES, SledReplica, into_io, key};
-use crate::store::disk::sync_dir;
+use crate::store::disk::{Disk as _, OsDisk, sync_dir};
 use crate::store::{Replica as _, StoreError};
 
 /// Format of what stands in the tree.
@@ -52,6 +52,7 @@ fn open(dir: &Path, cache_bytes: u64) -> Result<SledReplica, StoreError> {
         incarnation,
         held: RwLock::default(),
         writing: Mutex::default(),
+        failed: OnceLock::new(),
     };
     // A new replica's name must not change after somebody was told of it.
     replica.flush()?;
@@ -112,6 +113,7 @@ fn verify(log: &LogId, known: &Known) -> Result<(), StoreError> {
 }
 
 pub(super) fn database(dir: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
+    remove_unfinished(dir).map_err(StoreError::unreadable(dir))?;
     let config = Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)
@@ -130,6 +132,20 @@ pub(super) fn database(dir: &Path, cache_bytes: u64) -> Result<Db, StoreError> {
             Err(error) => return Err(opening(dir, error)),
         }
     }
+}
+
+/// Removes what sled did not get to finish when the disk was full or the
+/// process died. sled 0.34.7 writes a snapshot beside the one before and then
+/// renames it, but takes the unfinished file for the newest, finds it damaged
+/// and refuses to open; so it does with the description of a database that was
+/// never begun.
+fn remove_unfinished(dir: &Path) -> io::Result<()> {
+    let names = OsDisk.list(dir)?;
+    let begun = names.iter().any(|name| name == "db");
+    let unfinished = |name: &&String| {
+        (name.starts_with("snap.") && name.ends_with(".generating")) || (!begun && *name == "conf")
+    };
+    names.iter().filter(unfinished).try_for_each(|name| OsDisk.remove(&dir.join(name)))
 }
 
 /// The name of the replica; a new one for a new replica.

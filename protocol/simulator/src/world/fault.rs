@@ -1,9 +1,12 @@
 //! Faults: crashes that tear, partitions, clocks that jump, states that come back.
 
+use tallystick_protocol::checkpoint::UnverifiedCheckpoint;
+use tallystick_protocol::identity::Head;
 use tallystick_protocol::sync::{Input, Machine};
 
 use super::flow::BROKEN;
 use super::{Event, Happening, World, pair};
+use crate::authority::Who;
 use crate::clock::Clock;
 use crate::hostile::{Attack, Role, attack, lie};
 use crate::link::LinkModel;
@@ -153,6 +156,26 @@ impl World {
         self.nodes[node].run += 1;
         let run = self.nodes[node].run_number(self.nodes[node].run);
         self.give(node, Input::ClockJumped { run });
+    }
+
+    /// The newest signed head of a node's log.
+    ///
+    /// # Panics
+    /// If it has signed nothing.
+    #[must_use]
+    pub fn head(&self, node: usize) -> Head {
+        let who = &self.nodes[node].who;
+        let (_, note) = self.nodes[node].disk.logs[&who.log()].head.clone().unwrap();
+        let head = UnverifiedCheckpoint::parse(&note).unwrap();
+        Head::of(&who.identity.verify_head(&head).unwrap().0).unwrap()
+    }
+
+    /// Gives a node new keys, or a new profile, as `tally key` does while it is down.
+    pub fn rekey(&mut self, node: usize, who: Who) {
+        self.crash(node);
+        self.oracle.register(&who, true);
+        self.nodes[node].who = who;
+        self.start(node);
     }
 
     /// The connections of a node end, and only the others are told.

@@ -21,14 +21,17 @@ impl World {
 
     pub(super) fn handle(&mut self, node: usize, input: Input) {
         let now = self.now();
-        let Node { machine: Some(machine), clock, tape, .. } = &mut self.nodes[node] else {
+        let Self { nodes, verified, .. } = self;
+        let Node { machine: Some(machine), clock, tape, .. } = &mut nodes[node] else {
             return;
         };
         let local = clock.read(now);
         if let Some(tape) = tape {
             tape.inputs.push((local, input.clone()));
         }
+        machine.swap_verified(verified);
         machine.handle(local, input);
+        machine.swap_verified(verified);
         while let Some(output) = self.nodes[node].machine.as_mut().and_then(Machine::poll) {
             self.perform(node, output);
         }
@@ -80,6 +83,7 @@ impl World {
                 self.disconnect(node, peer);
             }
             Output::Append(ticket, append) => self.write(node, Write::Append(ticket, append)),
+            Output::Revert(ticket, revert) => self.write(node, Write::Revert(ticket, revert)),
             Output::StoreIdentity(identity) => {
                 self.oracle.identity(&identity);
                 self.write(node, Write::Identity(identity));
@@ -180,6 +184,10 @@ impl World {
                         self.oracle.reached(&append.log, signed.0, signed.1, now);
                     }
                     self.handle(node, Input::Appended(ticket));
+                }
+                Done::Reverted(ticket, tree) => {
+                    self.happened.add(Happening::SetAside, 1);
+                    self.handle(node, Input::Reverted(ticket, tree));
                 }
                 Done::Failed(ticket) => {
                     self.happened.add(Happening::StoreFailed, 1);

@@ -238,7 +238,7 @@ fn signed(who: &Who, key_of: &Who, size: u64, root: Hash) -> Vec<u8> {
 }
 
 #[test]
-fn a_head_by_another_key_is_refused_and_ends_the_session() {
+fn a_head_by_a_key_that_nobody_knows_changes_nothing() {
     let mut world = World::new(24);
     world.add_many(3);
     world.connect(0, 2);
@@ -253,8 +253,9 @@ fn a_head_by_another_key_is_refused_and_ends_the_session() {
     }));
     world.connect(1, 2);
     world.run(5);
-    assert_eq!(world.refusals(2, Refusal::WrongKey), 1);
-    assert!(!world.is_linked(1, 2));
+    // Its author may have named the key in an event that has not come yet.
+    assert!(world.refusals(2, Refusal::UnknownAuthor) > 0);
+    assert!(world.is_linked(1, 2));
     assert_eq!(world.signed(2, 0), 3);
 }
 

@@ -10,6 +10,7 @@
 mod catch_up;
 mod copies;
 mod hostile;
+mod identity;
 mod live;
 mod own_log;
 mod quota;

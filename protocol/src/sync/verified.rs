@@ -1,0 +1,267 @@
+//! What was verified of late, by the hash of its bytes.
+//!
+//! The same head comes by gossip and from every partner; its signature is checked
+//! once. What does not verify is not remembered, so a look-up that finds
+//! something is worth as much as the check that put it there.
+//!
+//! **Invariants:** values are made by checks, here, and nowhere else; a head counts
+//! only for the key it was verified under; room is bounded. Deliberately absent:
+//! what a head or a chain is good for (the ledger judges that, every time).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::checkpoint::{CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint};
+use crate::id::{Hash, LogId, NetworkName};
+use crate::identity::{Identity, IdentityError, KeyStanding, UnverifiedChain};
+use crate::key::PublicKey;
+use crate::limits;
+
+/// What a machine remembers of earlier checks; see [`super::Machine::swap_verified`].
+#[derive(Debug)]
+pub struct Verified {
+    heads: Recent<Arc<Head>>,
+    chains: Recent<Arc<Identity>>,
+}
+
+/// A verified head of a public log.
+#[derive(Debug)]
+struct Head {
+    network: NetworkName,
+    log: LogId,
+    /// The key it was verified under.
+    key: PublicKey,
+    checkpoint: VerifiedCheckpoint,
+}
+
+/// A head of a public log as it came in: what it claims.
+pub(super) struct Claim<'a> {
+    pub(super) network: NetworkName,
+    pub(super) log: LogId,
+    pub(super) size: u64,
+    note: &'a [u8],
+    hash: Hash,
+    source: Source,
+}
+
+enum Source {
+    New(UnverifiedCheckpoint),
+    Known(Arc<Head>),
+}
+
+impl Default for Verified {
+    /// Room for heads. Chains need none: a ledger holds those it has accepted.
+    fn default() -> Self {
+        Self::with_room(limits::VERIFIED_HEADS, 0)
+    }
+}
+
+impl Verified {
+    /// Remembers nothing yet, and in time so many heads and identity chains.
+    #[must_use]
+    pub const fn with_room(heads: usize, chains: usize) -> Self {
+        Self { heads: Recent::new(heads), chains: Recent::new(chains) }
+    }
+
+    /// What a note claims, if it is a head of a public log at all.
+    pub(super) fn claim<'a>(&mut self, note: &'a [u8]) -> Option<Claim<'a>> {
+        let hash = Hash::from_bytes(Sha256::digest(note).into());
+        if let Some(head) = self.heads.get(&hash) {
+            let (network, log) = (head.network.clone(), head.log);
+            let size = head.checkpoint.checkpoint().size();
+            return Some(Claim { network, log, size, note, hash, source: Source::Known(head) });
+        }
+        let head = UnverifiedCheckpoint::parse(note).ok()?;
+        let (network, authority, generation) = head.claimed_origin().public_log()?;
+        let (log, size) = (LogId::public(authority, generation), head.claimed_size());
+        Some(Claim { network, log, size, note, hash, source: Source::New(head) })
+    }
+
+    /// Verifies that the log signed what it is said to claim, under a key that
+    /// `identity` names, and says by what right that key does.
+    pub(super) fn head<'a>(
+        &mut self,
+        claim: Claim<'_>,
+        identity: &'a Identity,
+    ) -> Result<(VerifiedCheckpoint, KeyStanding<'a>), CheckpointError> {
+        let Claim { network, log, note, hash, source, .. } = claim;
+        let head = match source {
+            Source::New(head) => head,
+            Source::Known(head) => {
+                let mut keys = identity.log_keys(log.generation);
+                if let Some((_, standing)) = keys.find(|(key, _)| **key == head.key) {
+                    return Ok((head.checkpoint.clone(), standing));
+                }
+                UnverifiedCheckpoint::parse(note)?
+            }
+        };
+        let (checkpoint, standing) = identity.verify_head(&head)?;
+        // Lines of strangers are dropped, or anybody could fill our memory with them.
+        let checkpoint = checkpoint.attributed();
+        let signed = |(key, _): &(&PublicKey, KeyStanding<'_>)| {
+            checkpoint.note().signers().iter().any(|signer| signer.key.key() == *key)
+        };
+        if let Some((key, _)) = identity.log_keys(log.generation).find(signed) {
+            let head = Head { network, log, key: *key, checkpoint: checkpoint.clone() };
+            self.heads.insert(hash, Arc::new(head));
+        }
+        Ok((checkpoint, standing))
+    }
+
+    /// Verifies an identity chain for a network.
+    pub(super) fn chain(
+        &mut self,
+        chain: UnverifiedChain,
+        network: &NetworkName,
+    ) -> Result<Arc<Identity>, IdentityError> {
+        if self.chains.room == 0 {
+            return Ok(Arc::new(chain.verify(network)?));
+        }
+        let hash = hash_of(chain.events());
+        match self.chains.get(&hash).filter(|known| known.network() == network) {
+            Some(known) => Ok(known),
+            None => {
+                let identity = Arc::new(chain.verify(network)?);
+                self.chains.insert(hash, Arc::clone(&identity));
+                Ok(identity)
+            }
+        }
+    }
+}
+
+fn hash_of(events: &[Vec<u8>]) -> Hash {
+    let mut hasher = Sha256::new();
+    for event in events {
+        hasher.update((event.len() as u64).to_be_bytes());
+        hasher.update(event);
+    }
+    Hash::from_bytes(hasher.finalize().into())
+}
+
+/// At most `room` values, those used of late. Once the younger half is full it
+/// becomes the older, and what was the older is forgotten.
+#[derive(Debug)]
+struct Recent<V> {
+    room: usize,
+    young: BTreeMap<Hash, V>,
+    old: BTreeMap<Hash, V>,
+}
+
+impl<V: Clone> Recent<V> {
+    const fn new(room: usize) -> Self {
+        Self { room, young: BTreeMap::new(), old: BTreeMap::new() }
+    }
+
+    fn get(&mut self, key: &Hash) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let value = self.old.remove(key)?;
+        self.insert(*key, value.clone());
+        Some(value)
+    }
+
+    fn insert(&mut self, key: Hash, value: V) {
+        if self.young.len() >= self.room / 2 {
+            self.old = core::mem::take(&mut self.young);
+        }
+        if self.room > 1 {
+            self.young.insert(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Checkpoint, Origin, sign};
+    use crate::id::AuthorityId;
+    use crate::key::SecretKey;
+    use crate::log::leaf_hash;
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed([seed; 32])
+    }
+
+    fn head(size: u64, seed: u8) -> Vec<u8> {
+        let network = "made-up".parse().unwrap();
+        let origin = Origin::public(&network, &AuthorityId::from_bytes([1; 32]), 0);
+        let head = Checkpoint::new(origin, size, leaf_hash(b"x")).unwrap();
+        sign(&head, &key(seed)).unwrap().to_bytes()
+    }
+
+    fn is_remembered(verified: &mut Verified, note: &[u8]) -> bool {
+        matches!(verified.claim(note).unwrap().source, Source::Known(_))
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_a_check_gave() {
+        let mut verified = Verified::default();
+        let note = head(7, 1);
+        let check = |verified: &mut Verified| {
+            let claim = verified.claim(&note).unwrap();
+            assert_eq!((claim.network.as_str(), claim.size), ("made-up", 7));
+            verified.head(claim, &key(1).public())
+        };
+        let first = check(&mut verified).unwrap();
+        assert!(is_remembered(&mut verified, &note));
+        assert_eq!(check(&mut verified), Ok(first.clone()));
+        assert_eq!(first.as_bytes(), note);
+    }
+
+    #[test]
+    fn a_head_counts_for_the_key_it_was_verified_under_only() {
+        let mut verified = Verified::default();
+        let note = head(7, 1);
+        for (seed, good) in [(1, true), (2, false), (1, true)] {
+            let claim = verified.claim(&note).unwrap();
+            let found = verified.head(claim, &key(seed).public());
+            assert_eq!(found.is_ok(), good, "key {seed}");
+        }
+        // Signed by both, it counts for either, whichever was asked for first.
+        let other = String::from_utf8(head(7, 2)).unwrap();
+        let both = [note.as_slice(), other.lines().last().unwrap().as_bytes(), b"\n"].concat();
+        for seed in [1, 2, 1] {
+            let claim = verified.claim(&both).unwrap();
+            let found = verified.head(claim, &key(seed).public()).unwrap();
+            assert_eq!(found.as_bytes(), head(7, seed));
+        }
+    }
+
+    #[test]
+    fn what_does_not_verify_is_not_remembered() {
+        let mut verified = Verified::default();
+        let mut note = head(7, 1);
+        let at = note.len() - 10;
+        note[at] = if note[at] == b'A' { b'B' } else { b'A' };
+        for _ in 0..2 {
+            let claim = verified.claim(&note).unwrap();
+            let refused = verified.head(claim, &key(1).public());
+            assert!(matches!(refused, Err(CheckpointError::BadSignature(_))));
+            assert!(!is_remembered(&mut verified, &note));
+        }
+        assert!(verified.claim(b"no head").is_none());
+    }
+
+    #[test]
+    fn room_is_bounded_and_what_is_used_stays() {
+        let mut verified = Verified::with_room(8, 0);
+        let often = head(1, 1);
+        for size in 1..100 {
+            let note = head(size, 1);
+            for note in [&often, &note] {
+                let claim = verified.claim(note).unwrap();
+                verified.head(claim, &key(1).public()).unwrap();
+            }
+            assert!(is_remembered(&mut verified, &often) && is_remembered(&mut verified, &note));
+            assert!(verified.heads.young.len() + verified.heads.old.len() <= 8);
+        }
+        assert!(!is_remembered(&mut verified, &head(90, 1)));
+        let mut none = Verified::with_room(0, 0);
+        let claim = none.claim(&often).unwrap();
+        none.head(claim, &key(1).public()).unwrap();
+        assert!(!is_remembered(&mut none, &often));
+    }
+}
