@@ -25,6 +25,7 @@ mod partners;
 mod record;
 mod renewal;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -67,7 +68,7 @@ use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
 use crate::publication::{self, Publication};
-use crate::store::Store;
+use crate::store::{Replica, Store, StoreError};
 use crate::witnesses::{COSIGNATURES_FILE, Witnesses};
 
 /// Directory of the search index in the data directory.
@@ -494,7 +495,8 @@ impl Desk {
         let status = self.node_status().await?;
         let met = self.acquaintances().await;
         let desk = self.clone();
-        let lag = blocking(move || desk.0.projector.lag()).await?.map_err(failed_store)?;
+        let read = move || Ok((desk.0.projector.lag()?, branch_views(&*desk.0.handle.replica())?));
+        let (lag, mut branches) = blocking(read).await?.map_err(failed_store)?;
         let index_failure = match self.0.projector.state() {
             projector::State::Failed { why, .. } => Some(why),
             _ => None,
@@ -509,7 +511,10 @@ impl Desk {
             let known = authority.and_then(|authority| names.get(&authority).cloned());
             known.map(|known| (known.name, known.confirmation)).unzip()
         };
-        let log = |log: &LogStatus| log_view(log, named(Some(log.log.authority)));
+        let mut log = |log: &LogStatus| {
+            let branches = branches.remove(&log.log).unwrap_or_default();
+            log_view(log, named(Some(log.log.authority)), branches)
+        };
         let peer = |peer: &driver::PeerInfo| answer::PeerView {
             node: peer.node,
             authority: peer.authority,
@@ -538,7 +543,7 @@ impl Desk {
             name: self.0.identity.profile().name.clone(),
             network: self.0.config.network.to_string(),
             listen: status.listen.iter().map(ToString::to_string).collect(),
-            logs: status.logs.iter().map(log).collect(),
+            logs: status.logs.iter().map(&mut log).collect(),
             peers: status.peers.iter().map(peer).collect(),
             refused: status.standings.iter().map(refused).collect(),
             partners: partners.partners.len(),
@@ -675,12 +680,28 @@ pub fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<String> {
     short.take(limits::CARD_ADDRESSES).collect()
 }
 
+/// What was set aside of each log.
+fn branch_views(
+    replica: &dyn Replica,
+) -> Result<BTreeMap<LogId, Vec<answer::BranchView>>, StoreError> {
+    let mut views: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for branch in replica.branches()? {
+        let (number, size) = (branch.number, branch.frontier.size());
+        let disowned = size - branch.shared(replica)?;
+        let view = answer::BranchView { number, size, disowned };
+        views.entry(branch.log).or_default().push(view);
+    }
+    Ok(views)
+}
+
 fn log_view(
     log: &LogStatus,
     (name, known): (Option<String>, Option<Confirmation>),
+    branches: Vec<answer::BranchView>,
 ) -> answer::LogView {
     let state = match log {
         LogStatus { disputed: true, .. } => answer::LogState::Disputed,
+        LogStatus { closed: true, .. } => answer::LogState::Closed,
         LogStatus { over_quota: true, .. } => answer::LogState::OverQuota,
         LogStatus { behind: Some(_), .. } => answer::LogState::Behind,
         LogStatus { size, signed, .. } if signed < size => answer::LogState::Unsigned,
@@ -697,6 +718,7 @@ fn log_view(
         state,
         signed: log.signed,
         behind: log.behind,
+        branches,
     }
 }
 

@@ -62,6 +62,11 @@ fn text(status: &answer::Status) -> String {
         text.push('\n');
         text.push_str(&table(&["Log of", "Audience", "Entries", "Signed", "State"], &rows));
     }
+    let aside: Vec<_> = status.logs.iter().filter_map(aside).collect();
+    if !aside.is_empty() {
+        text.push_str("\nSet aside\n");
+        text.push_str(&pairs(aside.iter().map(|(log, what)| (log.as_str(), what.clone()))));
+    }
     if !status.refused.is_empty() {
         text.push_str("\nNodes that misbehaved\n");
         let lines: Vec<_> = status.refused.iter().map(misbehaved).collect();
@@ -90,17 +95,28 @@ fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
     (who, format!("{}; {faults}, {consequence}", clean(&refused.explanation)))
 }
 
-fn row(log: &answer::LogView) -> Vec<String> {
+/// What was set aside of a log, if anything was.
+fn aside(log: &answer::LogView) -> Option<(String, String)> {
+    let disowned: u64 = log.branches.iter().map(|branch| branch.disowned).sum();
+    let entries = if disowned == 1 { "entry" } else { "entries" };
+    let what = format!("{} {entries} disowned by its controllers, kept aside", count(disowned));
+    (disowned > 0).then(|| (name(log), what))
+}
+
+fn name(log: &answer::LogView) -> String {
     let name = named(log.name.as_deref(), log.known.as_ref(), &log.authority.short());
-    let name = match log.generation {
+    match log.generation {
         0 => name,
         generation => format!("{name} ({generation})"),
-    };
+    }
+}
+
+fn row(log: &answer::LogView) -> Vec<String> {
     let state = match log.behind {
         Some(size) => format!("{}, {} exist", log.state.word(), count(size)),
         None => log.state.word().to_owned(),
     };
-    vec![name, log.space.clone(), count(log.size), count(log.signed), state]
+    vec![name(log), log.space.clone(), count(log.size), count(log.signed), state]
 }
 
 #[cfg(test)]
@@ -122,6 +138,12 @@ mod tests {
             state,
             signed: 1200,
             behind,
+            branches: Vec::new(),
+        };
+        let branch = |number, disowned| answer::BranchView { number, size: 1300, disowned };
+        let closed = answer::LogView {
+            branches: vec![branch(0, 100), branch(4, 12)],
+            ..log(2, answer::LogState::Closed, None)
         };
         let status = answer::Status {
             authority: AuthorityId::from_bytes([1; 32]),
@@ -130,8 +152,9 @@ mod tests {
             listen: vec!["/ip4/192.0.2.7/tcp/4817".to_owned()],
             logs: vec![
                 log(1, answer::LogState::Current, None),
-                log(2, answer::LogState::Behind, Some(1500)),
+                answer::LogView { generation: 1, ..log(2, answer::LogState::Behind, Some(1500)) },
                 log(3, answer::LogState::Disputed, None),
+                closed,
             ],
             peers: vec![answer::PeerView {
                 node: NodeId::from_bytes([2; 32]),

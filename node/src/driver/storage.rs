@@ -150,42 +150,38 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
     let mut waiting = None;
     loop {
         let Some(first) = waiting.take().or_else(|| queue.recv().ok()) else { return };
-        let event = match first {
+        let (tickets, result) = match first {
             Work::Append(ticket, append) => {
                 let (tickets, appends) = gather(ticket, *append, queue, &mut waiting);
-                match store.commit(&appends) {
-                    Ok(()) => StorageEvent::Appended(tickets),
-                    Err(error) => StorageEvent::Failed(tickets, error),
-                }
+                let result = store.commit(&appends);
+                (tickets.clone(), result.map(|()| Some(StorageEvent::Appended(tickets))))
             }
-            Work::Revert(ticket, revert) => match store.revert(&revert) {
-                Ok(tree) => StorageEvent::Reverted(ticket, tree),
-                Err(error) => StorageEvent::Failed(vec![ticket], error),
-            },
-            Work::Identity(identity) => match store.replica().put_identity(&identity) {
-                Ok(()) => continue,
-                Err(error) => StorageEvent::Failed(Vec::new(), error),
-            },
+            Work::Revert(ticket, revert) => {
+                let reverted = |tree| Some(StorageEvent::Reverted(ticket, tree));
+                (vec![ticket], store.revert(&revert).map(reverted))
+            }
+            Work::Identity(identity) => {
+                (Vec::new(), store.replica().put_identity(&identity).map(|()| None))
+            }
             Work::Cursor(authority, cursor) => {
-                match store.replica().put_cursor(&authority, &cursor) {
-                    Ok(()) => continue,
-                    Err(error) => StorageEvent::Failed(Vec::new(), error),
-                }
+                (Vec::new(), store.replica().put_cursor(&authority, &cursor).map(|()| None))
             }
-            Work::Cosign(cosigning) => match cosign(&mut store, cosigning) {
-                Ok(()) => continue,
-                Err(error) => StorageEvent::Failed(Vec::new(), error),
-            },
-            Work::CosignHeld(ticket, head) => match cosign_held(&mut store, *head) {
-                Ok(decision) => StorageEvent::Cosigned(ticket, decision),
-                Err(error) => StorageEvent::Failed(Vec::new(), error),
-            },
+            Work::Cosign(cosigning) => (Vec::new(), cosign(&mut store, cosigning).map(|()| None)),
+            Work::CosignHeld(ticket, head) => {
+                let cosigned = |decision| Some(StorageEvent::Cosigned(ticket, decision));
+                (Vec::new(), cosign_held(&mut store, *head).map(cosigned))
+            }
             Work::Stop => {
                 if let Err(error) = store.replica().flush() {
                     tracing::error!(%error, "cannot flush at the end");
                 }
                 return;
             }
+        };
+        let event = match result {
+            Ok(None) => continue,
+            Ok(Some(event)) => event,
+            Err(error) => StorageEvent::Failed(tickets, error),
         };
         let failed = matches!(event, StorageEvent::Failed(..));
         if events.send(event).is_err() || failed {

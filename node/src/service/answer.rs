@@ -69,6 +69,21 @@ pub struct LogView {
     /// The size some partner has, if it is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<u64>,
+    /// What was set aside of it, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<BranchView>,
+}
+
+/// What was set aside of a log because its author's controllers disowned it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BranchView {
+    /// Tells it from the log's other branches.
+    pub number: u32,
+    /// Its entries.
+    pub size: u64,
+    /// How many of them, from its end, are not in the log.
+    pub disowned: u64,
 }
 
 /// How a log stands.
@@ -85,6 +100,8 @@ pub enum LogState {
     OverQuota,
     /// Its author signed two histories.
     Disputed,
+    /// Its author's controllers closed it, and a new generation took its place.
+    Closed,
 }
 
 impl LogState {
@@ -97,6 +114,7 @@ impl LogState {
             Self::Unsigned => "not yet signed",
             Self::OverQuota => "over quota: heads only",
             Self::Disputed => "DISPUTED",
+            Self::Closed => "closed",
         }
     }
 }
