@@ -20,6 +20,7 @@ use tallystick_protocol::limits;
 use crate::failure::Failure;
 use crate::network::Proxy;
 use crate::store::StoreOptions;
+use crate::witnesses::OutsideWitness;
 
 /// Name of the configuration file.
 pub const CONFIG_FILE: &str = "tally.toml";
@@ -111,6 +112,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where it shows its public logs to everybody and cosigns others'; none: nowhere.
     pub publish_http: Option<SocketAddr>,
+    /// Outside witnesses that are asked to cosign our own log.
+    pub witness_urls: Vec<OutsideWitness>,
     /// Whether nodes that are not partners may connect.
     pub accept_anyone: bool,
     /// How many partners must have said what they know of our own log before
@@ -144,6 +147,7 @@ impl Default for Config {
             proxy: None,
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             publish_http: None,
+            witness_urls: Vec::new(),
             accept_anyone: false,
             own_head_answers: 0,
             sign_alone: false,
@@ -290,6 +294,14 @@ http = "127.0.0.1:0"
 # else is shown there. Without this line there is no such place. Put a proxy that
 # adds TLS in front of it.
 # publish_http = "127.0.0.1:4818"
+
+# Witnesses outside this network (C2SP tlog-witness) that are asked to cosign
+# every new head of the public log, by the proxy if there is one. The key is what
+# they publish as their verifier key; they must have been told the log's key first
+# (`logKey` in `tally whoami --json`).
+# witness_urls = [
+#   { key = "witness.example+1a2b3c4d+BASE64", url = "https://witness.example/" },
+# ]
 
 # Whether nodes that are not partners may connect and read the public records.
 accept_anyone = false

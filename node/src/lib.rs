@@ -8,7 +8,7 @@
 //! - [`projector`] follows the replica and keeps [`register`] and [`search`];
 //!   [`mod@reference`] holds public notices of others, which never leave this node;
 //! - [`cosigner`] is the witness at work, [`publication`] shows it and the own
-//!   public logs to everybody;
+//!   public logs to everybody, [`witnesses`] asks others to cosign our own;
 //! - [`ingest`] reads foreign files, [`author`] makes entries of them;
 //! - [`service`] is everything a node does for its own people, [`api`] offers it on
 //!   loopback, [`cli`] is the command; [`config`], [`keys`], [`partner`],
@@ -36,3 +36,4 @@ pub mod search;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod witnesses;

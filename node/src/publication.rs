@@ -41,6 +41,7 @@ use self::resource::Answer;
 use crate::cosigner::{CosignError, Cosigner};
 use crate::failure::Failure;
 use crate::store::Replica;
+use crate::witnesses::Witnesses;
 
 /// Requests that are worked on at one time; more are told to come back.
 const REQUESTS: usize = 32;
@@ -62,6 +63,7 @@ pub struct Publication {
     network: NetworkName,
     own: AuthorityId,
     cosigner: Cosigner,
+    witnesses: Arc<Witnesses>,
     working: Arc<Semaphore>,
 }
 
@@ -129,15 +131,24 @@ async fn connection(stream: TcpStream, guest: Guest, publication: Arc<Publicatio
 }
 
 impl Publication {
-    /// What to show: the logs of `own` in `replica`, and `cosigner` at work.
+    /// What to show: the logs of `own` in `replica`, their heads with what
+    /// `witnesses` cosigned, and `cosigner` at work.
     #[must_use]
     pub fn new(
         replica: Arc<dyn Replica>,
         network: NetworkName,
         own: AuthorityId,
         cosigner: Cosigner,
+        witnesses: Arc<Witnesses>,
     ) -> Self {
-        Self { replica, network, own, cosigner, working: Arc::new(Semaphore::new(REQUESTS)) }
+        Self {
+            replica,
+            network,
+            own,
+            cosigner,
+            witnesses,
+            working: Arc::new(Semaphore::new(REQUESTS)),
+        }
     }
 
     async fn answer(&self, guest: &Guest, request: Request<Body>) -> Response<Body> {
@@ -164,9 +175,9 @@ impl Publication {
             ours.then(|| (LogId::public(authority, generation), resource))
         });
         let Some((log, resource)) = wanted else { return plain(StatusCode::NOT_FOUND) };
-        let replica = Arc::clone(&self.replica);
+        let (replica, witnesses) = (Arc::clone(&self.replica), Arc::clone(&self.witnesses));
         let reading = tokio::task::spawn_blocking(move || {
-            let read = resource::read(&*replica, &log, &resource);
+            let read = resource::read(&*replica, &witnesses, &log, &resource);
             // Even if nobody waits any more, it counts until here.
             drop(permit);
             read

@@ -3,7 +3,7 @@
 //! ```text
 //! command line ─ API ─┐                 ┌─ driver ── network, store
 //! demo, examples ─────┴── [`Service`] ──┼─ projector ── register, search
-//!                                       ├─ publication, if it is wanted
+//!                                       ├─ publication, witnesses, if wanted
 //!                                       └─ partners.json
 //! ```
 //!
@@ -42,7 +42,7 @@ use tallystick_protocol::sync::{LogStatus, Quota};
 use tallystick_protocol::time::UnixTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 pub use self::fault::failed_store;
 use self::fault::{
@@ -62,6 +62,7 @@ use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
 use crate::publication::{self, Publication};
 use crate::store::Store;
+use crate::witnesses::{COSIGNATURES_FILE, Witnesses};
 
 /// Directory of the search index in the data directory.
 const SEARCH_DIR: &str = "search";
@@ -153,6 +154,7 @@ struct Front {
     stopping: watch::Sender<bool>,
     api: JoinHandle<()>,
     publication: Option<(SocketAddr, JoinHandle<()>)>,
+    asking: JoinSet<()>,
     follower: JoinHandle<()>,
 }
 
@@ -250,6 +252,7 @@ impl Service {
         // Its receivers may be gone already.
         let _unheard = self.front.stopping.send(true);
         self.front.follower.abort();
+        self.front.asking.shutdown().await;
         // Requests under way end by themselves; nobody waits for a client that hangs.
         let _ended = tokio::time::timeout(Duration::from_secs(5), &mut self.front.api).await;
         if let Some((_, publication)) = &mut self.front.publication {
@@ -276,16 +279,18 @@ impl Front {
     async fn open(place: &Place, desk: &Desk, doors: Doors) -> Result<Self, Failure> {
         desk.open_log().await?;
         let (stopping, stopped) = watch::channel(false);
-        let publication = doors
-            .public
-            .map(|listener| desk.open_publication(listener, doors.cosigner, stopped.clone()));
+        let witnesses = Arc::new(open_witnesses(&desk.0.config, place, &desk.0.identity)?);
+        let asking = witnesses.follow(&desk.0.handle);
+        let publication = doors.public.map(|listener| {
+            desk.open_publication(listener, doors.cosigner, witnesses, stopped.clone())
+        });
         let publication = publication.transpose()?;
         let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
         let (following, own) = (desk.clone(), desk.clone());
         let follower = tokio::spawn(async move {
             tokio::join!(follow(following), own.complete_log(), own.renew_partners());
         });
-        Ok(Self { http, stopping, api, publication, follower })
+        Ok(Self { http, stopping, api, publication, asking, follower })
     }
 }
 
@@ -325,6 +330,17 @@ async fn follow(desk: Desk) {
             _ => desk.0.projector.wake(),
         }
     }
+}
+
+/// The outside witnesses of the log in which `identity` speaks now.
+fn open_witnesses(
+    config: &Config,
+    place: &Place,
+    identity: &Identity,
+) -> Result<Witnesses, Failure> {
+    let log = LogId::public(identity.authority(), identity.generation());
+    let (outside, proxy) = (config.witness_urls.clone(), config.proxy.as_ref());
+    Witnesses::open(log, *identity.log_key(), outside, proxy, place.file(COSIGNATURES_FILE))
 }
 
 async fn open_store(data: &Path, config: &Config, own: AuthorityId) -> Result<Store, Failure> {
@@ -420,11 +436,13 @@ impl Desk {
         &self,
         listener: TcpListener,
         cosigner: Cosigner,
+        witnesses: Arc<Witnesses>,
         stopped: watch::Receiver<bool>,
     ) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let (replica, network) = (self.0.handle.replica(), self.0.config.network.clone());
-        let publication = Publication::new(replica, network, self.authority(), cosigner);
+        let own = self.authority();
+        let publication = Publication::new(replica, network, own, cosigner, witnesses);
         Ok((address, publication::serve(listener, publication, stopped)))
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use fixture::{Council, Node, entry, network};
 use tallystick_node::cosigner::Cosigner;
 use tallystick_node::publication::{Publication, bind, serve};
+use tallystick_node::witnesses::Witnesses;
 use tallystick_protocol::checkpoint::Origin;
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
@@ -36,7 +37,11 @@ impl Shown {
         let own = council.authority();
         let key = SecretKey::from_seed([1; 32]);
         let cosigner = Cosigner::new(node.handle.clone(), network(), own, key);
-        let publication = Publication::new(node.replica(), network(), own, cosigner);
+        let (log, log_key) = (council.log(), council.log_key().public());
+        let file = dir.path().join("cosignatures");
+        let witnesses = Witnesses::open(log, log_key, Vec::new(), None, file).unwrap();
+        let publication =
+            Publication::new(node.replica(), network(), own, cosigner, witnesses.into());
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);

@@ -14,10 +14,13 @@ use tallystick_protocol::entry::Header;
 use tallystick_protocol::id::{Commitment, NetworkName};
 use tallystick_protocol::identity::UnverifiedChain;
 use tallystick_protocol::limits;
+use tallystick_protocol::log::Tile;
 use tallystick_protocol::note::UnverifiedNote;
 use tallystick_protocol::proof::UnverifiedProof;
 use tallystick_protocol::proof::record::UnverifiedRecordProof;
 use tallystick_protocol::sync::wire::{Announcement, Message};
+use tallystick_protocol::witness::policy::Policy;
+use tallystick_protocol::witness::{UnverifiedRequest, parse_cosignatures};
 
 fn network() -> NetworkName {
     "made-up".parse().expect("a plain name")
@@ -81,6 +84,27 @@ pub(crate) fn checkpoint(data: &[u8]) {
     let Ok(checkpoint) = UnverifiedCheckpoint::parse(data) else { return };
     assert_eq!(checkpoint.to_bytes(), data);
     assert!(UnverifiedNote::parse(data).is_ok());
+}
+
+/// Accepted requests to witnesses and addresses of tiles have one spelling; a
+/// policy that is read is satisfied by all its witnesses together.
+pub(crate) fn witness(data: &[u8]) {
+    if let Ok(request) = UnverifiedRequest::parse(data) {
+        assert_eq!(request.to_bytes(), data);
+    }
+    if let Ok(lines) = parse_cosignatures(data) {
+        let again: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        assert_eq!(again.as_bytes(), data);
+    }
+    if let Ok(policy) = Policy::parse(data) {
+        assert!(policy.satisfied(&policy.witness_keys()));
+        assert!(policy.needed() <= policy.witnesses().len());
+        assert_eq!(policy.satisfied([]), !policy.asks_for_witnesses());
+    }
+    let Ok(text) = core::str::from_utf8(data) else { return };
+    if let Ok(tile) = text.parse::<Tile>() {
+        assert_eq!(tile.to_string(), text);
+    }
 }
 
 /// Accepted proofs have one spelling; what a record proof reports is in its own checkpoint.

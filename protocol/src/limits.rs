@@ -26,6 +26,8 @@ pub const GOSSIP_ENTRIES: usize = 16;
 pub const NOTE_BYTES: usize = 128 << 10;
 /// Most signature lines in a signed note; C2SP asks for at least 16.
 pub const NOTE_SIGNATURES: usize = 32;
+/// Longest signature line of a witness on the wire.
+pub const COSIGNATURE_BYTES: usize = 8 << 10;
 /// Longest key name in a note.
 pub const KEY_NAME_BYTES: usize = 256;
 /// Most hashes in an inclusion or consistency proof: two per level of a 64-level tree.

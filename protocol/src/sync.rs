@@ -34,12 +34,15 @@ mod session;
 mod standing;
 mod verified;
 pub mod wire;
+mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use self::authoring::Authoring;
 use self::closing::Closings;
-pub use self::effect::{Append, Load, Loaded, Quota, Revert, Stored, StoredIdentity, StoredLog};
+pub use self::effect::{
+    Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredIdentity, StoredLog,
+};
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
 use self::presence::Presence;
@@ -48,6 +51,7 @@ pub use self::standing::StandingStatus;
 use self::standing::Standings;
 pub use self::verified::Verified;
 use self::wire::Message;
+use self::witnessing::Witnessing;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
@@ -115,6 +119,9 @@ pub enum Input {
     Appended(Ticket),
     /// A log is reverted, and that is durable; this is the tree over what is left of it.
     Reverted(Ticket, Frontier),
+    /// A head was cosigned: the line, without its line feed. `None` if it must
+    /// not be, or could not.
+    Cosigned(Ticket, Option<String>),
     /// An append or a reversion failed; nothing of it may be relied upon.
     StoreFailed(Ticket),
     /// A load has finished.
@@ -150,6 +157,10 @@ pub enum Output {
     /// Set aside what is disowned of a log, make that durable, in the order of
     /// the outputs, then say `Reverted`.
     Revert(Ticket, Revert),
+    /// Decide whether a head of another's log, which is durable here, may be
+    /// cosigned ([`crate::witness`]), make that durable, sign with our witness
+    /// key, then say `Cosigned`.
+    Cosign(Ticket, Cosign),
     /// Keep an identity chain; before any later append is durable.
     StoreIdentity(StoredIdentity),
     /// Keep how far an authority's news were read.
@@ -494,6 +505,8 @@ pub struct LogStatus {
     pub behind: Option<u64>,
     /// Whether that is over the quota, so that no more than the head is kept of it.
     pub over_quota: bool,
+    /// How many of the witnesses that its author names have cosigned that head.
+    pub cosigned: usize,
 }
 
 /// State of one session, for showing.
@@ -518,6 +531,7 @@ pub struct Machine {
     sessions: Sessions,
     exchanges: Exchanges,
     closings: Closings,
+    witnessing: Witnessing,
     authoring: Authoring,
     out: Outbox,
 }
@@ -538,6 +552,7 @@ impl Machine {
         let mut machine = Self {
             authority,
             presence: Presence::new(node, run, started, log_key.clone()),
+            witnessing: Witnessing::new(authority, &ledger),
             ledger,
             sessions: Sessions::new(stored.cursors),
             exchanges: Exchanges::default(),
@@ -574,8 +589,9 @@ impl Machine {
         authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);
         self.show_out();
-        let Self { ledger, sessions, exchanges, closings, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, closings, witnessing, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
+        witnessing.pass(&mut cx, sessions, authoring.doubts());
         closings.settle(&mut cx, exchanges, sessions);
         authoring.heed(&mut cx);
         exchanges.advance(&mut cx);
@@ -587,7 +603,7 @@ impl Machine {
     }
 
     fn take(&mut self, now: Timestamp, input: Input) {
-        let Self { ledger, sessions, exchanges, closings, authoring, out, .. } = self;
+        let Self { ledger, sessions, exchanges, closings, witnessing, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         match input {
             Input::Connected(peer) => self.connected(now, peer),
@@ -619,10 +635,16 @@ impl Machine {
             }
             Input::Appended(ticket) => {
                 if let Some(done) = cx.ledger.appended(ticket, cx.out) {
+                    if done.head.is_some() {
+                        witnessing.advanced(&cx, done.log);
+                    }
                     authoring.appended(&mut cx, ticket, done.head.as_ref());
                     exchanges.appended(&mut cx, ticket, done.log);
                     authoring.resume(&mut cx);
                 }
+            }
+            Input::Cosigned(ticket, line) => {
+                witnessing.cosigned(&mut cx, sessions, ticket, line.as_deref());
             }
             Input::Reverted(ticket, tree) => closings.reverted(&mut cx, ticket, tree),
             Input::StoreFailed(ticket) => {
@@ -718,7 +740,9 @@ impl Machine {
     pub fn deadline(&self) -> Option<Timestamp> {
         let shares = self.out.standings.deadline();
         let (sessions, exchanges) = (self.sessions.deadline(), self.exchanges.deadline());
-        let deadlines = [sessions, exchanges, self.authoring.deadline(), shares];
+        let (authoring, witnessing) =
+            (self.authoring.deadline(), self.witnessing.deadline(self.authoring.doubts()));
+        let deadlines = [sessions, exchanges, authoring, witnessing, shares];
         deadlines.into_iter().flatten().min()
     }
 
@@ -754,13 +778,21 @@ impl Machine {
             cx.out.standings.work(peer, &message, frame.len(), cx.ledger.entries());
         }
         match message {
-            Message::Hello(hello) => sessions.hello(&mut cx, presence, peer, &hello),
+            Message::Hello(hello) => {
+                sessions.hello(&mut cx, presence, peer, &hello);
+                if let Some(author) = cx.ledger.authority_of(&peer) {
+                    self.witnessing.met(&cx, author);
+                }
+            }
             Message::Seen { node, run } => {
                 if presence.saw(&mut cx, peer, (node, run)) {
                     authoring.suspect(&cx, &peer);
                 }
             }
             Message::Alive(alive) => self.alive(now, peer, alive),
+            Message::Cosigned { log, size, line } => {
+                self.witnessing.heard(&mut cx, peer, (log, size), &line);
+            }
             Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
             Message::News(news) => {
                 let Some((heads, own)) = sessions.news(&mut cx, peer, news) else { return };
@@ -769,6 +801,9 @@ impl Machine {
                 if cx.out.closing.contains(&peer) {
                     // Whoever passes on bad heads has not answered.
                     return;
+                }
+                for (log, head) in &own {
+                    self.witnessing.collect(&mut cx, *log, head);
                 }
                 authoring.claimed(&mut cx, exchanges, peer, own);
                 for (log, head) in heads {
@@ -794,11 +829,12 @@ impl Machine {
 
     /// A verified head of somebody's log: pursue it, unless its author equivocated.
     fn head_seen(&mut self, now: Timestamp, peer: NodeId, log: LogId, head: VerifiedCheckpoint) {
-        let Self { ledger, exchanges, authoring, out, .. } = self;
+        let Self { ledger, exchanges, witnessing, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         if log == authoring.log() {
             return;
         }
+        witnessing.collect(&mut cx, log, &head);
         if cx.ledger.contradicts(&log, head.checkpoint()) {
             cx.out.refused(Some(peer), Some(log), Refusal::Fork);
             exchanges.forget(&log);
@@ -843,6 +879,7 @@ impl Machine {
                 disputed: slot.is_some_and(|slot| slot.disputed)
                     || self.ledger.is_disputed(&log.authority),
                 behind: behind.get(log).copied(),
+                cosigned: self.head(log).map_or(0, |head| head.cosignatures().count()),
                 over_quota: behind
                     .get(log)
                     .is_some_and(|size| self.ledger.is_over_quota(log, *size)),

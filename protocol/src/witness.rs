@@ -151,6 +151,30 @@ pub fn decide(seen: Option<Seen>, request: VerifiedRequest) -> Result<Decision, 
     Ok(Decision { head: request.head })
 }
 
+/// Decides whether the head of the witness's own copy of a log may be cosigned.
+/// `cosigned` is what it cosigned last, as written down; `promised` a head that
+/// bears a cosignature of its own, whether that is written down or not: a witness
+/// put back to an older state learns from others what it has signed.
+///
+/// # Errors
+/// [`Refusal::Recorded`] if a larger head was cosigned; [`Refusal::Contradicts`]
+/// if one of another history was.
+pub fn decide_held<N: Nodes + ?Sized>(
+    cosigned: Option<Seen>,
+    promised: Option<Seen>,
+    head: VerifiedCheckpoint,
+    copy: &N,
+) -> Result<Decision, Refusal> {
+    let held = Seen::from(&head);
+    for seen in [cosigned, promised].into_iter().flatten() {
+        let newest = newest_seen(Some(seen), Some(held), copy)?.unwrap_or(held);
+        if newest.size > held.size {
+            return Err(Refusal::Recorded(newest.size));
+        }
+    }
+    Ok(Decision { head })
+}
+
 /// A head that may be cosigned, once it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -306,6 +330,21 @@ pub(crate) mod tests {
         let empty = Seen { size: 0, root: empty_root() };
         assert_eq!(decide(Some(empty), padded), Err(Refusal::Unproven));
         assert!(decide(Some(empty), log.request(0, 5)).is_ok());
+    }
+
+    #[test]
+    fn a_held_head_is_cosigned_if_it_continues_all_that_was() {
+        let (log, other) = (Branch::honest(40), Branch::new(40, 7));
+        let decide = |cosigned, promised, size| {
+            decide_held(cosigned, promised, log.head(size), &log).map(|decision| decision.head())
+        };
+        assert_eq!(decide(None, None, 9), Ok(log.seen(9)));
+        assert_eq!(decide(Some(log.seen(9)), None, 20), Ok(log.seen(20)));
+        assert_eq!(decide(Some(log.seen(9)), Some(log.seen(15)), 20), Ok(log.seen(20)));
+        assert_eq!(decide(Some(log.seen(9)), Some(log.seen(25)), 20), Err(Refusal::Recorded(25)));
+        assert_eq!(decide(None, Some(other.seen(15)), 20), Err(Refusal::Contradicts(15)));
+        assert_eq!(decide(Some(other.seen(20)), None, 20), Err(Refusal::Contradicts(20)));
+        assert_eq!(decide(Some(other.seen(5)), Some(other.seen(7)), 20), Ok(log.seen(20)));
     }
 
     #[test]

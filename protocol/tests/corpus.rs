@@ -35,7 +35,7 @@ mod oracle;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("body", oracle::body),
     ("cbor", oracle::cbor),
     ("checkpoint", oracle::checkpoint),
@@ -45,6 +45,7 @@ const TARGETS: [Target; 9] = [
     ("machine", machine::machine),
     ("note", oracle::note),
     ("proof", oracle::proof),
+    ("witness", oracle::witness),
 ];
 
 fn package(below: &str) -> PathBuf {

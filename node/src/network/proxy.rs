@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::failure::Failure;
 use base64::Engine as _;
 use futures::future::{BoxFuture, Pending};
 use libp2p::Multiaddr;
@@ -154,6 +155,28 @@ fn target(address: &Multiaddr) -> Option<String> {
 }
 
 impl Proxy {
+    /// The same proxy for requests over HTTP.
+    ///
+    /// # Errors
+    /// A [`Failure`] if its name cannot stand in a URL.
+    pub(crate) fn for_http(&self) -> Result<ureq::Proxy, Failure> {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let proxy = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host(&host).port(self.port);
+        let credentials = self.credentials.as_ref().and_then(|text| {
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+            let text = String::from_utf8(bytes).ok()?;
+            text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+        });
+        let proxy = match credentials {
+            Some((user, password)) => proxy.username(&user).password(&password),
+            None => proxy,
+        };
+        proxy
+            .build()
+            .map_err(|_| Failure::usage(ProxyError, "correct `proxy` in tally.toml, or --proxy"))
+    }
+
     fn request(&self, target: &str) -> String {
         let credentials = self.credentials.as_ref();
         let credentials = credentials.map(|text| format!("Proxy-Authorization: Basic {text}\r\n"));

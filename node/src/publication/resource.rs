@@ -9,6 +9,7 @@ use tallystick_protocol::id::LogId;
 use tallystick_protocol::log::{LogError, Tile, TileSpan};
 
 use crate::store::{Replica, StoreError};
+use crate::witnesses::Witnesses;
 
 /// Parts of an origin of a public log.
 const ORIGIN_PARTS: usize = 4;
@@ -64,6 +65,7 @@ pub(super) fn find(path: &str) -> Option<(Origin, Resource)> {
 /// Reads a resource of `log`; blocks.
 pub(super) fn read(
     replica: &dyn Replica,
+    witnesses: &Witnesses,
     log: &LogId,
     resource: &Resource,
 ) -> Result<Option<Answer>, StoreError> {
@@ -71,7 +73,9 @@ pub(super) fn read(
     let hashes = "application/octet-stream";
     let answer = |bytes, content_type, caching| Some(Answer { bytes, content_type, caching });
     Ok(match resource {
-        Resource::Checkpoint => answer(head.note, "text/plain; charset=utf-8", BRIEFLY),
+        Resource::Checkpoint => {
+            answer(witnesses.add_to(log, head.note), "text/plain; charset=utf-8", BRIEFLY)
+        }
         Resource::Tile(tile) => match tile.hashes(&*replica.nodes(log)?, head.size) {
             Ok(tile) => {
                 answer(tile.iter().flat_map(|hash| *hash.as_bytes()).collect(), hashes, FOR_EVER)
@@ -121,6 +125,7 @@ mod tests {
     use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
     use tallystick_protocol::entry::{Action, Entry, Header};
     use tallystick_protocol::id::{AuthorityId, RecordId};
+    use tallystick_protocol::key::SecretKey;
     use tallystick_protocol::log::{Frontier, leaf_hash};
     use tallystick_protocol::record::Kind;
     use tallystick_protocol::time::UnixTime;
@@ -175,7 +180,9 @@ mod tests {
     fn get(replica: &MemoryReplica, path: &str) -> Option<Answer> {
         let (found, resource) = find(&format!("/{}/{path}", origin()))?;
         assert_eq!(found, origin());
-        read(replica, &log(), &resource).unwrap()
+        let key = SecretKey::from_seed([1; 32]).public();
+        let witnesses = Witnesses::open(log(), key, Vec::new(), None, "none".into()).unwrap();
+        read(replica, &witnesses, &log(), &resource).unwrap()
     }
 
     #[test]

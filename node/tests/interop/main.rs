@@ -26,8 +26,10 @@ use tallystick_node::driver::{self, NodeConfig};
 use tallystick_node::keys::{self, NodeKeys};
 use tallystick_node::store::{Store, StoreOptions};
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
+use tallystick_protocol::checkpoint::UnverifiedCheckpoint;
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::id::RecordId;
+use tallystick_protocol::note::VerifierKey;
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::sync::Quota;
 use tallystick_protocol::time::UnixTime;
@@ -115,6 +117,36 @@ impl Shown {
         let found = run(checker, &["witness", self.base(), &self.log_key, base, key]);
         assert!(found["time"].as_u64().unwrap() > 1_700_000_000);
         println!("cosigned at {}: {} checks", found["size"], found["checks"]);
+    }
+
+    /// Names an outside witness in the configuration, and starts anew.
+    fn ask(&mut self, witness: &Self) {
+        self.tally.kill();
+        let file = self.tally.data().join("tally.toml");
+        let (key, url) = (&witness.witness_key, witness.base());
+        let line = format!("\nwitness_urls = [{{ key = \"{key}\", url = \"{url}/\" }}]\n");
+        let config = std::fs::read_to_string(&file).unwrap() + &line;
+        std::fs::write(&file, config).unwrap();
+        self.tally.start_with(&SHOWN);
+    }
+
+    /// Waits until the head that is shown has a cosignature of `witness`, and gives its size.
+    fn wait_for_cosignature(&self, witness: &Self) -> u64 {
+        let (log, witness): (VerifierKey, VerifierKey) =
+            (self.log_key.parse().unwrap(), witness.witness_key.parse().unwrap());
+        let mut size = 0;
+        eventually(Duration::from_secs(30), "a cosignature", || {
+            let url = format!("{}/{}/checkpoint", self.base(), log.name());
+            let note = ureq::get(url).call().unwrap().body_mut().read_to_vec().unwrap();
+            let head = UnverifiedCheckpoint::parse(&note).unwrap();
+            let head = head.verify_with(log.key(), std::slice::from_ref(&witness)).unwrap();
+            size = head.checkpoint().size();
+            match head.cosignatures().count() {
+                1 => Ok(()),
+                _ => Err(String::from_utf8_lossy(&note).into_owned()),
+            }
+        });
+        size
     }
 
     /// Lets the log grow to `size` entries while the node is stopped; by
@@ -222,4 +254,24 @@ fn software_that_is_not_ours_verifies_log_and_witness() {
     ash.grow(66_000);
     ash.check(&checker, 66_000);
     ash.cosigned_by(&checker, &elm);
+}
+
+#[test]
+fn a_node_has_its_log_cosigned_by_a_witness_it_only_knows_by_address() {
+    let mut ash = Shown::init("Ash Borough Council");
+    let mut elm = Shown::init("Elm City Council");
+    let card = elm.tally.dir.path().join("ash.card");
+    std::fs::write(&card, ash.tally.card()).unwrap();
+    elm.tally.ok(&["partner", "add", card.to_str().unwrap()]);
+
+    ash.ask(&elm);
+    assert_eq!(ash.wait_for_cosignature(&elm), 1);
+    // What grows is cosigned again, by a proof from what the witness saw last.
+    ash.import(0..300);
+    assert_eq!(ash.wait_for_cosignature(&elm), 301);
+    // It is there after a restart, also where the witness cannot be reached.
+    elm.tally.kill();
+    ash.tally.kill();
+    ash.tally.start_with(&SHOWN);
+    assert_eq!(ash.wait_for_cosignature(&elm), 301);
 }

@@ -72,14 +72,30 @@ impl Who {
         })
     }
 
+    /// The same authority, which names witnesses of whom `quorum` confirm a record.
+    ///
+    /// # Panics
+    /// If that breaks a rule of identities.
+    #[must_use]
+    pub fn witnessed_by(&self, witnesses: &[AuthorityId], quorum: u32) -> Self {
+        self.described(|event| {
+            event.witnesses = witnesses.to_vec();
+            event.quorum = quorum;
+        })
+    }
+
     /// The same authority under another name, by its controllers as they are.
     ///
     /// # Panics
     /// If that is no name.
     #[must_use]
     pub fn renamed(&self, name: &str) -> Self {
+        self.described(|event| event.profile.name = name.into())
+    }
+
+    fn described(&self, change: impl FnOnce(&mut Event)) -> Self {
         let mut event = self.identity.next_event(EventType::Profile, ISSUED);
-        event.profile.name = name.into();
+        change(&mut event);
         let by = controller(self.number, self.established());
         self.extended(event.sign(&[(0, &by)]).unwrap(), self.log_keys)
     }
@@ -124,6 +140,12 @@ impl Who {
     #[must_use]
     pub fn log_key(&self) -> SecretKey {
         log_key(self.number, self.log_keys)
+    }
+
+    /// The key that cosigns others' heads.
+    #[must_use]
+    pub fn witness_key(&self) -> SecretKey {
+        secret(self.number, 3)
     }
 
     /// Key of its first or second node.

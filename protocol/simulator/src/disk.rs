@@ -14,8 +14,9 @@ use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::{Frontier, outline};
 use tallystick_protocol::sync::{
-    Append, Load, Loaded, Revert, Stored, StoredIdentity, StoredLog, Ticket,
+    Append, Cosign, Load, Loaded, Revert, Stored, StoredIdentity, StoredLog, Ticket,
 };
+use tallystick_protocol::witness::{Decision, Seen, decide_held};
 
 use crate::archive::{Archive, Kept, KeptEntry};
 use crate::authority::{Who, network};
@@ -86,6 +87,8 @@ pub enum Write {
     Append(Ticket, Append),
     /// What is disowned is set aside.
     Revert(Ticket, Revert),
+    /// What is about to be cosigned.
+    Cosign(Ticket, Cosign),
     /// An identity chain.
     Identity(StoredIdentity),
     /// How far an authority's news were read.
@@ -106,6 +109,8 @@ pub enum Done {
         /// Entries under a signed head, before and after.
         signed: (u64, u64),
     },
+    /// A head may be cosigned now; or it may not.
+    Cosigned(Ticket, Option<Decision>),
     /// A log was reverted to this tree.
     Reverted(Ticket, Frontier),
     /// It failed.
@@ -123,6 +128,8 @@ pub struct Disk {
     pub identities: BTreeMap<AuthorityId, StoredIdentity>,
     /// Durable cursors.
     pub cursors: BTreeMap<AuthorityId, Vec<u8>>,
+    /// The heads that were cosigned last.
+    pub cosigned: BTreeMap<LogId, Seen>,
     /// What waits.
     pub pending: VecDeque<Write>,
     /// Writes that the flush under way covers.
@@ -180,6 +187,9 @@ impl Disk {
                     let tree = self.logs.entry(revert.log).or_default().revert(&revert);
                     done.push(Done::Reverted(ticket, tree));
                 }
+                Write::Cosign(ticket, cosign) => {
+                    done.push(Done::Cosigned(ticket, self.cosign(cosign)));
+                }
                 Write::Identity(identity) => {
                     self.identities.insert(identity.authority, identity);
                 }
@@ -197,6 +207,15 @@ impl Disk {
             _ => true,
         });
         done
+    }
+
+    /// What may be cosigned is written down before anybody signs it.
+    fn cosign(&mut self, cosign: Cosign) -> Option<Decision> {
+        let Cosign { log, head, promised } = cosign;
+        let cosigned = self.cosigned.get(&log).copied();
+        let decision = decide_held(cosigned, promised, head, &**self.logs.get(&log)?).ok()?;
+        self.cosigned.insert(log, decision.head());
+        Some(decision)
     }
 
     fn append(&mut self, append: &Append, archive: &mut Archive) -> bool {
@@ -238,6 +257,11 @@ impl Disk {
                     broken.insert(revert.log);
                     lost += 1;
                 }
+                // Written down or not, nobody has signed it.
+                Write::Cosign(_, cosign) if keeps && !broken.contains(&cosign.log) => {
+                    let _decided = self.cosign(cosign);
+                }
+                Write::Cosign(..) => lost += 1,
                 Write::Identity(identity) if keeps => {
                     self.identities.insert(identity.authority, identity);
                 }

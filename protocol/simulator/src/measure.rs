@@ -164,6 +164,8 @@ pub enum Event {
     ClockJump,
     /// A running node was put back to an older state of memory and disk.
     Reverted,
+    /// A witness cosigned a head.
+    Cosigned,
     /// What its controllers had disowned of a log was set aside.
     SetAside,
     /// A node was restarted over an older copy of its disk.

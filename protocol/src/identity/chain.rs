@@ -28,6 +28,7 @@ use crate::checkpoint::{CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoin
 use crate::id::{AuthorityId, Generation, Hash, NetworkName};
 use crate::key::PublicKey;
 use crate::limits;
+use crate::note::VerifierKey;
 use crate::time::UnixTime;
 
 /// A chain as it came in. Nothing can be read from it but its size.
@@ -405,13 +406,25 @@ impl Identity {
         &self,
         head: &UnverifiedCheckpoint,
     ) -> Result<(VerifiedCheckpoint, KeyStanding<'_>), CheckpointError> {
+        self.verify_head_with(head, &[])
+    }
+
+    /// As [`Identity::verify_head`], with the cosignatures of the given witnesses.
+    ///
+    /// # Errors
+    /// As [`Identity::verify_head`], also for a witness's bad line.
+    pub fn verify_head_with(
+        &self,
+        head: &UnverifiedCheckpoint,
+        witnesses: &[VerifierKey],
+    ) -> Result<(VerifiedCheckpoint, KeyStanding<'_>), CheckpointError> {
         let log = head.claimed_origin().public_log();
         let log = log.filter(|(network, authority, _)| {
             network == self.network() && *authority == self.authority
         });
         let (_, _, generation) = log.ok_or(CheckpointError::NotSigned)?;
         for (key, standing) in self.log_keys(generation) {
-            match head.clone().verify(key) {
+            match head.clone().verify_with(key, witnesses) {
                 Err(CheckpointError::NotSigned) => {}
                 verified => return Ok((verified?, standing)),
             }

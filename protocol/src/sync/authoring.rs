@@ -108,6 +108,11 @@ impl Authoring {
         self.obstacle().is_none() && self.answered.len() >= self.required && !self.doubt.holds()
     }
 
+    /// Whether what we hold may be old.
+    pub(super) const fn doubts(&self) -> bool {
+        self.doubt.holds()
+    }
+
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.doubt.deadline()
     }

@@ -9,6 +9,7 @@ use crate::entry::Entry;
 use crate::id::{AuthorityId, LogId};
 use crate::limits;
 use crate::log::{Frontier, Outline};
+use crate::witness::Seen;
 
 /// Entries that belong to a log, to be stored behind the ones it has.
 ///
@@ -42,6 +43,17 @@ pub struct Revert {
     pub head: Option<VerifiedCheckpoint>,
     /// Change counter of this change.
     pub changed: u64,
+}
+
+/// A head of another's log, durable here, that its author wants cosigned.
+#[derive(Clone, Debug)]
+pub struct Cosign {
+    /// The log.
+    pub log: LogId,
+    /// The head.
+    pub head: VerifiedCheckpoint,
+    /// The largest head seen that bears a cosignature of ours.
+    pub promised: Option<Seen>,
 }
 
 /// A log as storage knows it at start.

@@ -18,13 +18,14 @@ use super::effect::{Append, Quota, Revert, Stored, StoredIdentity, StoredLog};
 use super::verified::Verified;
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint,
+    Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint, witness_key,
 };
 use crate::entry::Entry;
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId, Space};
 use crate::identity::{Head, Identity, IdentityError, KeyStanding, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
+use crate::note::VerifierKey;
 use crate::time::Timestamp;
 
 /// Counters left out at every start. A crash forgets identities that peers have
@@ -390,7 +391,39 @@ impl Ledger {
         let head = UnverifiedCheckpoint::parse(note).ok()?;
         let of_log = Origin::of(&self.network, log)? == *head.claimed_origin();
         let identity = self.identity(&log.authority).filter(|_| of_log)?;
-        identity.verify_head(&head).ok().map(|(head, _)| head.attributed())
+        let witnesses = self.witness_keys(&log.authority);
+        // A witness may have other keys by now: its old lines are left out.
+        let verified = identity.verify_head_with(&head, &witnesses);
+        let verified = verified.or_else(|_| identity.verify_head(&head));
+        verified.ok().map(|(head, _)| head.attributed())
+    }
+
+    /// The keys of the witnesses that an authority names, as far as they are known.
+    pub(super) fn witness_keys(&self, authority: &AuthorityId) -> Vec<VerifierKey> {
+        let witnesses = self.identity(authority).map_or(&[][..], Identity::witnesses);
+        witnesses.iter().filter_map(|witness| self.witness_key_of(witness)).collect()
+    }
+
+    /// The key by which an authority cosigns.
+    pub(super) fn witness_key_of(&self, witness: &AuthorityId) -> Option<VerifierKey> {
+        let identity = self.identity(witness)?;
+        Some(witness_key(&self.network, witness, *identity.witness_key()))
+    }
+
+    /// Whether `author` names `witness`.
+    pub(super) fn is_witness(&self, witness: &AuthorityId, author: &AuthorityId) -> bool {
+        self.identity(author).is_some_and(|author| author.witnesses().contains(witness))
+    }
+
+    /// Whether a head is of the open generation of its log, under the key of now.
+    pub(super) fn is_current(&self, head: &VerifiedCheckpoint, log: &LogId) -> bool {
+        let identity = self.identity(&log.authority);
+        identity.is_some_and(|identity| {
+            let signers = head.note().signers();
+            log.generation == identity.generation()
+                && !self.is_disputed(&log.authority)
+                && signers.iter().any(|signer| signer.key.key() == identity.log_key())
+        })
     }
 
     /// Verifies a signed head under the log key of its author. One under a
@@ -411,16 +444,22 @@ impl Ledger {
         if let Some(ours) = self.logs.get(&log).and_then(|slot| slot.head.as_ref()) {
             let (size, claimed) = (ours.checkpoint().size(), claim.size);
             let closing = self.closing(&log).is_some_and(|closing| closing.size() == claimed);
-            if (claimed < size && !closing) || (claimed == size && ours.as_bytes() == note) {
+            // An older head may show what we have cosigned.
+            let own = self.quota.map(|(own, _)| own);
+            let witnessed = own.is_some_and(|own| self.is_witness(&own, &log.authority));
+            if (claimed < size && !closing && !witnessed)
+                || (claimed == size && ours.as_bytes() == note)
+            {
                 return Err(HeadError::Known);
             }
         }
+        let witnesses = self.witness_keys(&log.authority);
         let Self { directory, verified, .. } = self;
         let Some(known) = directory.get(&log.authority) else { return Err(HeadError::Unknown) };
         if claim.size > limits::LOG_ENTRIES {
             return refused(Refusal::TooLarge);
         }
-        let (head, standing) = match verified.head(claim, &known.identity) {
+        let (head, standing) = match verified.head(claim, &known.identity, &witnesses) {
             Ok(verified) => verified,
             // Under a key that its author's next events may name.
             Err(CheckpointError::NotSigned) => return Err(HeadError::Unknown),

@@ -18,6 +18,7 @@ use crate::id::{Hash, LogId, NetworkName};
 use crate::identity::{Identity, IdentityError, KeyStanding, UnverifiedChain};
 use crate::key::PublicKey;
 use crate::limits;
+use crate::note::VerifierKey;
 
 /// What a machine remembers of earlier checks; see [`super::Machine::swap_verified`].
 #[derive(Debug)]
@@ -33,6 +34,8 @@ struct Head {
     log: LogId,
     /// The key it was verified under.
     key: PublicKey,
+    /// The witnesses whose lines were verified.
+    witnesses: Vec<VerifierKey>,
     checkpoint: VerifiedCheckpoint,
 }
 
@@ -80,15 +83,20 @@ impl Verified {
     }
 
     /// Verifies that the log signed what it is said to claim, under a key that
-    /// `identity` names, and says by what right that key does.
+    /// `identity` names, and says by what right that key does; and the lines of
+    /// `witnesses`.
     pub(super) fn head<'a>(
         &mut self,
         claim: Claim<'_>,
         identity: &'a Identity,
+        witnesses: &[VerifierKey],
     ) -> Result<(VerifiedCheckpoint, KeyStanding<'a>), CheckpointError> {
         let Claim { network, log, note, hash, source, .. } = claim;
         let head = match source {
             Source::New(head) => head,
+            Source::Known(head) if head.witnesses != witnesses => {
+                UnverifiedCheckpoint::parse(note)?
+            }
             Source::Known(head) => {
                 let mut keys = identity.log_keys(log.generation);
                 if let Some((_, standing)) = keys.find(|(key, _)| **key == head.key) {
@@ -97,14 +105,15 @@ impl Verified {
                 UnverifiedCheckpoint::parse(note)?
             }
         };
-        let (checkpoint, standing) = identity.verify_head(&head)?;
+        let (checkpoint, standing) = identity.verify_head_with(&head, witnesses)?;
         // Lines of strangers are dropped, or anybody could fill our memory with them.
         let checkpoint = checkpoint.attributed();
         let signed = |(key, _): &(&PublicKey, KeyStanding<'_>)| {
             checkpoint.note().signers().iter().any(|signer| signer.key.key() == *key)
         };
         if let Some((key, _)) = identity.log_keys(log.generation).find(signed) {
-            let head = Head { network, log, key: *key, checkpoint: checkpoint.clone() };
+            let (key, witnesses) = (*key, witnesses.to_vec());
+            let head = Head { network, log, key, witnesses, checkpoint: checkpoint.clone() };
             self.heads.insert(hash, Arc::new(head));
         }
         Ok((checkpoint, standing))
@@ -177,19 +186,27 @@ impl<V: Clone> Recent<V> {
 mod tests {
     use super::*;
     use crate::checkpoint::{Checkpoint, Origin, sign};
-    use crate::id::AuthorityId;
-    use crate::key::SecretKey;
+    use crate::identity::tests::{establishing, incepted, network, secret};
+    use crate::identity::{EventType, Head as Pin};
     use crate::log::leaf_hash;
 
-    fn key(seed: u8) -> SecretKey {
-        SecretKey::from_seed([seed; 32])
+    /// The log key of authority 10, and the one that replaces it in [`rotated`].
+    const KEYS: [u8; 2] = [12, 40];
+
+    fn head(size: u64, key: u8) -> Vec<u8> {
+        let origin = Origin::public(&network(), &incepted(10).authority(), 0);
+        let head = Checkpoint::new(origin, size, leaf_hash(b"x")).unwrap();
+        sign(&head, &secret(key)).unwrap().to_bytes()
     }
 
-    fn head(size: u64, seed: u8) -> Vec<u8> {
-        let network = "made-up".parse().unwrap();
-        let origin = Origin::public(&network, &AuthorityId::from_bytes([1; 32]), 0);
-        let head = Checkpoint::new(origin, size, leaf_hash(b"x")).unwrap();
-        sign(&head, &key(seed)).unwrap().to_bytes()
+    fn rotated() -> Identity {
+        let identity = incepted(10);
+        let pin = UnverifiedCheckpoint::parse(&head(5, KEYS[0])).unwrap();
+        let event = establishing(&identity, EventType::Rotation, (11, 60), |event| {
+            event.keys.log = secret(KEYS[1]).public();
+            event.pin = Pin::of(&pin.verify(&secret(KEYS[0]).public()).unwrap());
+        });
+        identity.extended(event).unwrap()
     }
 
     fn is_remembered(verified: &mut Verified, note: &[u8]) -> bool {
@@ -199,46 +216,65 @@ mod tests {
     #[test]
     fn what_is_remembered_is_what_a_check_gave() {
         let mut verified = Verified::default();
-        let note = head(7, 1);
+        let (note, identity) = (head(7, KEYS[0]), incepted(10));
         let check = |verified: &mut Verified| {
             let claim = verified.claim(&note).unwrap();
-            assert_eq!((claim.network.as_str(), claim.size), ("made-up", 7));
-            verified.head(claim, &key(1).public())
+            assert_eq!((claim.network.as_str(), claim.size), ("test", 7));
+            verified.head(claim, &identity, &[])
         };
         let first = check(&mut verified).unwrap();
         assert!(is_remembered(&mut verified, &note));
         assert_eq!(check(&mut verified), Ok(first.clone()));
-        assert_eq!(first.as_bytes(), note);
+        assert_eq!(first.0.as_bytes(), note);
     }
 
     #[test]
-    fn a_head_counts_for_the_key_it_was_verified_under_only() {
+    fn a_head_counts_for_whoever_names_the_key_only_and_by_the_right_of_now() {
         let mut verified = Verified::default();
-        let note = head(7, 1);
-        for (seed, good) in [(1, true), (2, false), (1, true)] {
-            let claim = verified.claim(&note).unwrap();
-            let found = verified.head(claim, &key(seed).public());
-            assert_eq!(found.is_ok(), good, "key {seed}");
+        let (before, after) = (incepted(10), rotated());
+        let [old, new] = KEYS.map(|key| head(7, key));
+        let mut standing = |note: &[u8], identity: &Identity| {
+            let claim = verified.claim(note).unwrap();
+            let verified = verified.head(claim, identity, &[]).ok()?;
+            Some(verified.1 == KeyStanding::Current)
+        };
+        for _ in 0..2 {
+            assert_eq!(standing(&new, &before), None);
+            assert_eq!(standing(&new, &after), Some(true));
+            assert_eq!(standing(&old, &before), Some(true));
+            assert_eq!(standing(&old, &after), Some(false));
         }
-        // Signed by both, it counts for either, whichever was asked for first.
-        let other = String::from_utf8(head(7, 2)).unwrap();
-        let both = [note.as_slice(), other.lines().last().unwrap().as_bytes(), b"\n"].concat();
-        for seed in [1, 2, 1] {
-            let claim = verified.claim(&both).unwrap();
-            let found = verified.head(claim, &key(seed).public()).unwrap();
-            assert_eq!(found.as_bytes(), head(7, seed));
+    }
+
+    #[test]
+    fn lines_of_witnesses_are_verified_for_whoever_asks_for_them() {
+        let mut verified = Verified::default();
+        let identity = incepted(10);
+        let witness = incepted(20);
+        let key =
+            crate::checkpoint::witness_key(&network(), &witness.authority(), secret(23).public());
+        let plain = UnverifiedCheckpoint::parse(&head(7, KEYS[0])).unwrap();
+        let mut signed = plain.verify(&secret(KEYS[0]).public()).unwrap();
+        let time = crate::time::UnixTime::from_seconds(1);
+        let line = signed.cosign(key.name(), &secret(23), time).unwrap();
+        signed.add(line, &key).unwrap();
+        let note = signed.to_bytes();
+        for (witnesses, lines) in [(vec![], 0), (vec![key.clone()], 1), (vec![], 0)] {
+            let claim = verified.claim(&note).unwrap();
+            let (found, _) = verified.head(claim, &identity, &witnesses).unwrap();
+            assert_eq!(found.cosignatures().count(), lines);
         }
     }
 
     #[test]
     fn what_does_not_verify_is_not_remembered() {
         let mut verified = Verified::default();
-        let mut note = head(7, 1);
+        let mut note = head(7, KEYS[0]);
         let at = note.len() - 10;
         note[at] = if note[at] == b'A' { b'B' } else { b'A' };
         for _ in 0..2 {
             let claim = verified.claim(&note).unwrap();
-            let refused = verified.head(claim, &key(1).public());
+            let refused = verified.head(claim, &incepted(10), &[]).map(|_| ());
             assert!(matches!(refused, Err(CheckpointError::BadSignature(_))));
             assert!(!is_remembered(&mut verified, &note));
         }
@@ -248,20 +284,20 @@ mod tests {
     #[test]
     fn room_is_bounded_and_what_is_used_stays() {
         let mut verified = Verified::with_room(8, 0);
-        let often = head(1, 1);
+        let (often, identity) = (head(1, KEYS[0]), incepted(10));
         for size in 1..100 {
-            let note = head(size, 1);
+            let note = head(size, KEYS[0]);
             for note in [&often, &note] {
                 let claim = verified.claim(note).unwrap();
-                verified.head(claim, &key(1).public()).unwrap();
+                verified.head(claim, &identity, &[]).unwrap();
             }
             assert!(is_remembered(&mut verified, &often) && is_remembered(&mut verified, &note));
             assert!(verified.heads.young.len() + verified.heads.old.len() <= 8);
         }
-        assert!(!is_remembered(&mut verified, &head(90, 1)));
+        assert!(!is_remembered(&mut verified, &head(90, KEYS[0])));
         let mut none = Verified::with_room(0, 0);
         let claim = none.claim(&often).unwrap();
-        none.head(claim, &key(1).public()).unwrap();
+        none.head(claim, &identity, &[]).unwrap();
         assert!(!is_remembered(&mut none, &often));
     }
 }

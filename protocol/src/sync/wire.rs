@@ -85,6 +85,15 @@ pub enum Message {
     },
     /// A run of a node is alive.
     Alive(UnverifiedAlive),
+    /// A witness has cosigned a head of the receiver's.
+    Cosigned {
+        /// The log.
+        log: LogId,
+        /// Entries under the head.
+        size: u64,
+        /// The line (C2SP tlog-cosignature), without its line feed; unverified.
+        line: String,
+    },
 }
 
 /// A statement by the holder of a node's log key that a run of the node is alive.
@@ -156,6 +165,7 @@ const REFUSED: u64 = 7;
 const WANT_BODIES: u64 = 8;
 const SEEN: u64 = 9;
 const ALIVE: u64 = 10;
+const COSIGNED: u64 = 11;
 
 impl Message {
     /// Encodes the message as one frame, without the length before it.
@@ -198,6 +208,11 @@ impl Message {
                 w.array(3).unsigned(SEEN).bytes(node.as_bytes()).bytes(run);
             }
             Self::Alive(alive) => alive.write(&mut w),
+            Self::Cosigned { log, size, line } => {
+                w.array(4).unsigned(COSIGNED);
+                write_log(&mut w, log);
+                w.unsigned(*size).text(line);
+            }
         }
         w.finish()
     }
@@ -246,7 +261,12 @@ impl Message {
             },
             (SEEN, 3) => Self::Seen { node: NodeId::from_bytes(r.array_of()?), run: r.array_of()? },
             (ALIVE, 6) => Self::Alive(UnverifiedAlive::read(&mut r)?),
-            (HELLO..=ALIVE, _) => return Err(CborError::Unexpected),
+            (COSIGNED, 4) => Self::Cosigned {
+                log: read_log(&mut r)?,
+                size: r.unsigned()?,
+                line: r.text(limits::COSIGNATURE_BYTES)?.to_owned(),
+            },
+            (HELLO..=COSIGNED, _) => return Err(CborError::Unexpected),
             _ => return Ok(None),
         };
         r.end()?;
@@ -553,6 +573,11 @@ mod tests {
                         (NodeId::from_bytes(node), UnixTime::from_seconds(started));
                     Message::Alive(UnverifiedAlive { node, run, started, probe, signature })
                 }),
+            (log(), any::<u64>(), "[ -~]{0,80}").prop_map(|(log, size, line)| Message::Cosigned {
+                log,
+                size,
+                line
+            }),
         ]
     }
 

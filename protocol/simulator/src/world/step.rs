@@ -1,13 +1,18 @@
 //! One step of a machine: an input, its outputs, its disk.
 
+use tallystick_protocol::checkpoint::witness_key;
 use tallystick_protocol::id::NodeId;
 use tallystick_protocol::limits;
 use tallystick_protocol::sync::{Append, Input, Machine, Notice, Output, Refusal, Verdict};
+use tallystick_protocol::time::UnixTime;
+use tallystick_protocol::witness::Decision;
 
 use super::{Event, Happening, World};
+use crate::authority::network;
 use crate::disk::{Done, Write};
 use crate::node::Node;
 use crate::oracle::Oracle;
+use crate::schedule::SECOND;
 
 /// How long a read from the disk takes, in microseconds.
 const READ: u64 = 300;
@@ -84,6 +89,7 @@ impl World {
             }
             Output::Append(ticket, append) => self.write(node, Write::Append(ticket, append)),
             Output::Revert(ticket, revert) => self.write(node, Write::Revert(ticket, revert)),
+            Output::Cosign(ticket, cosign) => self.write(node, Write::Cosign(ticket, cosign)),
             Output::StoreIdentity(identity) => {
                 self.oracle.identity(&identity);
                 self.write(node, Write::Identity(identity));
@@ -185,6 +191,10 @@ impl World {
                     }
                     self.handle(node, Input::Appended(ticket));
                 }
+                Done::Cosigned(ticket, decision) => {
+                    let line = decision.map(|decision| self.cosign(node, &decision));
+                    self.handle(node, Input::Cosigned(ticket, line));
+                }
                 Done::Reverted(ticket, tree) => {
                     self.happened.add(Happening::SetAside, 1);
                     self.handle(node, Input::Reverted(ticket, tree));
@@ -197,6 +207,15 @@ impl World {
         }
         self.flush_on(node);
         self.read(node);
+    }
+
+    /// A witness signs what its disk has let it, at a time that only grows.
+    fn cosign(&mut self, node: usize, decision: &Decision) -> String {
+        self.happened.add(Happening::Cosigned, 1);
+        let who = &self.nodes[node].who;
+        let key = witness_key(&network(), &who.authority(), who.witness_key().public());
+        let time = UnixTime::from_seconds(1_800_000_000 + self.now() / SECOND);
+        decision.cosign(key.name(), &who.witness_key(), time).unwrap().to_string()
     }
 
     /// Invariants 1 and 2 of what has just become durable.

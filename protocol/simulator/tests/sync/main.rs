@@ -18,3 +18,4 @@ mod random;
 mod session;
 mod standing;
 mod storage;
+mod witnessing;
