@@ -362,6 +362,7 @@ impl Driver {
             Output::Cosign(ticket, head) => self.storage.cosign_held(ticket, head),
             Output::Revert(ticket, revert) => self.storage.revert(ticket, revert),
             Output::StoreIdentity(identity) => self.storage.identity(identity),
+            Output::StoreEvidence(evidence) => self.storage.evidence(evidence),
             Output::StoreCursor { authority, cursor } => self.storage.cursor(authority, cursor),
             Output::Load(ticket, load) => self.storage.load(ticket, load),
             Output::Broadcast(bytes) => self.tell(network::Command::Publish(bytes)),
@@ -431,6 +432,10 @@ impl Driver {
                     position,
                     "an authority's controllers signed two events for one position; neither counts"
                 );
+            }
+            Notice::Convicted { authority, kind } => {
+                let kind = kind.name();
+                tracing::error!(%authority, kind, "evidence that an authority signed two histories");
             }
             Notice::LogReverted { log, from, to } => {
                 tracing::warn!(
@@ -597,6 +602,7 @@ pub const fn explain(refusal: Refusal) -> &'static str {
         Refusal::WrongIdentity => "a node claimed an authority it does not work for",
         Refusal::BadIdentity => "an identity did not verify",
         Refusal::BadSignature => "a log head has a signature that does not fit",
+        Refusal::BadEvidence => "evidence against an authority proved nothing",
         Refusal::Fork => "an authority signed two histories",
         Refusal::Inconsistent => "a log was not shown to continue the one held here",
         Refusal::BadEntries => "entries or bodies were not those that were signed",

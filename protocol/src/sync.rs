@@ -24,6 +24,7 @@
 mod authoring;
 mod closing;
 mod directory;
+mod docket;
 mod doubt;
 mod effect;
 mod exchange;
@@ -54,6 +55,7 @@ use self::wire::Message;
 use self::witnessing::Witnessing;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
+use crate::equivocation::{Evidence, EvidenceError, EvidenceKind, Finding, UnverifiedEvidence};
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::Identity;
 use crate::key::SecretKey;
@@ -163,6 +165,8 @@ pub enum Output {
     Cosign(Ticket, Cosign),
     /// Keep an identity chain; before any later append is durable.
     StoreIdentity(StoredIdentity),
+    /// Keep evidence, as far as there is room for it.
+    StoreEvidence(StoredEvidence),
     /// Keep how far an authority's news were read.
     StoreCursor {
         /// Whose news.
@@ -250,6 +254,8 @@ pub enum Refusal {
     Fork,
     /// Entries that are not those signed, or bodies that are not those committed to.
     BadEntries,
+    /// Evidence that proves nothing.
+    BadEvidence,
     /// A body its holder would not give.
     AbsentBody,
     /// More messages or streams than anybody has a use for.
@@ -284,6 +290,7 @@ impl Refusal {
             Self::Inconsistent => "inconsistent",
             Self::Fork => "fork",
             Self::BadEntries => "bad-entries",
+            Self::BadEvidence => "bad-evidence",
             Self::AbsentBody => "absent-body",
             Self::TooFast => "too-fast",
             Self::TooSlow => "too-slow",
@@ -386,6 +393,13 @@ pub enum Notice {
         authority: AuthorityId,
         /// The position.
         position: u32,
+    },
+    /// There is evidence that an authority signed two histories.
+    Convicted {
+        /// Which.
+        authority: AuthorityId,
+        /// Two histories of a log, or two chains of events.
+        kind: EvidenceKind,
     },
     /// Something was not taken.
     Refused {
@@ -797,8 +811,10 @@ impl Machine {
                 self.witnessing.heard(&mut cx, peer, (log, size), &line);
             }
             Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
-            Message::News(news) => {
+            Message::News(mut news) => {
+                let evidence = core::mem::take(&mut news.evidence);
                 let Some((heads, own)) = sessions.news(&mut cx, peer, news) else { return };
+                convict(&mut cx, exchanges, peer, evidence);
                 let own = Sessions::verify_heads(&mut cx, peer, &own);
                 let heads = Sessions::verify_heads(&mut cx, peer, &heads);
                 if cx.out.closing.contains(&peer) {
@@ -838,7 +854,7 @@ impl Machine {
             return;
         }
         witnessing.collect(&mut cx, log, &head);
-        if cx.ledger.contradicts(&log, head.checkpoint()) {
+        if cx.ledger.contradicts(&log, &head, cx.out) {
             cx.out.refused(Some(peer), Some(log), Refusal::Fork);
             exchanges.forget(&log);
         } else {
@@ -898,6 +914,11 @@ impl Machine {
         self.ledger.log(log).and_then(|slot| slot.head.as_ref())
     }
 
+    /// All evidence that is known of authorities that signed two histories.
+    pub fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.ledger.evidence()
+    }
+
     /// Whether the author of a log is known to have signed two histories of it.
     #[must_use]
     pub fn is_disputed(&self, log: &LogId) -> bool {
@@ -931,5 +952,34 @@ impl Machine {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.sessions.peers().collect()
+    }
+}
+
+/// Evidence that a peer told of: what it disputes is not pursued any further.
+fn convict(cx: &mut Context<'_>, exchanges: &mut Exchanges, peer: NodeId, evidence: Vec<Vec<u8>>) {
+    use crate::identity::IdentityError::{Size, Unsupported};
+    let teller = Some(ledger::Teller { peer, at: cx.now });
+    for bytes in evidence {
+        let read = UnverifiedEvidence::parse(&bytes);
+        let evidence = match read.and_then(|evidence| evidence.verify(cx.ledger.network())) {
+            Ok(evidence) => evidence,
+            Err(EvidenceError::Unsupported | EvidenceError::Identity(Unsupported | Size)) => {
+                continue;
+            }
+            Err(_) => return cx.out.refuse_peer(peer, Refusal::BadEvidence),
+        };
+        for chain in evidence.chains() {
+            // It was verified with the evidence; there may be no room for it.
+            let _full = cx.ledger.accept_identity(teller, chain.events().to_vec(), cx.out);
+        }
+        let log = match evidence.finding() {
+            Finding::Fork(fork) => LogId::public(evidence.authority(), fork.generation()),
+            Finding::Identity(_) => LogId::public(evidence.authority(), 0),
+        };
+        if cx.ledger.convict(evidence, teller, cx.out)
+            && cx.ledger.log(&log).is_some_and(|slot| slot.disputed)
+        {
+            exchanges.forget(&log);
+        }
     }
 }

@@ -14,7 +14,9 @@ use std::thread::JoinHandle;
 
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::Frontier;
-use tallystick_protocol::sync::{Append, Cosign, Load, Loaded, Revert, StoredIdentity, Ticket};
+use tallystick_protocol::sync::{
+    Append, Cosign, Load, Loaded, Revert, StoredEvidence, StoredIdentity, Ticket,
+};
 use tallystick_protocol::witness::{Decision, Refusal, Seen, decide_held};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
@@ -49,6 +51,7 @@ enum Work {
     Append(Ticket, Box<Append>),
     Revert(Ticket, Revert),
     Identity(StoredIdentity),
+    Evidence(StoredEvidence),
     Cursor(AuthorityId, Vec<u8>),
     Cosign(Cosigning),
     CosignHeld(Ticket, Box<Cosign>),
@@ -97,6 +100,10 @@ impl Storage {
 
     pub(super) fn identity(&self, identity: StoredIdentity) {
         self.push(Work::Identity(identity));
+    }
+
+    pub(super) fn evidence(&self, evidence: StoredEvidence) {
+        self.push(Work::Evidence(evidence));
     }
 
     pub(super) fn cursor(&self, authority: AuthorityId, cursor: Vec<u8>) {
@@ -162,6 +169,9 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
             }
             Work::Identity(identity) => {
                 (Vec::new(), store.replica().put_identity(&identity).map(|()| None))
+            }
+            Work::Evidence(evidence) => {
+                (Vec::new(), store.replica().put_evidence(&evidence).map(|_new| None))
             }
             Work::Cursor(authority, cursor) => {
                 (Vec::new(), store.replica().put_cursor(&authority, &cursor).map(|()| None))

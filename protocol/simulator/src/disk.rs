@@ -14,7 +14,7 @@ use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::{Frontier, outline};
 use tallystick_protocol::sync::{
-    Append, Cosign, Load, Loaded, Revert, Stored, StoredIdentity, StoredLog, Ticket,
+    Append, Cosign, Load, Loaded, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog, Ticket,
 };
 use tallystick_protocol::witness::{Decision, Seen, decide_held};
 
@@ -89,6 +89,8 @@ pub enum Write {
     Revert(Ticket, Revert),
     /// What is about to be cosigned.
     Cosign(Ticket, Cosign),
+    /// Evidence.
+    Evidence(StoredEvidence),
     /// An identity chain.
     Identity(StoredIdentity),
     /// How far an authority's news were read.
@@ -130,6 +132,8 @@ pub struct Disk {
     pub cursors: BTreeMap<AuthorityId, Vec<u8>>,
     /// The heads that were cosigned last.
     pub cosigned: BTreeMap<LogId, Seen>,
+    /// Durable evidence.
+    pub evidence: Vec<StoredEvidence>,
     /// What waits.
     pub pending: VecDeque<Write>,
     /// Writes that the flush under way covers.
@@ -164,7 +168,7 @@ impl Disk {
             incarnation: self.incarnation,
             logs: self.logs.iter().map(log).collect(),
             identities: self.identities.iter().map(identity).collect(),
-            evidence: Vec::new(),
+            evidence: self.evidence.clone(),
             cursors: self.cursors.iter().map(|(a, c)| (*a, c.clone())).collect(),
         }
     }
@@ -195,6 +199,7 @@ impl Disk {
                 Write::Cosign(ticket, cosign) => {
                     done.push(Done::Cosigned(ticket, self.cosign(cosign)));
                 }
+                Write::Evidence(evidence) => self.evidence.push(evidence),
                 Write::Identity(identity) => self.keep(identity, archive),
                 Write::Cursor(authority, cursor) => {
                     self.cursors.insert(authority, cursor);
@@ -270,6 +275,8 @@ impl Disk {
                     let _decided = self.cosign(cosign);
                 }
                 Write::Cosign(..) => lost += 1,
+                Write::Evidence(evidence) if keeps => self.evidence.push(evidence),
+                Write::Evidence(_) => lost += 1,
                 Write::Identity(identity) if keeps => self.keep(identity, archive),
                 Write::Identity(_) => {
                     lost += 1 + pending.len();

@@ -253,7 +253,7 @@ impl Authoring {
         let own = self.log;
         for (log, head) in heads.into_iter().filter(|(log, _)| *log == own) {
             let size = head.checkpoint().size();
-            if cx.ledger.contradicts(&log, head.checkpoint()) {
+            if cx.ledger.contradicts(&log, &head, cx.out) {
                 cx.out.refused(Some(peer), Some(log), Refusal::Fork);
                 exchanges.forget(&log);
             } else if size > cx.ledger.log(&log).map_or(0, Slot::head_size) && !self.stopped {

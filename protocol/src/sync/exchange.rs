@@ -232,6 +232,12 @@ impl Exchanges {
                 self.strayed.insert(*log);
             }
             Ok(Some(_)) => {
+                let target = target.clone();
+                if let Some(ours) = cx.ledger.log(log).and_then(|slot| slot.head.clone())
+                    && size_of(&ours) == own
+                {
+                    cx.ledger.accuse(log, [&ours, &target], proof, cx.out);
+                }
                 cx.out.refused(Some(peer), Some(*log), Refusal::Fork);
                 self.dispute(cx, log);
             }

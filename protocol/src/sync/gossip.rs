@@ -48,7 +48,7 @@ pub(super) fn heard(
         // Our own words come back to us; claims of later heads are for the session to compare.
         return (Verdict::Ignore, Next::Done);
     }
-    if cx.ledger.contradicts(&log, head.checkpoint()) {
+    if cx.ledger.contradicts(&log, &head, cx.out) {
         exchanges.forget(&log);
         cx.out.refused(Some(peer), Some(log), Refusal::Fork);
         return (Verdict::Ignore, Next::Done);

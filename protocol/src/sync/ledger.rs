@@ -14,13 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::directory::{Directory, Judgement, Known};
-use super::effect::{Append, Quota, Revert, Stored, StoredIdentity, StoredLog};
+use super::docket::Docket;
+use super::effect::{Append, Quota, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog};
 use super::verified::Verified;
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{
     Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint, VerifiedCheckpoint, witness_key,
 };
 use crate::entry::Entry;
+use crate::equivocation::{Evidence, Finding, UnverifiedEvidence};
 use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId, Space};
 use crate::identity::{Head, Identity, IdentityError, KeyStanding, UnverifiedChain};
 use crate::limits;
@@ -102,6 +104,7 @@ impl Asker {
 enum Change {
     Log(LogId),
     Identity(AuthorityId),
+    Evidence(AuthorityId),
 }
 
 #[derive(Debug)]
@@ -119,6 +122,8 @@ pub(super) struct Ledger {
     unsettled: BTreeSet<LogId>,
     /// How much of a log is fetched, unless it is of this authority.
     quota: Option<(AuthorityId, Quota)>,
+    /// Who signed two histories.
+    docket: Docket,
     /// Spares checks; says nothing about what we hold.
     pub(super) verified: Verified,
 }
@@ -159,6 +164,7 @@ impl Ledger {
             entries: 0,
             unsettled: BTreeSet::new(),
             quota: None,
+            docket: Docket::default(),
             verified: Verified::default(),
         };
         for known in &stored.identities {
@@ -170,9 +176,16 @@ impl Ledger {
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
         let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
         ledger.unsettle_closed();
+        for piece in &stored.evidence {
+            let evidence = UnverifiedEvidence::parse(&piece.bytes);
+            if let Ok(evidence) = evidence.and_then(|evidence| evidence.verify(&ledger.network)) {
+                ledger.keep_evidence(evidence, piece.changed, None);
+            }
+        }
         // Also of what does not verify: its counters were told to peers.
         let counters = stored.logs.iter().map(|log| log.changed);
         let counters = counters.chain(stored.identities.iter().map(|identity| identity.changed));
+        let counters = counters.chain(stored.evidence.iter().map(|evidence| evidence.changed));
         let newest = counters.max().unwrap_or(0);
         ledger.next_change = newest.saturating_add(1 + COUNTERS_LEFT_OUT);
         (ledger, damaged)
@@ -297,6 +310,9 @@ impl Ledger {
                 (identity, None)
             }
             Judgement::Conflict { before, branches } => {
+                if let Ok(evidence) = Evidence::of_identities(&branches[0], &branches[1]) {
+                    self.convict(evidence, introducer, out);
+                }
                 let (authority, position) = (before.authority(), before.sequence() + 1);
                 out.push(Output::Notify(Notice::IdentityDisputed { authority, position }));
                 (before, Some(branches))
@@ -333,6 +349,57 @@ impl Ledger {
         }
         self.changes.insert(changed, (Change::Identity(authority), teller));
         self.unsettle_closed_of(&authority);
+        self.weigh(&authority);
+    }
+
+    /// Takes evidence that an authority signed two histories; `false` if it says
+    /// nothing new. What it disputes is frozen.
+    pub(super) fn convict(
+        &mut self,
+        evidence: Evidence,
+        teller: Option<Teller>,
+        out: &mut Outbox,
+    ) -> bool {
+        if !self.docket.admits(&evidence) {
+            return false;
+        }
+        let changed = self.take_change();
+        out.push(Output::StoreEvidence(StoredEvidence::of(&evidence, changed)));
+        out.push(Output::Notify(Notice::Convicted {
+            authority: evidence.authority(),
+            kind: evidence.kind(),
+        }));
+        self.keep_evidence(evidence, changed, teller);
+        true
+    }
+
+    fn keep_evidence(&mut self, evidence: Evidence, changed: u64, teller: Option<Teller>) {
+        let authority = evidence.authority();
+        self.docket.keep(evidence, changed);
+        self.changes.insert(changed, (Change::Evidence(authority), teller));
+        self.weigh(&authority);
+    }
+
+    /// Freezes the logs of an authority of which evidence shows two histories
+    /// under the key of now, and frees those of which it does no longer.
+    fn weigh(&mut self, authority: &AuthorityId) {
+        let Some(known) = self.directory.get(authority) else { return };
+        let forks = self.docket.about(authority).filter_map(|evidence| match evidence.finding() {
+            Finding::Fork(fork) => Some((fork.generation(), evidence.is_current(&known.identity))),
+            Finding::Identity(_) => None,
+        });
+        let mut disputed = BTreeMap::new();
+        for (generation, current) in forks {
+            *disputed.entry(LogId::public(*authority, generation)).or_default() |= current;
+        }
+        for (log, disputed) in disputed {
+            self.logs.entry(log).or_default().disputed = disputed;
+        }
+    }
+
+    /// All evidence that is known.
+    pub(super) fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        self.docket.all()
     }
 
     /// Closed logs are to be looked at, since somebody may have what they lack.
@@ -474,7 +541,12 @@ impl Ledger {
 
     /// Compares a verified head with ours. `true` if it is the other half of a
     /// fork: equal size, different root. The log is disputed from then on.
-    pub(super) fn contradicts(&mut self, log: &LogId, head: &Checkpoint) -> bool {
+    pub(super) fn contradicts(
+        &mut self,
+        log: &LogId,
+        head: &VerifiedCheckpoint,
+        out: &mut Outbox,
+    ) -> bool {
         if self.closing(log).is_some() {
             // What its author stands by is settled.
             return false;
@@ -482,9 +554,28 @@ impl Ledger {
         let Some(slot) = self.logs.get_mut(log) else { return false };
         let stored = slot.head.as_ref().map(size_and_root);
         let ours = [stored, slot.staged_head].into_iter().flatten();
-        let fork = ours.into_iter().any(|(size, root)| size == head.size() && root != head.root());
+        let (size, root) = size_and_root(head);
+        let fork = ours.into_iter().any(|ours| ours.0 == size && ours.1 != root);
         slot.disputed |= fork;
+        if fork && let Some(ours) = slot.head.clone() {
+            self.accuse(log, [&ours, head], &[], out);
+        }
         fork
+    }
+
+    /// Makes evidence of two heads, if they prove anything; `proof` is the
+    /// consistency proof from the smaller size to the larger head.
+    pub(super) fn accuse(
+        &mut self,
+        log: &LogId,
+        heads: [&VerifiedCheckpoint; 2],
+        proof: &[Hash],
+        out: &mut Outbox,
+    ) {
+        let Some(identity) = self.identity(&log.authority) else { return };
+        if let Ok(evidence) = Evidence::of_fork(identity, heads, proof) {
+            self.convict(evidence, None, out);
+        }
     }
 
     /// The author of the log signed two histories: nothing is added to it any more.
@@ -597,7 +688,7 @@ impl Ledger {
                 news.more = true;
                 break;
             }
-            read = *counter;
+            let before = core::mem::replace(&mut read, *counter);
             if asker.told_us(*teller) {
                 continue;
             }
@@ -609,6 +700,17 @@ impl Ledger {
                         bytes += chain.events().iter().map(Vec::len).sum::<usize>();
                         news.identities.push(chain.events().to_vec());
                     }
+                }
+                Change::Evidence(authority) => {
+                    let Some(evidence) = self.docket.at(authority, *counter) else { continue };
+                    let size = evidence.to_bytes().len();
+                    if bytes > 0 && bytes + size > ROOM {
+                        // It may fill a frame alone.
+                        (read, news.more) = (before, true);
+                        break;
+                    }
+                    bytes += size;
+                    news.evidence.push(evidence.to_bytes().to_vec());
                 }
                 Change::Log(log) if Some(log.authority) == asker.authority => {}
                 Change::Log(log) => {

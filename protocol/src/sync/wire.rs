@@ -137,6 +137,8 @@ pub struct News {
     pub heads: Vec<Vec<u8>>,
     /// Heads of the asker's own logs as the answerer knows them, changed or not.
     pub own: Vec<Vec<u8>>,
+    /// Evidence that somebody signed two histories ([`crate::equivocation`]).
+    pub evidence: Vec<Vec<u8>>,
 }
 
 /// A page of an outline; the first carries the consistency proof, the last the tail.
@@ -230,7 +232,7 @@ impl Message {
         let message = match (r.unsigned()?, items) {
             (HELLO, 5) => Self::Hello(Hello::read(&mut r)?),
             (SINCE, 2) => Self::Since { cursor: read_optional(&mut r, limits::CURSOR_BYTES)? },
-            (NEWS, 6) => Self::News(News::read(&mut r)?),
+            (NEWS, 7) => Self::News(News::read(&mut r)?),
             (WANT_OUTLINE, 5) => Self::WantOutline {
                 id: r.unsigned()?,
                 log: read_log(&mut r)?,
@@ -326,11 +328,12 @@ impl UnverifiedAlive {
 
 impl News {
     fn write(&self, w: &mut Writer) {
-        w.array(6).unsigned(NEWS).bytes(&self.cursor).bool(self.more);
+        w.array(7).unsigned(NEWS).bytes(&self.cursor).bool(self.more);
         w.array(self.identities.len());
         self.identities.iter().for_each(|events| write_list(w, events));
         write_list(w, &self.heads);
         write_list(w, &self.own);
+        write_list(w, &self.evidence);
     }
 
     fn read(r: &mut Reader<'_>) -> Result<Self, CborError> {
@@ -341,7 +344,8 @@ impl News {
         let identities = (0..chains).map(read_chain).collect::<Result<_, _>>()?;
         let heads = read_list(r, limits::NEWS_ITEMS, limits::NOTE_BYTES)?;
         let own = read_list(r, limits::NEWS_ITEMS, limits::NOTE_BYTES)?;
-        Ok(Self { cursor, more, identities, heads, own })
+        let evidence = read_list(r, limits::NEWS_ITEMS, limits::EVIDENCE_BYTES)?;
+        Ok(Self { cursor, more, identities, heads, own, evidence })
     }
 }
 
@@ -543,10 +547,11 @@ mod tests {
                 any::<bool>(),
                 vec(vec(bytes(50), 0..3), 0..3),
                 vec(bytes(90), 0..3),
+                vec(bytes(90), 0..2),
                 vec(bytes(90), 0..2)
             )
-                .prop_map(|(cursor, more, identities, heads, own)| {
-                    Message::News(News { cursor, more, identities, heads, own })
+                .prop_map(|(cursor, more, identities, heads, own, evidence)| {
+                    Message::News(News { cursor, more, identities, heads, own, evidence })
                 }),
             (any::<u64>(), log(), any::<u64>(), any::<u64>())
                 .prop_map(|(id, log, from, size)| Message::WantOutline { id, log, from, size }),

@@ -90,6 +90,7 @@ impl World {
             Output::Append(ticket, append) => self.write(node, Write::Append(ticket, append)),
             Output::Revert(ticket, revert) => self.write(node, Write::Revert(ticket, revert)),
             Output::Cosign(ticket, cosign) => self.write(node, Write::Cosign(ticket, cosign)),
+            Output::StoreEvidence(evidence) => self.write(node, Write::Evidence(evidence)),
             Output::StoreIdentity(identity) => {
                 self.oracle.identity(&identity);
                 self.write(node, Write::Identity(identity));

@@ -3,6 +3,7 @@
 
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::identity::Head;
+use tallystick_protocol::sync::wire::Message;
 use tallystick_protocol::sync::{AuthorRefusal, Notice, Refusal};
 
 use tallystick_simulator::hostile::Role;
@@ -337,4 +338,98 @@ fn a_branch_whose_size_allows_no_proof_is_left_all_the_same() {
     world.run(90);
     assert_eq!(held(&world, 2, 0, 0), (30, 30));
     assert!(world.agree(&[0, 1, 2]));
+}
+
+/// Two histories of node 0's log: node 1 holds the owner's, node 2 the thief's.
+fn forked(seed: u64, partners: usize, sizes: (usize, usize)) -> (World, usize) {
+    let mut world = world_of(seed, partners);
+    world.cut(Partition::island(&[0, 1]));
+    world.run(20);
+    let thief = thief(&mut world);
+    world.connect(thief, 2);
+    world.author(thief, sizes.1, 50);
+    world.author(0, sizes.0, 50);
+    world.run(60);
+    world.isolate(thief);
+    world.crash(thief);
+    world.heal();
+    (world, thief)
+}
+
+fn convicted(world: &World, node: usize) -> usize {
+    world.nodes[node].machine.as_ref().unwrap().evidence().count()
+}
+
+#[test]
+fn evidence_of_a_fork_spreads_freezes_the_log_and_survives_a_restart() {
+    for sizes in [(5, 5), (20, 5), (5, 20), (300, 700)] {
+        let (mut world, _) = forked(540, 4, sizes);
+        world.connect(1, 2);
+        world.run(90);
+        for node in 1..5 {
+            assert!(convicted(&world, node) > 0, "{node} knows nothing of {sizes:?}");
+            assert!(world.status(node, 0).unwrap().disputed, "{node} {sizes:?}");
+        }
+        let before = held(&world, 3, 0, 0);
+        world.crash(3);
+        world.start(3);
+        assert!(world.status(3, 0).unwrap().disputed, "forgotten at a restart");
+        // Whatever either side says now, nothing is added to what is in dispute.
+        world.author(0, 1, 50);
+        world.connect(0, 3);
+        world.connect(3, 4);
+        world.run(60);
+        assert_eq!(held(&world, 3, 0, 0), before);
+        let refused = world.nodes[0].author_refused.last().map(|(_, why)| *why);
+        world.author(0, 1, 50);
+        world.run(5);
+        let now = world.nodes[0].author_refused.last().map(|(_, why)| *why).or(refused);
+        assert_eq!(now, Some(AuthorRefusal::TwoHistories), "the author hears of it, too");
+    }
+}
+
+#[test]
+fn somebody_who_met_nobody_of_the_fork_learns_of_it_from_the_evidence_alone() {
+    let (mut world, _) = forked(541, 3, (8, 3));
+    world.connect(1, 2);
+    world.run(60);
+    let newcomer = world.add();
+    world.connect(newcomer, 3);
+    world.run(60);
+    assert!(convicted(&world, newcomer) > 0);
+    assert!(world.status(newcomer, 0).unwrap().disputed);
+}
+
+#[test]
+fn a_rotation_or_a_recovery_ends_what_evidence_had_frozen() {
+    let (mut world, _) = forked(542, 3, (8, 3));
+    world.connect(1, 2);
+    world.run(60);
+    let closes = world.head(0);
+    recover(&mut world, 0, closes);
+    world.author(0, 2, 50);
+    world.connect(0, 3);
+    world.run(120);
+    for node in 1..4 {
+        let status = world.nodes[node].machine.as_ref().unwrap().logs();
+        assert!(status.iter().all(|log| !log.disputed), "{node}");
+        assert_eq!(held(&world, node, 0, 1), (3, 3), "{node}");
+        assert!(convicted(&world, node) > 0, "{node}: it stays known that there was a fork");
+    }
+}
+
+#[test]
+fn evidence_that_proves_nothing_ends_the_session() {
+    let mut world = world_of(543, 2);
+    world.nodes[1].lie = Some(Box::new(|_, mut message| {
+        if let Message::News(news) = &mut message {
+            news.evidence = vec![b"they did it".to_vec()];
+        }
+        vec![message.encode()]
+    }));
+    world.isolate(2);
+    world.connect(1, 2);
+    world.run(20);
+    assert_eq!(world.refusals(2, Refusal::BadEvidence), 1);
+    assert_eq!(convicted(&world, 2), 0);
 }

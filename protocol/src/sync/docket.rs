@@ -1,0 +1,72 @@
+//! The evidence that is known: who signed two histories, in order of finding.
+//!
+//! **Invariants:** everything in here was verified; there are at most
+//! [`limits::EVIDENCE_PER_AUTHORITY`] pieces of one kind about one authority, and
+//! where there are more, those about the newest keys stay, so that nobody can
+//! fork unseen behind a heap of old forks. Deliberately absent: what evidence
+//! does to a log, which the ledger decides whenever keys change.
+
+use std::collections::BTreeMap;
+
+use crate::equivocation::Evidence;
+use crate::id::AuthorityId;
+use crate::limits;
+
+/// A piece of evidence, and its place in the order of changes.
+#[derive(Debug)]
+struct Piece {
+    evidence: Evidence,
+    changed: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Docket {
+    known: BTreeMap<AuthorityId, Vec<Piece>>,
+}
+
+impl Docket {
+    /// Whether a piece would say anything new.
+    pub(super) fn admits(&self, new: &Evidence) -> bool {
+        let known = self.of(&new.authority());
+        let alike = || known.iter().filter(|piece| piece.evidence.kind() == new.kind());
+        let beside = alike().filter(|piece| piece.evidence.place() == new.place());
+        let oldest = alike().map(|piece| piece.evidence.place()).min();
+        let has_room = alike().count() < limits::EVIDENCE_PER_AUTHORITY;
+        beside.count() < limits::EVIDENCE_PER_PLACE
+            && alike().all(|piece| piece.evidence.to_bytes() != new.to_bytes())
+            && (has_room || oldest.is_some_and(|oldest| oldest < new.place()))
+    }
+
+    /// Keeps a piece; the oldest of its kind gives way where there are too many.
+    pub(super) fn keep(&mut self, evidence: Evidence, changed: u64) {
+        let (kind, known) = (evidence.kind(), self.known.entry(evidence.authority()).or_default());
+        if known.iter().filter(|piece| piece.evidence.kind() == kind).count()
+            >= limits::EVIDENCE_PER_AUTHORITY
+        {
+            let alike = known.iter().enumerate().filter(|(_, p)| p.evidence.kind() == kind);
+            let oldest = alike.min_by_key(|(_, p)| p.evidence.place()).map(|(at, _)| at);
+            oldest.map(|at| known.remove(at));
+        }
+        known.push(Piece { evidence, changed });
+    }
+
+    /// The piece at this place in the order of changes, if it is still kept.
+    pub(super) fn at(&self, authority: &AuthorityId, changed: u64) -> Option<&Evidence> {
+        let piece = self.of(authority).iter().find(|piece| piece.changed == changed);
+        piece.map(|piece| &piece.evidence)
+    }
+
+    /// All that is known of an authority.
+    pub(super) fn about(&self, authority: &AuthorityId) -> impl Iterator<Item = &Evidence> {
+        self.of(authority).iter().map(|piece| &piece.evidence)
+    }
+
+    /// All that is known.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Evidence> {
+        self.known.values().flatten().map(|piece| &piece.evidence)
+    }
+
+    fn of(&self, authority: &AuthorityId) -> &[Piece] {
+        self.known.get(authority).map_or(&[], Vec::as_slice)
+    }
+}
