@@ -9,7 +9,8 @@
 //!
 //! **Invariant:** what an authority says itself is in journal and body files
 //! before it is in the replica, and in the replica before anybody hears of it.
-//! So the replica can always be made anew, and an own log never goes back.
+//! So the replica can always be made anew, and an own log never goes back, but
+//! for what its controllers disown.
 //! **Invariant:** nothing is stored that does not continue its log (`growth`).
 //! **Invariant:** what was stored is never dropped: what its author's controllers
 //! disown of a log is set aside as a [`Branch`].

@@ -12,6 +12,9 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::{Council, Node, entry};
+use tallystick_node::store::audit::{audit, audit_branch};
+use tallystick_node::store::{OpenReport, Replica, Store, StoreOptions};
+use tallystick_protocol::id::LogId;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -95,12 +98,7 @@ async fn a_node_that_is_no_partner_gets_nothing_but_may_hand_in_its_card() {
     let (dir_a, dir_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let node_a = a.start(dir_a.path(), vec![]).await;
     author(&node_a, 0, 10).await;
-    let store = tallystick_node::store::Store::open(
-        dir_b.path(),
-        &tallystick_node::store::StoreOptions::default(),
-        b.authority(),
-    )
-    .unwrap();
+    let store = Store::open(dir_b.path(), &StoreOptions::default(), b.authority()).unwrap();
     let mut config = b.config(vec![a.partner(vec![node_a.address.clone()])]);
     config.card = "a made-up card".into();
     let (handle, task) = tallystick_node::driver::start(config, store).await.unwrap();
@@ -149,4 +147,65 @@ async fn invariant_5_what_was_acknowledged_is_there_after_a_restart() {
     author(&node, 1500, 1).await;
     assert_eq!(node.size(&a.log()).await, 1501);
     node.stop().await;
+}
+
+/// Entries of a log, and of what was set aside of it.
+fn held(replica: &dyn Replica, log: &LogId) -> (u64, Vec<u64>) {
+    let logs = replica.logs().unwrap();
+    let size = logs.iter().find(|held| held.log == *log).map_or(0, |held| held.frontier.size());
+    audit(replica, log).unwrap();
+    let branches = replica.branches().unwrap();
+    let branches = branches.iter().filter(|branch| branch.log == *log);
+    (size, branches.map(|branch| audit_branch(replica, branch).unwrap().entries).collect())
+}
+
+async fn wait_until_held(node: &Node, log: &LogId, wanted: (u64, Vec<u64>)) {
+    for _ in 0..3000 {
+        if held(&*node.replica(), log) == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(held(&*node.replica(), log), wanted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_controllers_disown_is_set_aside_by_its_author_and_by_others() {
+    let (a, b) = (Council::new(1), Council::new(2));
+    let (dir_a, dir_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node_a = a.start(dir_a.path(), vec![b.partner(vec![])]).await;
+    author(&node_a, 0, 20).await;
+    node_a.wait_for(&a.log(), 20, PATIENCE).await;
+    let closing = node_a.replica().head(&a.log()).unwrap().unwrap().note;
+    // What comes now is a thief's.
+    author(&node_a, 20, 10).await;
+    let node_b = b.start(dir_b.path(), vec![a.partner(vec![node_a.address.clone()])]).await;
+    node_b.wait_for(&a.log(), 30, PATIENCE).await;
+    node_a.stop().await;
+
+    let recovered = a.recovered(&closing);
+    node_b.handle.introduce(recovered.identity.events().to_vec()).await;
+    wait_until_held(&node_b, &a.log(), (20, vec![30])).await;
+    let status = node_b.handle.status().await.unwrap();
+    let log = status.logs.iter().find(|log| log.log == a.log()).unwrap();
+    assert!(log.closed && !log.disputed && (log.size, log.signed) == (20, 20), "{log:?}");
+
+    // The author itself: journal and replica.
+    let node_a = recovered.start(dir_a.path(), vec![b.partner(vec![])]).await;
+    wait_until_held(&node_a, &a.log(), (20, vec![30])).await;
+    author(&node_a, 100, 5).await;
+    node_b.stop().await;
+    let node_b = b.start(dir_b.path(), vec![a.partner(vec![node_a.address.clone()])]).await;
+    node_b.wait_for(&recovered.log(), 5, PATIENCE).await;
+    same_entries(&node_a, &node_b, &recovered, 5);
+    same_entries(&node_a, &node_b, &a, 20);
+    node_a.stop().await;
+    node_b.stop().await;
+
+    for (dir, own) in [(&dir_a, &recovered), (&dir_b, &b)] {
+        let store = Store::open(dir.path(), &StoreOptions::default(), own.authority()).unwrap();
+        assert_eq!(*store.report(), OpenReport::default());
+        assert_eq!(held(&**store.replica(), &a.log()), (20, vec![30]));
+        assert_eq!(held(&**store.replica(), &recovered.log()), (5, vec![]));
+    }
 }
