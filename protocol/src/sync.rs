@@ -665,7 +665,7 @@ impl Machine {
             }
             Input::Reverted(ticket, tree) => closings.reverted(&mut cx, ticket, tree),
             Input::StoreFailed(ticket) => {
-                closings.store_failed(ticket);
+                closings.store_failed(&mut cx, ticket);
                 if let Some(log) = cx.ledger.store_failed(ticket) {
                     exchanges.store_failed(&log);
                     if log == authoring.log() {

@@ -204,6 +204,7 @@ fn frames(header: &[u8], body: &[u8]) -> Vec<Vec<u8>> {
         identities: vec![vec![signed_event()]],
         heads: vec![b"head".to_vec()],
         own: Vec::new(),
+        evidence: vec![b"evidence".to_vec()],
     };
     let page = OutlinePage {
         id: 7,

@@ -100,7 +100,7 @@ impl Closings {
     ) {
         self.busy.insert(log);
         let ticket = cx.out.ticket();
-        let revert = Revert { log, keep, head, changed: cx.ledger.take_change() };
+        let revert = Revert { log, keep, head, changed: cx.ledger.revert(log) };
         self.reverting.insert(ticket, revert.clone());
         cx.out.push(Output::Revert(ticket, revert));
     }
@@ -135,8 +135,9 @@ impl Closings {
     }
 
     /// Storage failed; the next start tries again.
-    pub(super) fn store_failed(&mut self, ticket: Ticket) {
+    pub(super) fn store_failed(&mut self, cx: &mut Context<'_>, ticket: Ticket) {
         if let Some(revert) = self.reverting.remove(&ticket) {
+            cx.ledger.revert_failed(&revert.log);
             self.busy.remove(&revert.log);
         }
     }

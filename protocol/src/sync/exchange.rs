@@ -92,7 +92,9 @@ impl Exchanges {
         head: VerifiedCheckpoint,
     ) {
         let slot = cx.ledger.log(&log);
-        if slot.is_some_and(|slot| slot.disputed || size_of(&head) <= slot.head_size()) {
+        if cx.ledger.is_reverting(&log)
+            || slot.is_some_and(|slot| slot.disputed || size_of(&head) <= slot.head_size())
+        {
             return;
         }
         if size_of(&head) == 0 {

@@ -60,7 +60,8 @@ pub(super) fn heard(
     }
     let staged = cx.ledger.staged(&log);
     let over = cx.ledger.is_over_quota(&log, head.checkpoint().size());
-    let usable = !exchanges.pursues(&log) && exchanges.has_room() && !over;
+    let usable =
+        !exchanges.pursues(&log) && exchanges.has_room() && !over && !cx.ledger.is_reverting(&log);
     if !usable || !continues(&announcement, &head, &staged) {
         // Others who are further along may still want to hear that the head moved.
         let verdict =

@@ -118,6 +118,8 @@ pub(super) struct Ledger {
     appends: BTreeMap<Ticket, Staged>,
     /// Durable entries, over all logs.
     entries: u64,
+    /// Logs that storage is setting aside parts of, and the counters of these changes.
+    reverting: BTreeMap<LogId, u64>,
     /// Closed logs to which something has happened.
     unsettled: BTreeSet<LogId>,
     /// How much of a log is fetched, unless it is of this authority.
@@ -162,6 +164,7 @@ impl Ledger {
             next_change: 1,
             appends: BTreeMap::new(),
             entries: 0,
+            reverting: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             quota: None,
             docket: Docket::default(),
@@ -436,8 +439,27 @@ impl Ledger {
         self.appends.values().any(|staged| staged.log == *log)
     }
 
+    /// Storage is told to set aside part of a log: nothing is added to it
+    /// meanwhile. Gives the counter of this change.
+    pub(super) fn revert(&mut self, log: LogId) -> u64 {
+        let changed = self.take_change();
+        self.reverting.insert(log, changed);
+        changed
+    }
+
+    /// Whether storage is setting aside part of a log.
+    pub(super) fn is_reverting(&self, log: &LogId) -> bool {
+        self.reverting.contains_key(log)
+    }
+
+    /// Storage could not.
+    pub(super) fn revert_failed(&mut self, log: &LogId) {
+        self.reverting.remove(log);
+    }
+
     /// Storage has set aside what was disowned of a log; `tree` is what is left.
     pub(super) fn reverted(&mut self, revert: Revert, tree: Frontier) {
+        self.reverting.remove(&revert.log);
         let slot = self.logs.entry(revert.log).or_default();
         self.entries = self.entries.saturating_sub(slot.stored.size() - tree.size());
         let old = core::mem::replace(&mut slot.changed, revert.changed);
@@ -737,8 +759,9 @@ impl Ledger {
     /// work is handed to storage, so a later change can be ready before an
     /// earlier one; a cursor must never pass a change that is still to come.
     fn horizon(&self) -> u64 {
-        let pending = self.appends.values().next().map_or(u64::MAX, |staged| staged.changed);
-        pending.min(self.next_change)
+        let appends = self.appends.values().next().map(|staged| staged.changed);
+        let pending = self.reverting.values().copied().chain(appends).min();
+        pending.unwrap_or(u64::MAX).min(self.next_change)
     }
 
     fn heads_of(&self, authority: &AuthorityId) -> Vec<Vec<u8>> {
@@ -748,7 +771,7 @@ impl Ledger {
         heads.map(VerifiedCheckpoint::to_bytes).take(limits::NEWS_ITEMS).collect()
     }
 
-    pub(super) const fn take_change(&mut self) -> u64 {
+    const fn take_change(&mut self) -> u64 {
         let change = self.next_change;
         self.next_change += 1;
         change
