@@ -16,6 +16,7 @@ mod recent;
 
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::body::{Committed, FieldError, Fields, Salt};
+use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
 use tallystick_protocol::id::{AuthorityId, RecordId, Version};
 use tallystick_protocol::record::{Kind, Record, RecordError};
@@ -128,6 +129,20 @@ pub fn withdraw(
         fields.insert("reason", &reason.into())?;
     }
     entry(kind, &fields, id, Some(previous), Action::Withdraw, issued, salt)
+}
+
+/// The entry by which the author endorses what another authority claims.
+///
+/// # Errors
+/// [`AuthorError::Body`] if a claim is fit for no body.
+pub fn endorse(
+    claims: &Endorsement,
+    previous: Option<Version>,
+    issued: UnixTime,
+    salt: [u8; 32],
+) -> Result<Entry, AuthorError> {
+    let (kind, id) = (Kind::ENDORSEMENT, Endorsement::record(&claims.authority));
+    entry(kind, &claims.to_fields()?, id, previous, Action::Put, issued, salt)
 }
 
 fn entry(

@@ -116,6 +116,8 @@ pub struct Config {
     pub witness_urls: Vec<OutsideWitness>,
     /// Whether nodes that are not partners may connect.
     pub accept_anyone: bool,
+    /// Whether partners' domains are asked for their proofs, and asked again every week.
+    pub check_domains: bool,
     /// How many partners must have said what they know of our own log before
     /// anything is signed. If it is 0, the first one is waited for, where there
     /// are partners, but not for long.
@@ -149,6 +151,7 @@ impl Default for Config {
             publish_http: None,
             witness_urls: Vec::new(),
             accept_anyone: false,
+            check_domains: true,
             own_head_answers: 0,
             sign_alone: false,
             quota_entries: limits::QUOTA_ENTRIES,
@@ -305,6 +308,11 @@ http = "127.0.0.1:0"
 
 # Whether nodes that are not partners may connect and read the public records.
 accept_anyone = false
+
+# Whether this node reads https://DOMAIN/.well-known/tallystick of partners that
+# claim a domain, and again every week, by the proxy above if there is one.
+# `tally partner check` does so at any time.
+check_domains = true
 
 # How many partners must have answered what they know of this authority's own
 # log before anything is signed. With 0 the first one is waited for after a start,

@@ -21,14 +21,17 @@ use std::time::Instant;
 
 use libp2p::gossipsub::{MessageAcceptance, MessageId};
 use libp2p::{Multiaddr, PeerId};
+use tallystick_protocol::checkpoint::witness_key;
 use tallystick_protocol::id::{AuthorityId, NetworkName, NodeId};
 use tallystick_protocol::identity::{Identity, IdentityError, UnverifiedChain};
 use tallystick_protocol::key::SecretKey;
+use tallystick_protocol::note::VerifierKey;
 use tallystick_protocol::sync::{
     AuthorRefusal, Config, Input, Machine, Notice, Output, PeerStatus, Quota, Refusal,
     StandingStatus, Stored, StoredIdentity, Verdict,
 };
 use tallystick_protocol::time::Timestamp;
+use tallystick_protocol::witness::Decision;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -65,6 +68,8 @@ pub struct NodeConfig {
     pub identity: Vec<Vec<u8>>,
     /// Signs our checkpoints.
     pub log_key: SecretKey,
+    /// Cosigns the logs of those who name us as witness.
+    pub witness_key: SecretKey,
     /// Seed of the libp2p identity, 32 bytes.
     pub node_key: zeroize::Zeroizing<[u8; 32]>,
     /// Where to listen; a port of 0 is replaced by a free one.
@@ -131,6 +136,7 @@ pub async fn start(
     for log in &damaged {
         tracing::error!(%log, "stored log does not verify and is left out; it is fetched again");
     }
+    let witness = witness_key(&config.network, &identity.authority(), config.witness_key.public());
     let expected_addresses = config.listen.len();
     let (network, pipe) = Network::new(network::Setup {
         network: config.network,
@@ -149,6 +155,8 @@ pub async fn start(
     let handle = Handle::new(commands, notices.clone(), requests.clone(), Arc::clone(&replica));
     let mut driver = Driver {
         authority: identity.authority(),
+        witness,
+        witness_key: config.witness_key,
         machine,
         storage,
         network: pipe.commands,
@@ -226,6 +234,9 @@ fn frame_bytes(frame: &[u8]) -> u64 {
 
 struct Driver {
     authority: AuthorityId,
+    /// By what name and key this node cosigns.
+    witness: VerifierKey,
+    witness_key: SecretKey,
     machine: Machine,
     storage: Storage,
     network: mpsc::UnboundedSender<network::Command>,
@@ -348,6 +359,8 @@ impl Driver {
                 self.tell(network::Command::Disconnect(peer));
             }
             Output::Append(ticket, append) => self.storage.append(ticket, append),
+            Output::Cosign(ticket, head) => self.storage.cosign_held(ticket, head),
+            Output::Revert(ticket, revert) => self.storage.revert(ticket, revert),
             Output::StoreIdentity(identity) => self.storage.identity(identity),
             Output::StoreCursor { authority, cursor } => self.storage.cursor(authority, cursor),
             Output::Load(ticket, load) => self.storage.load(ticket, load),
@@ -409,10 +422,40 @@ impl Driver {
                 tracing::error!("a later copy of this node is running; stop it");
             }
             Notice::IdentityAccepted { authority } => tracing::info!(%authority, "new authority"),
+            Notice::IdentityChanged { authority, sequence } => {
+                tracing::info!(%authority, sequence, "an authority changed its keys or its profile");
+            }
+            Notice::IdentityDisputed { authority, position } => {
+                tracing::error!(
+                    %authority,
+                    position,
+                    "an authority's controllers signed two events for one position; neither counts"
+                );
+            }
+            Notice::LogReverted { log, from, to } => {
+                tracing::warn!(
+                    %log,
+                    from,
+                    to,
+                    "its author's controllers disowned a part of a log; it was set aside"
+                );
+            }
             other => tracing::debug!(notice = ?other, "notice"),
         }
         // Nobody may be listening.
         let _unheard = self.notices.send(notice);
+    }
+
+    /// Signs what is written down as about to be cosigned.
+    fn cosign(&self, decision: &Decision) -> Option<String> {
+        let (name, key) = (self.witness.name(), &self.witness_key);
+        match decision.cosign(name, key, unix_time()) {
+            Ok(line) => Some(line.to_string()),
+            Err(error) => {
+                tracing::error!(%error, "cannot cosign at the time this clock shows");
+                None
+            }
+        }
     }
 
     fn stored(&mut self, event: StorageEvent) {
@@ -422,6 +465,11 @@ impl Driver {
                     self.input(Input::Appended(ticket));
                 }
             }
+            StorageEvent::Cosigned(ticket, decision) => {
+                let line = decision.and_then(|decision| self.cosign(&decision));
+                self.input(Input::Cosigned(ticket, line));
+            }
+            StorageEvent::Reverted(ticket, tree) => self.input(Input::Reverted(ticket, tree)),
             StorageEvent::Loaded(ticket, loaded) => self.input(Input::Loaded(ticket, loaded)),
             StorageEvent::Failed(tickets, error) => {
                 tracing::error!(%error, "cannot store; stopping");

@@ -38,6 +38,7 @@ mod working;
 use std::path::{Path, PathBuf};
 
 use tallystick_protocol::identity::OrganisationId;
+use tallystick_protocol::organisation;
 
 pub use self::draft::DraftFile;
 pub use self::file::ControllerFile;
@@ -72,25 +73,17 @@ pub fn controllers_in(dir: &Path) -> Vec<ControllerFile> {
     files.filter_map(|path| ControllerFile::read(path).ok()).collect()
 }
 
-/// Reads `SCHEME-ID` as people write it: `GB-LAE-NET`, the scheme in two parts.
+/// Reads `SCHEME-ID` as people write it, gives its one spelling and checks its form.
 ///
 /// # Errors
-/// A [`Failure`] if it has not three parts.
+/// A [`Failure`] that shows what the register's identifiers look like.
 pub fn parse_organisation_id(text: &str) -> Result<OrganisationId, Failure> {
-    let mut parts = text.splitn(3, '-');
-    let (country, list, id) = (parts.next(), parts.next(), parts.next());
-    let upper = |part: &&str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-    };
-    match (country.filter(upper), list.filter(upper), id.map(str::trim)) {
-        (Some(country), Some(list), Some(id)) if country.len() <= 3 && !id.is_empty() => {
-            Ok(OrganisationId { scheme: format!("{country}-{list}"), id: id.to_owned() })
-        }
-        _ => Err(Failure::usage(
-            format!("{text:?} is not an organisation identifier"),
-            "write register and number as org-id.guide does, for instance GB-LAE-ASH or GB-PPON-ABCD-1234-EFGH",
-        )),
-    }
+    organisation::parse(text).map_err(|error| {
+        Failure::usage(
+            format!("{text:?} is not an organisation identifier: {error}"),
+            "write register and number as org-id.guide does, for instance GB-LAE-ASH or GB-PPON-PABC-1234-DEFG",
+        )
+    })
 }
 
 /// Checks an internet domain: lower-case letters, digits, hyphens, at least one dot.
@@ -254,9 +247,11 @@ pub(crate) mod tests {
     fn identifiers_and_domains_are_checked() {
         for good in ["GB-LAE-NET", "GB-COH-00445790", "GB-PPON-PVLX-8127-MCBD"] {
             let id = parse_organisation_id(good).unwrap();
-            assert_eq!(format!("{}-{}", id.scheme, id.id), good);
+            assert_eq!(id.to_string(), good);
         }
-        for bad in ["", "GB", "GB-LAE", "GB-LAE-", "gb-lae-net", "-LAE-NET", "Ash Council"] {
+        let spelled = |text| parse_organisation_id(text).unwrap().to_string();
+        assert_eq!(spelled("GB-PPON:pvlx8127mcbd"), "GB-PPON-PVLX-8127-MCBD");
+        for bad in ["", "GB", "GB-LAE", "GB-LAE-", "GB-LAE-12", "-LAE-NET", "Ash Council"] {
             assert!(parse_organisation_id(bad).is_err(), "{bad}");
         }
         assert!(check_domain("ash.gov.uk").is_ok());

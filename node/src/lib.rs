@@ -17,11 +17,13 @@
 //! **Invariant:** what reads for people reads projections; what writes submits
 //! commands. Nothing else writes.
 
+pub mod acquaintance;
 pub mod api;
 pub mod author;
 pub mod cli;
 pub mod config;
 pub mod cosigner;
+pub mod domain;
 pub mod driver;
 pub mod failure;
 pub mod ingest;

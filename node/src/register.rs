@@ -2,19 +2,21 @@
 //!
 //! A projection of the replica, kept in its projection namespace (see `key`).
 //! It answers what is newest of a record, what its history is, which records
-//! have a given source key, and what a shortened reference means.
+//! have a given source key, what a shortened reference means, and who endorses whom.
 //!
 //! **Invariants:** a pure function of the entries of the replica: taken in in
 //! whatever portions, or anew, it comes out the same (invariant 8 of the
 //! design). Only what this version understands is in it. Each portion and the
 //! position behind it are written together, so a crash leaves a register of
-//! some earlier moment and no other.
+//! some earlier moment and no other. What is set aside of a log is forgotten.
 //!
 //! The newest version of a record is the one that stands last in its
 //! authority's logs of its space, whatever its header claims to follow.
 //! Deliberately absent: titles and other content, which is in the search index,
 //! and references, which are nobody's records.
 
+mod endorse;
+mod forget;
 pub(crate) mod key;
 mod resolve;
 
@@ -160,6 +162,15 @@ impl Reading {
     }
 }
 
+/// How far the register is with a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Entries that are in it.
+    pub(crate) entries: u64,
+    /// How often a part of the log had been set aside when they were taken in.
+    pub(crate) lineage: u64,
+}
+
 /// What taking in a portion of entries did.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
@@ -277,7 +288,10 @@ impl Register {
             return Ok(None);
         };
         let checked = stored.into_unverified().check();
-        checked.map(Some).map_err(|_| damaged(format!("entry {} of log {log}", version.index)))
+        let damaged = |_| damaged(format!("entry {} of log {log}", version.index));
+        let entry = checked.map_err(damaged)?;
+        // Another one, if the log was set aside and the register does not know it yet.
+        Ok(Some(entry).filter(|entry| entry.header().record == key.record))
     }
 
     /// Entries of a log that are in the register.
@@ -285,8 +299,19 @@ impl Register {
     /// # Errors
     /// See [`Register::current`].
     pub fn position(&self, log: &LogId) -> Result<u64, StoreError> {
+        self.reach(log).map(|reach| reach.entries)
+    }
+
+    /// How far it is with a log.
+    pub(crate) fn reach(&self, log: &LogId) -> Result<Reach, StoreError> {
         let row = self.replica.get(&key::position(log))?;
-        row.map_or(Ok(0), |value| key::read_number(&value).ok_or_else(row_damaged))
+        let reach = row.map(|value| key::read_reach(&value).ok_or_else(row_damaged));
+        reach.unwrap_or_else(|| Ok(Reach::default()))
+    }
+
+    /// A row that says how far it is with a log, to be written by the caller.
+    pub(crate) fn reach_row(log: &LogId, reach: Reach) -> Change {
+        (key::position(log), Some(key::reach_value(reach)))
     }
 
     /// As [`Register::entry`], for projections: header and what is shown.
@@ -298,14 +323,16 @@ impl Register {
         let log = log_of(key, version);
         let range = version.index..version.index.saturating_add(1);
         let stored = self.replica.entries(&log, range, usize::MAX)?.pop();
-        stored.map(|stored| Reading::of(&log, version.index, stored)).transpose()
+        let reading = stored.map(|stored| Reading::of(&log, version.index, stored)).transpose()?;
+        Ok(reading.filter(|reading| reading.header.record == key.record))
     }
 
     /// Takes in the entries of `log` that follow its position, in one write with
-    /// the changes that `extra` makes of the outcome.
+    /// the changes that `extra` makes of the outcome. `lineage` is that of [`Reach`].
     pub(crate) fn take(
         &self,
         log: &LogId,
+        lineage: u64,
         readings: &[Reading],
         extra: impl FnOnce(&Taken) -> Result<Vec<Change>, StoreError>,
     ) -> Result<Taken, StoreError> {
@@ -314,6 +341,7 @@ impl Register {
         let mut position = None;
         for reading in readings {
             position = Some(reading.version.index + 1);
+            draft.endorse(log, reading);
             if !reading.is_record() {
                 continue;
             }
@@ -326,11 +354,10 @@ impl Register {
                 continue;
             }
             let next = Current { newest: info, source: reading.source() };
-            draft.replace(&key, current, next, &mut taken.sources);
+            draft.replace(&key, current, Some(next), &mut taken.sources);
         }
-        if let Some(position) = position {
-            let value = position.to_be_bytes().to_vec();
-            draft.changes.insert(key::position(log), Some(value));
+        if let Some(entries) = position {
+            draft.changes.extend([Self::reach_row(log, Reach { entries, lineage })]);
             let mut changes: Vec<Change> = draft.changes.into_iter().collect();
             changes.extend(extra(&taken)?);
             self.replica.put(&changes)?;
@@ -351,7 +378,7 @@ impl Register {
             let mut draft = Draft::over(&*self.replica);
             let mut taken = Taken::default();
             let next = Current { source, ..current };
-            draft.replace(key, Some(current), next, &mut taken.sources);
+            draft.replace(key, Some(current), Some(next), &mut taken.sources);
             let mut changes: Vec<Change> = draft.changes.into_iter().collect();
             changes.extend(extra(&taken)?);
             self.replica.put(&changes)?;
@@ -393,20 +420,21 @@ impl<'r> Draft<'r> {
         &mut self,
         key: &RecordKey,
         old: Option<Current>,
-        new: Current,
+        new: Option<Current>,
         sources: &mut BTreeSet<SourceDigest>,
     ) {
-        let old = old.and_then(|old| old.source);
-        if old != new.source {
+        let source = |current: Option<Current>| current.and_then(|current| current.source);
+        let (old, source) = (source(old), source(new));
+        if old != source {
             if let Some(old) = old {
                 self.changes.insert(key::source(&old, key), None);
             }
-            if let Some(new) = new.source {
-                self.changes.insert(key::source(&new, key), Some(Vec::new()));
+            if let Some(source) = source {
+                self.changes.insert(key::source(&source, key), Some(Vec::new()));
             }
-            sources.extend(old.into_iter().chain(new.source));
+            sources.extend(old.into_iter().chain(source));
         }
-        self.changes.insert(key::current(key), Some(key::current_value(&new)));
+        self.changes.insert(key::current(key), new.as_ref().map(key::current_value));
     }
 }
 

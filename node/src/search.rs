@@ -27,9 +27,12 @@ mod question;
 mod schema;
 mod writer;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::record::{Day, Kind};
 use tantivy::collector::sort_key::{SortBySimilarityScore, SortByStaticFastValue};
@@ -40,6 +43,7 @@ use tantivy::{DocAddress, Index, IndexReader, Order, Searcher, TantivyDocument};
 pub use self::open::Opened;
 use self::schema::FieldSet;
 pub(crate) use self::{document::Document, writer::Writer};
+use crate::acquaintance::Known;
 use crate::store::MAKE_ROOM;
 use crate::store::disk::is_full;
 
@@ -122,6 +126,9 @@ pub struct Hit {
     /// That authority's name, where the caller knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authority_name: Option<String>,
+    /// How that name is known, where the caller knows it.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// `public`, or the id of the group it was said in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
@@ -165,11 +172,25 @@ pub struct Results {
 }
 
 impl Results {
-    /// Fills in what the authorities are called.
-    pub fn name_authorities(&mut self, name: impl Fn(&AuthorityId) -> Option<String>) {
+    /// Fills in what the authorities are called, and how that is known.
+    ///
+    /// # Errors
+    /// Whatever `known` gives.
+    pub fn name_authorities<E>(
+        &mut self,
+        known: impl Fn(&AuthorityId) -> Result<Option<Known>, E>,
+    ) -> Result<(), E> {
+        let mut met: BTreeMap<AuthorityId, Option<Known>> = BTreeMap::new();
         for hit in &mut self.results {
-            hit.authority_name = hit.authority.as_ref().and_then(&name);
+            let Some(authority) = hit.authority else { continue };
+            let known = match met.entry(authority) {
+                Entry::Occupied(found) => found.get().clone(),
+                Entry::Vacant(vacant) => vacant.insert(known(&authority)?).clone(),
+            };
+            (hit.authority_name, hit.known) =
+                known.map(|Known { name, confirmation }| (name, confirmation)).unzip();
         }
+        Ok(())
     }
 }
 

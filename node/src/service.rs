@@ -15,9 +15,12 @@
 //! groups, accounts and pages, and any decision about other authorities' data.
 
 pub mod answer;
+mod domains;
+mod endorse;
 mod fault;
 mod identity;
 mod import;
+mod names;
 mod partners;
 mod record;
 mod renewal;
@@ -33,6 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
 use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
@@ -49,11 +53,14 @@ use self::fault::{
     failed_author, failed_driver, failed_projector, failed_search, refused, stopping,
 };
 pub use self::import::ownership;
+use self::names::names;
 pub use self::record::{action_name, document, kind};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
 use crate::cosigner::Cosigner;
+use crate::domain::Prover;
+use crate::domain::book::{DOMAINS_FILE, DomainBook};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
@@ -61,7 +68,7 @@ use crate::network;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
 use crate::publication::{self, Publication};
-use crate::store::Store;
+use crate::store::{Replica, Store, StoreError};
 use crate::witnesses::{COSIGNATURES_FILE, Witnesses};
 
 /// Directory of the search index in the data directory.
@@ -125,6 +132,8 @@ struct Inner {
     handle: Handle,
     projector: Projector,
     partners: Mutex<PartnerBook>,
+    domains: Mutex<DomainBook>,
+    prover: Prover,
     /// Held while something is written to the own log; and what an import wrote last.
     writing: Arc<Mutex<Recent>>,
     /// Entries of the own log that were acknowledged.
@@ -176,6 +185,8 @@ impl Service {
         let config = overrides.apply(Config::load(place.config())?)?;
         let own = keys::load_identity(place.data(), &config.network)?.authority();
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
+        let domains = DomainBook::open(&place.file(DOMAINS_FILE))?;
+        let prover = Prover::new(config.proxy.as_ref())?;
         let store = open_store(place.data(), &config, own).await?;
         // Under the lock: `tally key` may have been at work until now.
         let identity = keys::load_identity(place.data(), &config.network)?;
@@ -192,7 +203,7 @@ impl Service {
         let (network, own) = (config.network.clone(), identity.authority());
         let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
         let doors = Doors { commands: listener, public: publishing, cosigner };
-        let setup = Setup { config, identity, node_key: keys.node, partners };
+        let setup = Setup { config, identity, node_key: keys.node, partners, domains, prover };
         let opened = match Desk::open(place, setup, handle.clone()).await {
             Ok(desk) => Front::open(place, &desk, doors).await.map(|front| (desk, front)),
             Err(failure) => Err(failure),
@@ -288,7 +299,8 @@ impl Front {
         let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
         let (following, own) = (desk.clone(), desk.clone());
         let follower = tokio::spawn(async move {
-            tokio::join!(follow(following), own.complete_log(), own.renew_partners());
+            let checking = domains::check_again_and_again(own.clone());
+            tokio::join!(follow(following), own.complete_log(), own.renew_partners(), checking);
         });
         Ok(Self { http, stopping, api, publication, asking, follower })
     }
@@ -363,6 +375,7 @@ async fn start_driver(
         network: config.network.clone(),
         identity: identity.events().to_vec(),
         log_key: keys.log.clone(),
+        witness_key: keys.witness.clone(),
         node_key: keys.node.to_seed(),
         listen: config.listen.clone(),
         partners: known
@@ -390,6 +403,8 @@ struct Setup {
     identity: Identity,
     node_key: SecretKey,
     partners: PartnerBook,
+    domains: DomainBook,
+    prover: Prover,
 }
 
 impl Desk {
@@ -413,6 +428,8 @@ impl Desk {
             handle,
             projector,
             partners: Mutex::new(setup.partners),
+            domains: Mutex::new(setup.domains),
+            prover: setup.prover,
             writing: Arc::default(),
             written: AtomicU64::new(0),
             referred: AtomicBool::new(false),
@@ -476,19 +493,33 @@ impl Desk {
     /// A [`Failure`] if the node is stopping or its store fails.
     pub async fn status(&self) -> Result<answer::Status, Failure> {
         let status = self.node_status().await?;
-        let names = self.names().await;
+        let met = self.acquaintances().await;
         let desk = self.clone();
-        let lag = blocking(move || desk.0.projector.lag()).await?.map_err(failed_store)?;
+        let read = move || Ok((desk.0.projector.lag()?, branch_views(&*desk.0.handle.replica())?));
+        let (lag, mut branches) = blocking(read).await?.map_err(failed_store)?;
         let index_failure = match self.0.projector.state() {
             projector::State::Failed { why, .. } => Some(why),
             _ => None,
         };
         let partners = self.partners().await?;
-        let log = |log: &LogStatus| log_view(log, names.get(&log.log.authority).cloned());
+        let authorities = status.logs.iter().map(|log| log.log.authority);
+        let authorities = authorities
+            .chain(status.peers.iter().filter_map(|peer| peer.authority))
+            .chain(status.standings.iter().filter_map(|standing| standing.authority));
+        let names = names(met, authorities.collect()).await?;
+        let named = |authority: Option<AuthorityId>| {
+            let known = authority.and_then(|authority| names.get(&authority).cloned());
+            known.map(|known| (known.name, known.confirmation)).unzip()
+        };
+        let mut log = |log: &LogStatus| {
+            let branches = branches.remove(&log.log).unwrap_or_default();
+            log_view(log, named(Some(log.log.authority)), branches)
+        };
         let peer = |peer: &driver::PeerInfo| answer::PeerView {
             node: peer.node,
             authority: peer.authority,
-            name: peer.authority.and_then(|authority| names.get(&authority).cloned()),
+            name: named(peer.authority).0,
+            known: named(peer.authority).1,
             greeted: peer.greeted,
             heard: peer.heard,
             sent: peer.traffic.sent,
@@ -498,7 +529,8 @@ impl Desk {
         let refused = |standing: &driver::StandingInfo| answer::RefusedView {
             node: standing.node,
             authority: standing.authority,
-            name: standing.authority.and_then(|authority| names.get(&authority).cloned()),
+            name: named(standing.authority).0,
+            known: named(standing.authority).1,
             score: standing.score,
             faults: standing.faults,
             reason: standing.reason.label().to_owned(),
@@ -511,7 +543,7 @@ impl Desk {
             name: self.0.identity.profile().name.clone(),
             network: self.0.config.network.to_string(),
             listen: status.listen.iter().map(ToString::to_string).collect(),
-            logs: status.logs.iter().map(log).collect(),
+            logs: status.logs.iter().map(&mut log).collect(),
             peers: status.peers.iter().map(peer).collect(),
             refused: status.standings.iter().map(refused).collect(),
             partners: partners.partners.len(),
@@ -529,13 +561,6 @@ impl Desk {
 
     async fn node_status(&self) -> Result<NodeStatus, Failure> {
         self.0.handle.status().await.ok_or_else(stopping)
-    }
-
-    /// Names of all authorities whose identity is known.
-    async fn names(&self) -> BTreeMap<AuthorityId, String> {
-        let identities = self.0.handle.identities().await;
-        let named = identities.into_iter();
-        named.map(|identity| (identity.authority(), identity.profile().name.clone())).collect()
     }
 
     /// The log in which this authority speaks now.
@@ -611,6 +636,7 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
     Ok(answer::Whoami {
         authority: card.authority(),
         name: card.identity().profile().name.clone(),
+        domain: card.identity().profile().domain.clone(),
         network: card.identity().network().to_string(),
         fingerprint: fingerprint(&card.authority()),
         card: card.to_line(),
@@ -654,9 +680,28 @@ pub fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<String> {
     short.take(limits::CARD_ADDRESSES).collect()
 }
 
-fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
+/// What was set aside of each log.
+fn branch_views(
+    replica: &dyn Replica,
+) -> Result<BTreeMap<LogId, Vec<answer::BranchView>>, StoreError> {
+    let mut views: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for branch in replica.branches()? {
+        let (number, size) = (branch.number, branch.frontier.size());
+        let disowned = size - branch.shared(replica)?;
+        let view = answer::BranchView { number, size, disowned };
+        views.entry(branch.log).or_default().push(view);
+    }
+    Ok(views)
+}
+
+fn log_view(
+    log: &LogStatus,
+    (name, known): (Option<String>, Option<Confirmation>),
+    branches: Vec<answer::BranchView>,
+) -> answer::LogView {
     let state = match log {
         LogStatus { disputed: true, .. } => answer::LogState::Disputed,
+        LogStatus { closed: true, .. } => answer::LogState::Closed,
         LogStatus { over_quota: true, .. } => answer::LogState::OverQuota,
         LogStatus { behind: Some(_), .. } => answer::LogState::Behind,
         LogStatus { size, signed, .. } if signed < size => answer::LogState::Unsigned,
@@ -665,6 +710,7 @@ fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
     answer::LogView {
         authority: log.log.authority,
         name,
+        known,
         space: log.log.space.to_string(),
         generation: log.log.generation,
         size: log.size,
@@ -672,6 +718,7 @@ fn log_view(log: &LogStatus, name: Option<String>) -> answer::LogView {
         state,
         signed: log.signed,
         behind: log.behind,
+        branches,
     }
 }
 

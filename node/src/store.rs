@@ -11,6 +11,8 @@
 //! before it is in the replica, and in the replica before anybody hears of it.
 //! So the replica can always be made anew, and an own log never goes back.
 //! **Invariant:** nothing is stored that does not continue its log (`growth`).
+//! **Invariant:** what was stored is never dropped: what its author's controllers
+//! disown of a log is set aside as a [`Branch`].
 //!
 //! Everything here blocks; the driver gives it a thread of its own. Deliberately
 //! absent: verification of signatures, which happened before, and projections,
@@ -18,10 +20,12 @@
 
 pub mod audit;
 pub mod body_file;
+mod branch;
 pub mod data_dir;
 pub mod disk;
 pub mod durable;
 mod error;
+mod evidence;
 mod frame;
 mod growth;
 pub mod journal;
@@ -36,9 +40,12 @@ use tallystick_protocol::checkpoint::VerifiedCheckpoint;
 use tallystick_protocol::entry::UnverifiedEntry;
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::limits;
-use tallystick_protocol::log::{Nodes, outline};
-use tallystick_protocol::sync::{Append, Load, Loaded, Stored, StoredIdentity, StoredLog};
+use tallystick_protocol::log::{Frontier, Nodes, outline};
+use tallystick_protocol::sync::{
+    Append, Load, Loaded, Stored, StoredEvidence, StoredIdentity, StoredLog,
+};
 
+pub use branch::Branch;
 pub use durable::{OpenReport, Store, StoreOptions};
 pub use error::{MAKE_ROOM, Refusal, StoreError};
 pub use growth::Extension;
@@ -76,6 +83,11 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
+    /// Bytes of header and body.
+    pub(crate) fn size(&self) -> usize {
+        self.header.len() + self.body.as_ref().map_or(0, Vec::len)
+    }
+
     /// For reading what it says, which checks it once more.
     #[must_use]
     pub fn into_unverified(self) -> UnverifiedEntry {
@@ -121,6 +133,22 @@ pub trait Replica: Send + Sync {
     /// # Errors
     /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond the protocol's limits.
     fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError>;
+
+    /// Evidence that is kept, of one authority or of all, in order of authority,
+    /// kind and place.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError>;
+
+    /// Keeps evidence; `false` if it adds nothing to what is kept: the same
+    /// bytes, [`limits::EVIDENCE_PER_PLACE`] pieces about the same place, or
+    /// [`limits::EVIDENCE_PER_AUTHORITY`] about none that is older, which would
+    /// give way.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::TooLarge`] beyond the protocol's limit.
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError>;
 
     /// Where reading of each partner's news stopped.
     ///
@@ -201,11 +229,52 @@ pub trait Replica: Send + Sync {
     /// See [`Replica::logs`]. Rows that cannot be read later are answered as missing.
     fn nodes(&self, log: &LogId) -> Result<Box<dyn Nodes + '_>, StoreError>;
 
-    /// Puts a body in the place of an entry's, or removes it with `None`.
+    /// Puts a body in the place of an entry's, or removes it with `None`; in the
+    /// log's branches too, where they have the same entry.
     ///
     /// # Errors
     /// See [`Replica::logs`]; [`StoreError::Refused`] if there is no such entry.
     fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError>;
+
+    /// Sets a log aside as it is, as a new [`Branch`], and goes on with its first
+    /// `keep` entries, their bodies as they are, under `head`; gives their tree.
+    /// An empty log leaves no branch. What is lost in a crash is all of it or
+    /// nothing, though it may take a while.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`]; [`StoreError::Refused`] if the log has fewer
+    /// entries, or `head` is not over these.
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError>;
+
+    /// All branches, in order of their logs and numbers.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn branches(&self) -> Result<Vec<Branch>, StoreError>;
+
+    /// As [`Replica::entries`], of a branch; none of an unknown one.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError>;
+
+    /// As [`Replica::nodes`], of a branch; without rows for an unknown one.
+    ///
+    /// # Errors
+    /// See [`Replica::logs`].
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError>;
 
     /// A projection's value.
     ///
@@ -236,6 +305,7 @@ pub trait Replica: Send + Sync {
             incarnation: self.incarnation(),
             logs: self.logs()?,
             identities: self.identities()?,
+            evidence: self.evidence(None)?,
             cursors: self.cursors()?,
         })
     }

@@ -28,7 +28,9 @@ use tallystick_node::register::{Register, ResolveError, SourceDigest};
 use tallystick_node::search::{Opened, Query, Results};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::sled::SledReplica;
-use tallystick_node::store::{Change, Extension, Replica, SignedHead, StoreError, StoredEntry};
+use tallystick_node::store::{
+    Branch, Change, Extension, Replica, SignedHead, StoreError, StoredEntry,
+};
 use tallystick_protocol::entry::{Action, Entry};
 use tallystick_protocol::id::{AuthorityId, LogId, RecordId, RecordRef, Version};
 use tallystick_protocol::log::{Frontier, Nodes};
@@ -36,7 +38,7 @@ use tallystick_protocol::record::contract::Contract;
 use tallystick_protocol::record::money::Value;
 use tallystick_protocol::record::part::{Organisation, Period, Source};
 use tallystick_protocol::record::{Date, Kind, Record};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 use tallystick_protocol::time::UnixTime;
 
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -295,6 +297,137 @@ fn invariant_8_projections_rebuilt_come_out_the_same() {
     assert_eq!(rows(&*replica, b"reg/"), register);
     assert_eq!(self::answers(&rebuilt), answers);
     assert_eq!(rebuilt.lag().unwrap(), 0);
+}
+
+/// Entries that a log may have in the place of what was disowned.
+fn others(count: i64) -> Vec<Entry> {
+    let entry = |n: i64| {
+        let title = format!("Street lighting {n}");
+        // Some of them are about documents that the corpus has, too.
+        let notice = format!("n-{}", if n % 2 == 0 { 4 + 10 * n } else { 100_000 + n });
+        let (title, notice) = (title.as_str(), notice.as_str());
+        Sketch { title, notice, amount: 70_000 + n, ..Sketch::default() }.entry(1, None)
+    };
+    (0..count).map(entry).collect()
+}
+
+/// A copy of logs, branches and references, without what is made of them.
+fn replica_without_projections(replica: &MemoryReplica) -> Arc<dyn Replica> {
+    let copy: Arc<dyn Replica> = Arc::new(replica.copy());
+    projector::reset(&*copy).unwrap();
+    copy
+}
+
+/// Register and index, as they are and as they are when made anew.
+fn compare_with_rebuilt(replica: &MemoryReplica, projector: Projector, what: &str) {
+    let (answers, register) = (answers(&projector), rows(replica, b"reg/"));
+    assert_eq!(projector.lag().unwrap(), 0, "{what}");
+    projector.stop().unwrap();
+    let copy = replica_without_projections(replica);
+    let rebuilt = follow(Arc::clone(&copy));
+    assert_eq!(rows(&*copy, b"reg/"), register, "{what}");
+    assert_eq!(self::answers(&rebuilt), answers, "{what}");
+}
+
+#[test]
+fn invariant_8_holds_when_a_part_of_a_log_is_disowned() {
+    let corpus = corpus(240);
+    let (old, new) = (&corpus.entries[&1], others(160));
+    let cases = [
+        ("a part", old.len() / 2, 0),
+        ("a part, and a little follows", old.len() / 2, 5),
+        ("a part, and more follows than there was", old.len() / 2, 160),
+        ("everything", 0, 0),
+        ("everything, and the same comes again in part", 0, 30),
+    ];
+    for (case, keep, more) in cases {
+        for down in [false, true] {
+            let what = format!("{case}; down meanwhile: {down}");
+            let dir = tempfile::tempdir().unwrap();
+            let place = Place::Directory(dir.path().join("search"));
+            let memory = memory();
+            let replica: Arc<dyn Replica> = memory.clone();
+            for (author, entries) in &corpus.entries {
+                append(&*replica, log(*author), entries);
+            }
+            // A later generation continues some of its records.
+            let open = LogId::public(authority(1), 1);
+            append(&*replica, open, &others(60)[30..]);
+            let mut projector = Projector::start(Arc::clone(&replica), &place).unwrap();
+            projector.references().put(&corpus.references).unwrap();
+            projector.settle(PATIENCE).unwrap();
+            let before = ask(&projector, &Query::default()).total;
+            if down {
+                projector.stop().unwrap();
+            }
+            memory.set_aside(&log(1), keep as u64, None, 1000).unwrap();
+            if case.contains("again") {
+                append(&*replica, log(1), &old[..20]);
+            }
+            append(&*replica, log(1), &new[..more]);
+            if down {
+                drop(projector);
+                projector = Projector::start(Arc::clone(&replica), &place).unwrap();
+                assert_eq!(projector.opened(), Opened::Kept, "{what}");
+            }
+            projector.wake();
+            assert_ne!(ask(&projector, &Query::default()).total, before, "{what}");
+            let register = rows(&*replica, b"reg/");
+            assert!(projector.register().position(&log(1)).unwrap() < 1000, "{what}");
+            assert!(!register.is_empty(), "{what}");
+            compare_with_rebuilt(&memory, projector, &what);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_set_aside_again_and_again_is_followed() {
+    let replica = memory();
+    let (old, new) = (corpus(60).entries.remove(&1).unwrap(), others(90));
+    let projector = follow(replica.clone());
+    // The projector sees some of these states, and which is a matter of chance.
+    for round in 0..40usize {
+        let keep = (round * 7) % 20;
+        let held = replica.logs().unwrap().first().map_or(0, |log| log.frontier.size());
+        replica.set_aside(&log(1), held.min(keep as u64), None, round as u64).unwrap();
+        let source = if round % 3 == 0 { &old } else { &new };
+        append(&*replica, log(1), &source[round % 10..round % 10 + 20]);
+        if round % 8 == 0 {
+            projector.settle(PATIENCE).unwrap();
+        } else {
+            projector.wake();
+        }
+    }
+    compare_with_rebuilt(&replica, projector, "at the end");
+}
+
+#[test]
+fn a_record_that_was_disowned_is_as_it_was_before_and_its_reference_is_back() {
+    let replica = memory();
+    let (kept, stolen) = (Sketch::default(), Sketch { notice: "n-2", ..Sketch::default() });
+    let defaced = Sketch { title: "Nothing of the kind", amount: 1, ..Sketch::default() };
+    let entries = [
+        kept.entry(1, None),
+        defaced.entry(1, Some(0)),
+        stolen.entry(1, None),
+        kept.withdrawal(1, 1),
+    ];
+    append(&*replica, log(1), &entries);
+    let projector = follow(replica.clone());
+    projector.references().put(&[stolen.reference()]).unwrap();
+    assert_eq!(titles(&projector, &Query::default()), ["Housing management system"], "the record");
+    assert_eq!(projector.register().by_source(&kept.digest()).unwrap().len(), 0);
+    replica.set_aside(&log(1), 1, None, 2).unwrap();
+    projector.wake();
+    let found = ask(&projector, &Query::default());
+    assert_eq!(found.total, 2, "the first version, and the reference");
+    let id = imported_record_id(&authority(1), &kept.key());
+    let versions = projector.register().versions(&authority(1), &id).unwrap();
+    assert_eq!(versions.len(), 1);
+    let current = projector.register().newest(&authority(1), &id).unwrap().unwrap().1;
+    assert_eq!((current.newest.version.index, current.source), (0, Some(kept.digest())));
+    let id = imported_record_id(&authority(1), &stolen.key());
+    assert!(projector.register().newest(&authority(1), &id).unwrap().is_none());
 }
 
 #[test]
@@ -678,6 +811,14 @@ impl Replica for Panicking {
         self.0.put_identity(identity)
     }
 
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        self.0.evidence(of)
+    }
+
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError> {
+        self.0.put_evidence(evidence)
+    }
+
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {
         self.0.cursors()
     }
@@ -722,6 +863,34 @@ impl Replica for Panicking {
 
     fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
         self.0.set_body(log, index, body)
+    }
+
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError> {
+        self.0.set_aside(log, keep, head, changed)
+    }
+
+    fn branches(&self) -> Result<Vec<Branch>, StoreError> {
+        self.0.branches()
+    }
+
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.0.branch_entries(log, number, range, max_bytes)
+    }
+
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError> {
+        self.0.branch_nodes(log, number)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -22,18 +22,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use store_fixture::{OTHER, OWN, bare, entry, extension, head, log, stored};
-use tallystick_node::store::audit::audit;
+use tallystick_node::store::audit::{audit, audit_branch};
 use tallystick_node::store::body_file::BodyFiles;
 use tallystick_node::store::disk::{Chunks, Disk, UNFINISHED};
 use tallystick_node::store::journal::Journal;
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::{
-    Change, Extension, Pair, Replica, SignedHead, Store, StoreError, StoredEntry,
+    Branch, Change, Extension, Pair, Replica, SignedHead, Store, StoreError, StoredEntry,
 };
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId};
-use tallystick_protocol::log::{Nodes, empty_root};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::log::{Frontier, Nodes, empty_root};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 
 /// So small that the journal goes through many segments and the bodies through many files.
 const SEGMENT_BYTES: u64 = 300;
@@ -228,6 +228,14 @@ impl Replica for SimReplica {
     fn put_identity(&self, identity: &StoredIdentity) -> Result<(), StoreError> {
         self.change(|live| live.put_identity(identity))
     }
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        self.live.evidence(of)
+    }
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError> {
+        let mut added = false;
+        self.change(|live| live.put_evidence(evidence).map(|done| added = done))?;
+        Ok(added)
+    }
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {
         self.live.cursors()
     }
@@ -269,6 +277,35 @@ impl Replica for SimReplica {
     }
     fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
         self.change(|live| live.set_body(log, index, body))
+    }
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError> {
+        let mut tree = Frontier::new();
+        self.change(|live| {
+            tree = live.set_aside(log, keep, head, changed)?;
+            Ok(())
+        })?;
+        Ok(tree)
+    }
+    fn branches(&self) -> Result<Vec<Branch>, StoreError> {
+        self.live.branches()
+    }
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.live.branch_entries(log, number, range, max_bytes)
+    }
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError> {
+        self.live.branch_nodes(log, number)
     }
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.live.get(key)
@@ -314,6 +351,12 @@ enum Act {
     },
     Erase(u64),
     Cosign(u64),
+    /// Sets aside all but the first entries, which may be under a head.
+    Revert {
+        whose: AuthorityId,
+        keep: usize,
+        signed: bool,
+    },
 }
 
 fn acts() -> Vec<Act> {
@@ -330,6 +373,13 @@ fn acts() -> Vec<Act> {
         Act::Erase(10),
         Act::Commit { own: 1, other: 0, signed: true },
         Act::Commit { own: 0, other: 2, signed: true },
+        Act::Revert { whose: OWN, keep: 12, signed: true },
+        Act::Revert { whose: OTHER, keep: 0, signed: false },
+        Act::Commit { own: 0, other: 5, signed: true },
+        Act::Revert { whose: OTHER, keep: 3, signed: true },
+        Act::Revert { whose: OWN, keep: 0, signed: false },
+        Act::Commit { own: 14, other: 0, signed: true },
+        Act::Erase(13),
     ]
 }
 
@@ -363,7 +413,14 @@ struct Twin {
     own_head: Option<SignedHead>,
     other_head: Option<SignedHead>,
     cosigned: Option<u64>,
+    /// Entries that are made up differ from those that were set aside.
+    reverts: u64,
+    own_branches: Vec<Aside>,
+    other_branches: Vec<Aside>,
 }
+
+/// Entries that were set aside, and the head over them.
+type Aside = (Vec<Entry>, Option<SignedHead>);
 
 impl Twin {
     fn after(acts: &[Act]) -> Self {
@@ -371,9 +428,9 @@ impl Twin {
         for act in acts {
             match act {
                 Act::Commit { own, other, signed } => {
-                    let seed = 1000 + twin.own.len() as u64;
+                    let seed = twin.reverts * 10_000 + 1000 + twin.own.len() as u64;
                     twin.own.extend((0..*own as u64).map(|at| entry(seed + at, 90)));
-                    let seed = 5000 + twin.other.len() as u64;
+                    let seed = twin.reverts * 10_000 + 5000 + twin.other.len() as u64;
                     twin.other.extend((0..*other as u64).map(|at| entry(seed + at, 40)));
                     if *signed {
                         twin.own_head = Some(head(&twin.own));
@@ -385,9 +442,27 @@ impl Twin {
                     *entry = bare(entry);
                 }
                 Act::Cosign(size) => twin.cosigned = Some(*size),
+                Act::Revert { whose, keep, signed } => twin.revert(*whose, *keep, *signed),
             }
         }
         twin
+    }
+
+    fn revert(&mut self, whose: AuthorityId, keep: usize, signed: bool) {
+        self.reverts += 1;
+        let (entries, last, branches) = match whose {
+            OWN => (&mut self.own, &mut self.own_head, &mut self.own_branches),
+            _ => (&mut self.other, &mut self.other_head, &mut self.other_branches),
+        };
+        let kept = entries[..keep].to_vec();
+        let kept_head = signed.then(|| head(&kept));
+        branches.push((std::mem::replace(entries, kept), std::mem::replace(last, kept_head)));
+    }
+
+    /// What a replica has that was made anew from journal and bodies.
+    fn own_only(&self) -> Self {
+        let (own, own_head, cosigned) = (self.own.clone(), self.own_head.clone(), self.cosigned);
+        Self { own, own_head, cosigned, ..Self::default() }
     }
 
     fn of(store: &Store<SimReplica>) -> (Vec<StoredEntry>, Vec<StoredEntry>, Self) {
@@ -405,7 +480,20 @@ impl Twin {
         let (own, other, rest) = Self::of(store);
         let stored = |entries: &[Entry]| entries.iter().map(stored).collect::<Vec<_>>();
         let heads = |twin: &Self| (twin.own_head.clone(), twin.other_head.clone(), twin.cosigned);
-        own == stored(&self.own) && other == stored(&self.other) && heads(self) == heads(&rest)
+        let branches = |id, twins: &[Aside]| {
+            let branches = store.replica().branches().unwrap();
+            let branches = branches.iter().filter(|branch| branch.log == log(id)).map(|branch| {
+                let (log, number) = (&branch.log, branch.number);
+                let entries = store.replica().branch_entries(log, number, 0..u64::MAX, usize::MAX);
+                (entries.unwrap(), branch.head.clone())
+            });
+            branches.eq(twins.iter().map(|(entries, head)| (stored(entries), head.clone())))
+        };
+        branches(OWN, &self.own_branches)
+            && branches(OTHER, &self.other_branches)
+            && own == stored(&self.own)
+            && other == stored(&self.other)
+            && heads(self) == heads(&rest)
     }
 }
 
@@ -421,6 +509,13 @@ fn perform(store: &mut Store<SimReplica>, story: &Story, number: usize) -> Resul
         }
         Act::Erase(index) => store.set_body(&log(OWN), *index, None),
         Act::Cosign(size) => store.put_cosigned(&log(OTHER), *size, empty_root()),
+        Act::Revert { whose, keep, .. } => {
+            let head = if *whose == OWN { &after.own_head } else { &after.other_head };
+            let (keep, changed) = (*keep as u64, number as u64 + 1);
+            let tree = store.set_aside(&log(*whose), keep, head.as_ref(), changed)?;
+            assert_eq!(tree.size(), keep);
+            Ok(())
+        }
     }
 }
 
@@ -443,6 +538,10 @@ fn tell(store: &mut Store<SimReplica>, story: &Story, from: usize) -> usize {
 fn examine(store: &Store<SimReplica>, story: &Story, acknowledged: usize, what: &str) -> usize {
     for id in [OWN, OTHER] {
         audit(&**store.replica(), &log(id)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    for branch in store.replica().branches().unwrap() {
+        let audited = audit_branch(&**store.replica(), &branch);
+        audited.unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     let before = &story.twins[acknowledged];
     if before.matches(store) {
@@ -486,7 +585,7 @@ fn invariant_5_what_is_acknowledged_survives_a_crash_at_every_step_in_every_way(
     finish(&mut store, &story, 0, "undisturbed");
     let steps = undisturbed.lock().unwrap().steps;
     assert!(steps > 40, "the story is too short to mean anything: {steps} steps");
-    let mut outcomes = BTreeSet::new();
+    let (mut outcomes, mut followed) = (BTreeSet::new(), 0);
     for step in 1..=steps {
         for fate in FATES {
             let what = format!("step {step}, {fate:?}");
@@ -497,6 +596,7 @@ fn invariant_5_what_is_acknowledged_survives_a_crash_at_every_step_in_every_way(
             let mut store = open(&machine).unwrap_or_else(|error| panic!("{what}: {error}"));
             let done = examine(&store, &story, acknowledged, &what);
             outcomes.insert((done > acknowledged, store.report().replayed > 0));
+            followed += store.report().set_aside;
             finish(&mut store, &story, done, &what);
             // Nothing of it depends on the process that wrote it.
             drop(store);
@@ -509,6 +609,7 @@ fn invariant_5_what_is_acknowledged_survives_a_crash_at_every_step_in_every_way(
     for outcome in [(false, false), (true, false), (true, true)] {
         assert!(outcomes.contains(&outcome), "{outcome:?} never happened: {outcomes:?}");
     }
+    assert!(followed > 0, "no replica had to set aside what the journal had set aside");
 }
 
 #[test]
@@ -562,8 +663,7 @@ fn a_lost_replica_is_replayed_from_journal_and_bodies() {
     let store = open(&machine).unwrap();
     let twin = story.end().clone();
     assert_eq!(store.report().replayed, twin.own.len() as u64);
-    let expected = Twin { other: Vec::new(), other_head: None, ..twin };
-    assert!(expected.matches(&store));
+    assert!(twin.own_only().matches(&store));
 }
 
 #[test]
@@ -589,12 +689,8 @@ fn a_lost_or_older_journal_is_copied_back_from_the_replica() {
             // What was copied back is enough to make the replica anew, if the bodies are.
             let flushed = machine.lock().unwrap().flushed.take();
             let store = open(&machine).unwrap();
-            let expected = Twin {
-                other: Vec::new(),
-                other_head: None,
-                cosigned: store.cosigned(&log(OTHER)).map(|(size, _)| size),
-                ..twin.clone()
-            };
+            let cosigned = store.cosigned(&log(OTHER)).map(|(size, _)| size);
+            let expected = Twin { cosigned, ..twin.own_only() };
             assert!(expected.matches(&store), "kept {kept}, without bodies: {without_bodies}");
             machine.lock().unwrap().flushed = flushed;
         }

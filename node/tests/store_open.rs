@@ -14,13 +14,16 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use store_fixture::{OTHER, OWN, bare, entry, extension, head, log, stored};
-use tallystick_node::store::audit::audit;
+use tallystick_node::store::audit::{audit, audit_branch};
 use tallystick_node::store::disk::OsDisk;
 use tallystick_node::store::journal::{Journal, Record};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::{Replica, Store, StoreError, StoreOptions};
 use tallystick_protocol::entry::Entry;
+use tallystick_protocol::equivocation::EvidenceKind;
 use tallystick_protocol::id::LogId;
+use tallystick_protocol::limits;
+use tallystick_protocol::sync::StoredEvidence;
 
 const OPTIONS: StoreOptions = StoreOptions { cache_bytes: 4 << 20 };
 
@@ -68,7 +71,13 @@ fn compaction_loses_nothing() {
         store.commit_extensions(&[append]).unwrap();
     }
     store.replica().put(&[(b"projection".to_vec(), Some(vec![7; 200_000]))]).unwrap();
+    for (place, len) in [(0, 3_000), (1, limits::EVIDENCE_BYTES)] {
+        let (kind, bytes) = (EvidenceKind::Fork, vec![7; len]);
+        let found = StoredEvidence { authority: OTHER, kind, place, bytes, changed: 5 };
+        assert!(store.replica().put_evidence(&found).unwrap());
+    }
     let before = store.replica().stored().unwrap();
+    assert_eq!(before.evidence.len(), 2);
     let mut heard = Vec::new();
     store.compact(&OPTIONS, |entries| heard.push(entries)).unwrap();
     assert_eq!(heard.last(), Some(&1600));
@@ -221,8 +230,15 @@ fn other_users_of_the_machine_are_kept_out() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit { own: usize, other: usize, signed: bool },
+    Commit {
+        own: usize,
+        other: usize,
+        signed: bool,
+    },
     Erase(usize),
+    /// Whether of the own log, how many of how many parts stay, and whether under a head.
+    SetAside(bool, usize, bool),
+    Compact,
     Reopen,
     LoseReplica,
     LoseJournal,
@@ -233,6 +249,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0usize..30, 0usize..30, any::<bool>())
             .prop_map(|(own, other, signed)| Step::Commit { own, other, signed }),
         2 => (0usize..60).prop_map(Step::Erase),
+        2 => (any::<bool>(), 0usize..=4, any::<bool>())
+            .prop_map(|(own, quarters, signed)| Step::SetAside(own, quarters, signed)),
+        1 => Just(Step::Compact),
         2 => Just(Step::Reopen),
         1 => Just(Step::LoseReplica),
         1 => Just(Step::LoseJournal),
@@ -253,8 +272,10 @@ proptest! {
             match step {
                 Step::Commit { own: more, other: others, signed } => {
                     let (at, at_other) = (own.len(), other.len());
-                    own.extend(entries(at as u64, more as u64));
-                    other.extend(entries(9000 + at_other as u64, others as u64));
+                    // Not what was there before something was set aside.
+                    let seed = changed * 100;
+                    own.extend(entries(seed, more as u64));
+                    other.extend(entries(9000 + seed, others as u64));
                     let extensions = [
                         extension(log(OWN), &own, at, signed, changed),
                         extension(log(OTHER), &other, at_other, signed, changed + 1000),
@@ -267,6 +288,18 @@ proptest! {
                     store.as_mut().unwrap().set_body(&log(OWN), index as u64, None).unwrap();
                     twin.set_body(&log(OWN), index as u64, None).unwrap();
                 },
+                Step::SetAside(is_own, quarters, signed) => {
+                    let (id, entries) = if is_own { (OWN, &mut own) } else { (OTHER, &mut other) };
+                    entries.truncate(entries.len() * quarters / 4);
+                    let head = signed.then(|| head(entries));
+                    let (keep, head) = (entries.len() as u64, head.as_ref());
+                    store.as_mut().unwrap().set_aside(&log(id), keep, head, changed).unwrap();
+                    twin.set_aside(&log(id), keep, head, changed).unwrap();
+                }
+                Step::Compact => {
+                    store.take().unwrap().compact(&OPTIONS, |_| ()).unwrap();
+                    store = Some(open(dir.path()));
+                }
                 Step::Reopen => {
                     drop(store.take());
                     store = Some(open(dir.path()));
@@ -296,6 +329,14 @@ proptest! {
                     replica.entries(&log(id), 0..u64::MAX, usize::MAX).unwrap(),
                     replica.head(&log(id)).unwrap(),
                     audit(replica, &log(id)).unwrap(),
+                    replica.branches().unwrap().into_iter().filter(|branch| branch.log == log(id))
+                        .map(|branch| {
+                            let (log, number) = (branch.log, branch.number);
+                            audit_branch(replica, &branch).unwrap();
+                            let read = replica.branch_entries(&log, number, 0..999, usize::MAX);
+                            (read.unwrap(), branch.head)
+                        })
+                        .collect::<Vec<_>>(),
                 );
                 prop_assert_eq!(read(&**store.replica()), read(&twin));
             }

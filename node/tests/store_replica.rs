@@ -15,14 +15,16 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use store_fixture::{OTHER, OWN, bare, entry, extension, head, log, stored, tree};
-use tallystick_node::store::audit::audit;
+use tallystick_node::store::audit::{audit, audit_branch};
 use tallystick_node::store::memory::MemoryReplica;
 use tallystick_node::store::sled::SledReplica;
 use tallystick_node::store::{Extension, Refusal, Replica, SignedHead, StoreError, StoredEntry};
 use tallystick_protocol::entry::Entry;
+use tallystick_protocol::equivocation::EvidenceKind;
 use tallystick_protocol::id::{AuthorityId, GroupId, LogId, Space};
+use tallystick_protocol::limits;
 use tallystick_protocol::log::{self as merkle, Frontier};
-use tallystick_protocol::sync::{Load, Loaded, StoredIdentity};
+use tallystick_protocol::sync::{Load, Loaded, StoredEvidence, StoredIdentity};
 
 const CACHE: u64 = 4 << 20;
 
@@ -39,7 +41,11 @@ enum Operation {
     /// The same, but its last extension does not fit.
     Misfit(Vec<(usize, usize, usize, bool)>, Misfit),
     SetBody(usize, u64, Option<usize>),
+    /// Log, how many of how many parts stay, and whether under a head.
+    SetAside(usize, usize, bool),
     Identity(u8, Vec<usize>),
+    /// Authority, kind, places and lengths.
+    Evidence(u8, usize, Vec<(u32, usize)>),
     Cursor(u8, usize),
     Put(Vec<(u8, Option<usize>)>),
     Reopen,
@@ -69,8 +75,12 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         2 => (extend(), misfit).prop_map(|(items, misfit)| Operation::Misfit(items, misfit)),
         3 => (0usize..3, 0u64..200, proptest::option::of(len()))
             .prop_map(|(log, index, body)| Operation::SetBody(log, index, body)),
+        2 => (0usize..3, 0usize..=4, any::<bool>())
+            .prop_map(|(log, quarters, signed)| Operation::SetAside(log, quarters, signed)),
         1 => (0u8..3, proptest::collection::vec(0usize..2000, 0..5))
             .prop_map(|(of, events)| Operation::Identity(of, events)),
+        2 => (0u8..2, 0usize..2, proptest::collection::vec((0u32..9, len()), 0..12))
+            .prop_map(|(of, kind, pieces)| Operation::Evidence(of, kind, pieces)),
         1 => (0u8..3, 0usize..=64).prop_map(|(of, len)| Operation::Cursor(of, len)),
         3 => proptest::collection::vec(value, 0..6).prop_map(Operation::Put),
         1 => Just(Operation::Reopen),
@@ -82,7 +92,10 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 #[derive(Default)]
 struct Model {
     logs: BTreeMap<LogId, ModelLog>,
+    /// What was set aside, in order.
+    branches: Vec<(LogId, ModelLog)>,
     identities: BTreeMap<AuthorityId, StoredIdentity>,
+    evidence: Vec<StoredEvidence>,
     cursors: BTreeMap<AuthorityId, Vec<u8>>,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
     seed: u64,
@@ -117,6 +130,31 @@ impl Model {
         plan
     }
 
+    /// Keeps evidence as the limits say; says whether it did.
+    fn keep(&mut self, new: &StoredEvidence) -> bool {
+        let alike =
+            |known: &&StoredEvidence| (known.authority, known.kind) == (new.authority, new.kind);
+        let kind: Vec<_> = self.evidence.iter().filter(alike).collect();
+        let place: Vec<_> = kind.iter().filter(|known| known.place == new.place).collect();
+        if place.len() == limits::EVIDENCE_PER_PLACE
+            || place.iter().any(|known| known.bytes == new.bytes)
+        {
+            return false;
+        }
+        if kind.len() == limits::EVIDENCE_PER_AUTHORITY {
+            let oldest = kind.iter().map(|known| known.place).min().unwrap();
+            if oldest >= new.place {
+                return false;
+            }
+            let last = kind.iter().rfind(|known| known.place == oldest).unwrap();
+            let last = self.evidence.iter().position(|known| known == *last).unwrap();
+            self.evidence.remove(last);
+        }
+        self.evidence.push(new.clone());
+        self.evidence.sort_by_key(|known| (known.authority, known.kind, known.place));
+        true
+    }
+
     fn extend(&mut self, plan: Vec<Planned>) {
         for (number, (log, start, entries, signed)) in plan.into_iter().enumerate() {
             let known = self.logs.entry(log).or_default();
@@ -127,6 +165,21 @@ impl Model {
             known.entries = entries;
             known.changed = known.changed.max(self.seed + number as u64);
         }
+    }
+
+    /// Gives the head under which the log goes on.
+    fn set_aside(&mut self, log: LogId, keep: usize, signed: bool) -> Option<SignedHead> {
+        let known = self.logs.entry(log).or_default();
+        let mut kept = known.clone();
+        kept.entries.truncate(keep);
+        kept.stored.truncate(keep);
+        kept.head = signed.then(|| head(&kept.entries));
+        kept.changed = kept.changed.max(self.seed);
+        let (head, aside) = (kept.head.clone(), std::mem::replace(known, kept));
+        if !aside.entries.is_empty() {
+            self.branches.push((log, aside));
+        }
+        head
     }
 }
 
@@ -179,7 +232,15 @@ fn run<R: Replica>(mut replica: R, operations: Vec<Operation>, reopen: impl Fn(R
                 match known.and_then(|known| known.stored.get_mut(index as usize)) {
                     Some(stored) => {
                         done.unwrap();
-                        stored.body = body;
+                        stored.body.clone_from(&body);
+                        let header = stored.header.clone();
+                        for (log, branch) in &mut model.branches {
+                            let stored = branch.stored.get_mut(index as usize);
+                            let same = stored.filter(|stored| stored.header == header);
+                            if let Some(stored) = same.filter(|_| *log == logs()[which]) {
+                                stored.body.clone_from(&body);
+                            }
+                        }
                     }
                     None => assert!(matches!(
                         done,
@@ -187,12 +248,35 @@ fn run<R: Replica>(mut replica: R, operations: Vec<Operation>, reopen: impl Fn(R
                     )),
                 }
             }
+            Operation::SetAside(which, quarters, signed) => {
+                let log = logs()[which];
+                let held = model.logs.get(&log).map_or(0, |known| known.entries.len());
+                let kept = held * quarters / 4;
+                model.seed += 1;
+                let head = model.set_aside(log, kept, signed);
+                let tree = replica.set_aside(&log, kept as u64, head.as_ref(), model.seed);
+                assert_eq!(tree.unwrap(), self::tree(&model.logs[&log].entries));
+                let beyond = replica.set_aside(&log, kept as u64 + 1, None, model.seed);
+                assert!(matches!(
+                    beyond,
+                    Err(StoreError::Refused { why: Refusal::Absent(at), .. }) if at == kept as u64
+                ));
+            }
             Operation::Identity(of, events) => {
                 let authority = AuthorityId::from_bytes([of; 32]);
                 let events = events.into_iter().map(|len| vec![of; len]).collect();
                 let identity = StoredIdentity { authority, events, changed: model.seed };
                 replica.put_identity(&identity).unwrap();
                 model.identities.insert(authority, identity);
+            }
+            Operation::Evidence(of, kind, pieces) => {
+                let (authority, kind) =
+                    (AuthorityId::from_bytes([of; 32]), EvidenceKind::ALL[kind]);
+                for (changed, (place, len)) in (0..).zip(pieces) {
+                    let bytes = vec![of; len];
+                    let new = StoredEvidence { authority, kind, place, bytes, changed };
+                    assert_eq!(replica.put_evidence(&new).unwrap(), model.keep(&new));
+                }
             }
             Operation::Cursor(of, len) => {
                 let authority = AuthorityId::from_bytes([of; 32]);
@@ -238,10 +322,16 @@ fn check(replica: &impl Replica, model: &Model) {
         assert_eq!(log.absent, absent as u64);
         check_reads(replica, &log.log, model);
     }
+    check_branches(replica, model);
     assert_eq!(known.identities.len(), model.identities.len());
     for (identity, model) in known.identities.iter().zip(model.identities.values()) {
         assert_eq!(identity.authority, model.authority);
         assert_eq!((&identity.events, identity.changed), (&model.events, model.changed));
+    }
+    assert_eq!(known.evidence, model.evidence);
+    for of in [0, 1, 7].map(|of| AuthorityId::from_bytes([of; 32])) {
+        let expected = model.evidence.iter().filter(|known| known.authority == of);
+        assert!(replica.evidence(Some(&of)).unwrap().iter().eq(expected));
     }
     assert!(known.cursors.into_iter().eq(model.cursors.clone()));
     for prefix in [&b""[..], b"a", b"bb", b"d"] {
@@ -255,6 +345,28 @@ fn check(replica: &impl Replica, model: &Model) {
     }
     for key in [&b"a"[..], b"bb", b"cccc", b"none"] {
         assert_eq!(replica.get(key).unwrap().as_ref(), model.values.get(key));
+    }
+}
+
+fn check_branches(replica: &impl Replica, model: &Model) {
+    let branches = replica.branches().unwrap();
+    assert_eq!(branches.len(), model.branches.len());
+    for log in logs() {
+        let ours = branches.iter().filter(|branch| branch.log == log);
+        let theirs = model.branches.iter().filter(|(of, _)| *of == log);
+        for (branch, (_, model_branch)) in ours.zip(theirs) {
+            assert_eq!(branch.frontier, tree(&model_branch.entries));
+            assert_eq!(branch.head, model_branch.head);
+            let absent = model_branch.stored.iter().filter(|entry| entry.body.is_none()).count();
+            assert_eq!(branch.absent, absent as u64);
+            let read = |range, room| replica.branch_entries(&log, branch.number, range, room);
+            assert_eq!(read(0..u64::MAX, usize::MAX).unwrap(), model_branch.stored);
+            assert_eq!(read(1..9, 0).unwrap().len(), usize::from(model_branch.stored.len() > 1));
+            let now = model.logs[&log].entries.iter().zip(&model_branch.entries);
+            let shared = now.take_while(|(now, then)| now.leaf() == then.leaf()).count();
+            assert_eq!(branch.shared(replica).unwrap(), shared as u64);
+            assert_eq!(replica.branch_entries(&log, 1000, 0..9, 100).unwrap(), []);
+        }
     }
 }
 
@@ -324,6 +436,69 @@ fn with_both(test: impl Fn(&dyn Replica)) {
 }
 
 #[test]
+fn what_is_set_aside_stays_whole_and_the_log_goes_on_without_it() {
+    with_both(|replica| {
+        // Across the ends of pages, subtrees and pieces of bodies; some bodies are absent.
+        let make = |seed: u64| match seed {
+            7 | 300 => bare(&entry(seed, 30)),
+            9 | 290 | 305 => entry(seed, 150_000),
+            seed => entry(seed, 30),
+        };
+        let old: Vec<_> = (0..700).map(make).collect();
+        let log = log(OTHER);
+        replica.extend(&[extension(log, &old, 0, true, 5)]).unwrap();
+        let wrong = replica.set_aside(&log, 300, Some(&head(&old[..301])), 6);
+        assert!(matches!(wrong, Err(StoreError::Refused { why: Refusal::Head, .. })), "{wrong:?}");
+        assert!(replica.branches().unwrap().is_empty(), "a refusal changes nothing");
+        let (mut start, mut changed) = (0, 6);
+        for kept in [531, 304, 256, 16, 0] {
+            replica.set_aside(&log, kept, Some(&head(&old[..kept as usize])), changed).unwrap();
+            assert_eq!(audit(replica, &log).unwrap().entries, kept);
+            let mut new = old[..kept as usize].to_vec();
+            new.extend((0..600).map(|at| entry(10_000 + start + at, 30)));
+            replica.extend(&[extension(log, &new, kept as usize, true, changed + 1)]).unwrap();
+            assert_eq!(audit(replica, &log).unwrap().entries, kept + 600);
+            assert_eq!(
+                replica.entries(&log, kept..kept + 1, 1).unwrap(),
+                [stored(&new[kept as usize])]
+            );
+            (start, changed) = (start + 600, changed + 2);
+        }
+        let branches = replica.branches().unwrap();
+        assert_eq!(branches.len(), 5);
+        let read = |from| replica.branch_entries(&log, branches[0].number, from..700, usize::MAX);
+        assert!(read(0).unwrap().into_iter().eq(old.iter().map(stored)));
+        for branch in &branches {
+            audit_branch(replica, branch).unwrap();
+        }
+        let sizes = branches.iter().map(|branch| branch.frontier.size()).collect::<Vec<_>>();
+        assert_eq!(sizes, [700, 1131, 904, 856, 616]);
+    });
+}
+
+#[test]
+fn what_is_erased_of_a_log_is_erased_of_its_branches() {
+    with_both(|replica| {
+        let old: Vec<_> = (0..40).map(|seed| entry(seed, 5000)).collect();
+        let log = log(OTHER);
+        replica.extend(&[extension(log, &old, 0, true, 1)]).unwrap();
+        replica.set_aside(&log, 20, None, 2).unwrap();
+        let mut new = old[..20].to_vec();
+        new.extend((0..20).map(|seed| entry(100 + seed, 5000)));
+        replica.extend(&[extension(log, &new, 20, true, 3)]).unwrap();
+        for index in [3, 30] {
+            replica.set_body(&log, index, None).unwrap();
+        }
+        let branch = &replica.branches().unwrap()[0];
+        let entries = replica.branch_entries(&log, branch.number, 0..40, usize::MAX).unwrap();
+        assert_eq!(entries[3].body, None, "the same entry");
+        assert_eq!(entries[30], stored(&old[30]), "another entry at the same index");
+        assert_eq!(audit_branch(replica, branch).unwrap().absent, 1);
+        assert_eq!(audit(replica, &log).unwrap().absent, 2);
+    });
+}
+
+#[test]
 fn loads_are_answered_from_what_is_stored() {
     with_both(|replica| {
         let entries: Vec<_> = (0..600).map(|seed| entry(seed, 50)).collect();
@@ -384,6 +559,16 @@ fn subtree_roots_are_kept_across_the_end_of_a_tile() {
         }
         let audited = audit(replica, &log(OTHER)).unwrap();
         assert_eq!((audited.entries, audited.absent), (66_200, 66_200));
+        for kept in [65_900, 65_536, 5_000] {
+            replica.set_aside(&log(OTHER), kept, None, 2).unwrap();
+            assert_eq!(audit(replica, &log(OTHER)).unwrap().entries, kept);
+        }
+        let branches = replica.branches().unwrap();
+        assert_eq!(branches.len(), 3);
+        for branch in branches {
+            audit_branch(replica, &branch).unwrap();
+            assert_eq!(branch.shared(replica).unwrap(), 5_000);
+        }
     });
 }
 
@@ -432,7 +617,11 @@ fn what_is_too_large_is_refused_and_changes_nothing() {
         let events = vec![vec![0; (64 << 10) + 1]];
         let identity = StoredIdentity { authority: OTHER, events, changed: 1 };
         assert!(replica.put_identity(&identity).is_err());
+        let (kind, bytes) = (EvidenceKind::Fork, vec![0; limits::EVIDENCE_BYTES + 1]);
+        let evidence = StoredEvidence { authority: OTHER, kind, place: 0, bytes, changed: 1 };
+        assert!(replica.put_evidence(&evidence).is_err());
         assert!(replica.identities().unwrap().is_empty() && replica.cursors().unwrap().is_empty());
+        assert!(replica.evidence(None).unwrap().is_empty());
     });
 }
 

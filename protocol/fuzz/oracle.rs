@@ -11,8 +11,9 @@ use tallystick_protocol::card::UnverifiedCard;
 use tallystick_protocol::cbor;
 use tallystick_protocol::checkpoint::UnverifiedCheckpoint;
 use tallystick_protocol::entry::Header;
+use tallystick_protocol::equivocation::{FindingFacts, UnverifiedEvidence};
 use tallystick_protocol::id::{Commitment, NetworkName};
-use tallystick_protocol::identity::UnverifiedChain;
+use tallystick_protocol::identity::{Identity, Relation, UnverifiedChain};
 use tallystick_protocol::limits;
 use tallystick_protocol::log::Tile;
 use tallystick_protocol::note::UnverifiedNote;
@@ -134,17 +135,68 @@ pub(crate) fn frame(data: &[u8]) {
     }
 }
 
-/// A chain that verifies is kept as it came; cards are read or refused.
+/// Chains that verify are kept as they came, one event after the other; cards are read or refused.
 pub(crate) fn identity(data: &[u8]) {
-    let chain = UnverifiedChain::new(vec![data.to_vec()]);
-    if let Ok(identity) = chain.verify(&network()) {
-        assert_eq!(identity.events(), [data.to_vec()]);
+    let events = events(data);
+    let mut longer: Option<Identity> = None;
+    for count in 1..=events.len() {
+        let chain = UnverifiedChain::new(events.iter().take(count).cloned().collect());
+        let Ok(identity) = chain.verify(&network()) else { break };
         assert_eq!(identity.network(), &network());
+        assert!(identity.events() == events.get(..count).unwrap_or_default());
+        assert_eq!(identity.sequence() as usize + 1, count);
+        assert_eq!(identity.relation_to(&identity), Some(Relation::Same));
+        if let (Some(before), Some(event)) = (&longer, events.get(count - 1)) {
+            // One by one gives the same as all at once.
+            assert_eq!(before.extended(event.clone()).as_ref(), Ok(&identity));
+            assert_eq!(identity.relation_to(before), Some(Relation::Extends));
+            assert_eq!(identity.authority(), before.authority());
+            assert!(identity.generation() >= before.generation());
+        }
+        longer = Some(identity);
     }
     if let Ok(text) = core::str::from_utf8(data)
         && let Ok(card) = UnverifiedCard::parse(text)
     {
         // Cards of other networks and unsigned ones are refused here.
         let _refused = card.verify(&network());
+    }
+}
+
+/// The events of a seed: each behind its length in two bytes, or else all of it is one.
+fn events(data: &[u8]) -> Vec<Vec<u8>> {
+    let (mut events, mut rest) = (Vec::new(), data);
+    while let Some((len, tail)) = rest.split_first_chunk::<2>()
+        && let Some((event, tail)) = tail.split_at_checked(u16::from_be_bytes(*len).into())
+    {
+        events.push(event.to_vec());
+        rest = tail;
+    }
+    if rest.is_empty() && !events.is_empty() { events } else { vec![data.to_vec()] }
+}
+
+/// Accepted evidence has one spelling and convicts its own authority.
+pub(crate) fn evidence(data: &[u8]) {
+    if let Ok(text) = core::str::from_utf8(data)
+        && let Ok(evidence) = UnverifiedEvidence::parse_armour(text)
+    {
+        evidence_in(&evidence.to_bytes());
+    }
+    evidence_in(data);
+}
+
+fn evidence_in(data: &[u8]) {
+    let Ok(evidence) = UnverifiedEvidence::parse(data) else { return };
+    assert_eq!(evidence.to_bytes(), data);
+    let Ok(evidence) = evidence.verify(&network()) else { return };
+    assert_eq!(evidence.to_bytes(), data);
+    for chain in evidence.chains() {
+        assert_eq!(chain.authority(), evidence.authority());
+        assert!(!(evidence.is_current(chain) && evidence.ends_with(chain)));
+    }
+    if let FindingFacts::Fork(fork) = evidence.facts().finding {
+        let [older, newer] = fork.heads;
+        assert!(older.size <= newer.size && fork.shown != older.root);
+        assert!(fork.common.is_none_or(|common| common.size < older.size));
     }
 }

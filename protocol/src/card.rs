@@ -13,9 +13,8 @@
 //! | `event BASE64` | the identity chain, in order |
 //!
 //! For people the note is armoured: base64 in lines of 64 characters between
-//! [`BEGIN`] and [`END`]. Wrapping, quoting (`> `), indentation and trailing
-//! spaces added by mail programs do not hurt. [`Card::to_line`] is the same on
-//! one line, for JSON.
+//! [`BEGIN`] and [`END`], which mail programs do not hurt. [`Card::to_line`] is
+//! the same on one line, for JSON.
 //!
 //! **Invariants:** a [`Card`] exists only if its identity chain verifies for
 //! the network asked for, one of that identity's node keys made the only
@@ -30,6 +29,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use crate::armour;
 use crate::checkpoint::decimal;
 use crate::id::{AuthorityId, NetworkName, NodeId};
 use crate::identity::{Identity, IdentityError, UnverifiedChain};
@@ -45,7 +45,6 @@ pub const END: &str = "-----END TALLYSTICK CARD-----";
 /// What the one-line form starts with.
 const LINE_PREFIX: &str = "tallystick-card:";
 const HEADING: &str = "tallystick card v1 ";
-const ARMOUR_COLUMNS: usize = 64;
 
 /// Why a text is no card, or none to accept: the fault of whoever made or damaged it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -100,10 +99,7 @@ impl UnverifiedCard {
             Some((_, rest)) => rest.split_once(END).ok_or(CardError::Armour)?.0,
             None => text.trim_start().strip_prefix(LINE_PREFIX).ok_or(CardError::Absent)?,
         };
-        // What mail programs add is outside the alphabet of base64.
-        let kept = |c: &char| !c.is_whitespace() && *c != '>' && *c != '|';
-        let encoded: String = encoded.chars().filter(kept).collect();
-        let bytes = STANDARD.decode(encoded).map_err(|_| CardError::Armour)?;
+        let bytes = armour::read(encoded).ok_or(CardError::Armour)?;
         Ok(Self { note: UnverifiedNote::parse(&bytes)?, bytes })
     }
 
@@ -264,19 +260,7 @@ impl Card {
     /// The card for a mail or a file, with a line feed at the end.
     #[must_use]
     pub fn to_armour(&self) -> String {
-        let encoded = STANDARD.encode(&self.bytes);
-        let mut text = format!("{BEGIN}\n");
-        let mut rest = encoded.as_str();
-        while !rest.is_empty() {
-            // Base64 is ASCII, so every place is a boundary.
-            let (line, tail) = rest.split_at(rest.len().min(ARMOUR_COLUMNS));
-            text.push_str(line);
-            text.push('\n');
-            rest = tail;
-        }
-        text.push_str(END);
-        text.push('\n');
-        text
+        armour::write(BEGIN, END, &self.bytes)
     }
 
     /// The card on one line, for JSON.

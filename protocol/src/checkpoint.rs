@@ -385,6 +385,15 @@ impl VerifiedCheckpoint {
         Self::new(checkpoint, note.attributed())
     }
 
+    /// The checkpoint with the one line of its log under `key`, and no other; `None`
+    /// if it was not verified with that key.
+    #[must_use]
+    pub fn bare(self, key: &PublicKey) -> Option<Self> {
+        let Signed { checkpoint, note, .. } = Arc::unwrap_or_clone(self.0);
+        let log = log_key(&checkpoint.origin, *key);
+        Some(Self::new(checkpoint, note.only(&log)?))
+    }
+
     /// Makes a witness's line for this checkpoint. That it is consistent with
     /// everything cosigned before is the caller's to make sure.
     ///
@@ -601,6 +610,11 @@ mod tests {
         assert_eq!(plain.cosignatures().count(), 0);
         assert_eq!(plain.to_bytes(), signed.to_bytes());
         assert_eq!(plain.attributed(), sign(&head(7), &key(1)).unwrap());
+        assert_eq!(signed.clone().bare(&log), sign(&head(7), &key(1)).ok());
+        assert_eq!(signed.clone().bare(&key(2).public()), None);
+        let twice = [signed.to_bytes(), format!("{}\n", signed.note().lines()[0]).into()].concat();
+        let twice = UnverifiedCheckpoint::parse(&twice).unwrap().verify(&log).unwrap();
+        assert_eq!(twice.bare(&log), sign(&head(7), &key(1)).ok());
         // A witness alone does not make a checkpoint.
         let alone = parse().verify_with(&key(9).public(), witnesses);
         assert_eq!(alone, Err(CheckpointError::NotSigned));

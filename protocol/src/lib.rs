@@ -11,23 +11,32 @@
 //! - what vouches for it: [`log`] (the RFC 6962 tree over headers), [`checkpoint`]
 //!   (its signed head, a C2SP [`note`]), [`witness`] (who else saw it, and when),
 //!   [`proof`] (a record to be verified offline);
-//! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card);
+//! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card), what it
+//!   claims ([`organisation`]: identifiers in public registers; [`name`]) and what stands
+//!   behind that ([`confirmation`], [`endorsement`]);
+//! - what convicts: [`equivocation`] (evidence that somebody signed two histories);
 //! - how it spreads: [`sync`], the state machine that the node drives.
 //!
 //! Data goes one way: bytes → `Unverified…` → verified → machine → outputs. The
 //! types on both sides of a check differ, and the check is the only way across.
 
+mod armour;
 pub mod body;
 pub mod card;
 pub mod cbor;
 pub mod checkpoint;
+pub mod confirmation;
+pub mod endorsement;
 pub mod entry;
+pub mod equivocation;
 pub mod id;
 pub mod identity;
 pub mod key;
 pub mod limits;
 pub mod log;
+pub mod name;
 pub mod note;
+pub mod organisation;
 pub mod proof;
 pub mod record;
 pub mod sync;

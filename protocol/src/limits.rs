@@ -98,6 +98,14 @@ pub const CARD_TEXT_BYTES: usize = 1 << 20;
 pub const CARD_ADDRESSES: usize = 16;
 /// Longest network address, as multiaddr text.
 pub const ADDRESS_BYTES: usize = 256;
+/// Largest evidence of two histories, as it is stored and sent: it fits into a frame.
+pub const EVIDENCE_BYTES: usize = 1 << 20;
+/// Largest text in which evidence is looked for: a mail, quoted and wrapped.
+pub const EVIDENCE_TEXT_BYTES: usize = 2 << 20;
+/// Most pieces of evidence kept about one log key, or one position of an identity chain.
+pub const EVIDENCE_PER_PLACE: usize = 2;
+/// Most pieces of evidence of one kind kept about one authority.
+pub const EVIDENCE_PER_AUTHORITY: usize = 8;
 /// Entries of one log of another authority that are fetched unless said otherwise;
 /// of what lies beyond only the head is kept.
 pub const QUOTA_ENTRIES: u64 = 2_000_000;

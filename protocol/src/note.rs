@@ -450,6 +450,15 @@ impl VerifiedNote {
         self
     }
 
+    /// The note with one line by `key` and no other; `None` if it has none that was verified.
+    #[must_use]
+    pub fn only(mut self, key: &VerifierKey) -> Option<Self> {
+        self.signers.retain(|signer| signer.key == *key);
+        let line = self.lines.into_iter().find(|line| line.by(key))?;
+        (self.lines, self.unknown) = (vec![line], Vec::new());
+        (!self.signers.is_empty()).then_some(self)
+    }
+
     /// Adds a line by a further key after checking it. A line by a key that
     /// already signed is checked and dropped.
     ///

@@ -52,6 +52,8 @@ impl Kind {
     pub const IDENTITY: Self = Self(0);
     /// The first kind of control entries.
     pub const FIRST_CONTROL: Self = Self(64);
+    /// Another authority is endorsed: see [`crate::endorsement`].
+    pub const ENDORSEMENT: Self = Self(64);
 
     /// A kind by its number.
     #[must_use]

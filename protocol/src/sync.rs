@@ -41,7 +41,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use self::authoring::Authoring;
 use self::closing::Closings;
 pub use self::effect::{
-    Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredIdentity, StoredLog,
+    Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
 };
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
@@ -501,6 +501,9 @@ pub struct LogStatus {
     pub root: Option<Hash>,
     /// Whether its author signed two histories, or its controllers two chains.
     pub disputed: bool,
+    /// Whether its author's controllers closed its generation: nothing is added
+    /// to it but what is still missing up to the closing head.
+    pub closed: bool,
     /// The size some partner has, if it is more.
     pub behind: Option<u64>,
     /// Whether that is over the quota, so that no more than the head is kept of it.
@@ -878,6 +881,7 @@ impl Machine {
                 root: self.head(log).map(|head| head.checkpoint().root()),
                 disputed: slot.is_some_and(|slot| slot.disputed)
                     || self.ledger.is_disputed(&log.authority),
+                closed: self.ledger.closing(log).is_some(),
                 behind: behind.get(log).copied(),
                 cosigned: self.head(log).map_or(0, |head| head.cosignatures().count()),
                 over_quota: behind

@@ -18,10 +18,12 @@ use serde_bytes::ByteBuf;
 use serde_json::Value;
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::cbor;
+use tallystick_protocol::checkpoint::{Checkpoint, Origin, sign};
 use tallystick_protocol::entry::{Action, Header};
 use tallystick_protocol::id::{AuthorityId, Hash, LogId, RecordId, Version};
 use tallystick_protocol::identity::{
-    Controllers, Event, NextControllers, Profile, SealingKey, WorkingKeys, commit_to_key,
+    Controllers, Event, EventType, Head, NextControllers, Profile, SealingKey, UnverifiedChain,
+    WorkingKeys, commit_to_key,
 };
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::record::Kind;
@@ -35,10 +37,11 @@ mod oracle;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 10] = [
+const TARGETS: [Target; 11] = [
     ("body", oracle::body),
     ("cbor", oracle::cbor),
     ("checkpoint", oracle::checkpoint),
+    ("evidence", oracle::evidence),
     ("frame", oracle::frame),
     ("header", oracle::header),
     ("identity", oracle::identity),
@@ -107,7 +110,7 @@ fn texts(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn the_vectors_hold_up_under_every_oracle() {
     let mut found = Vec::new();
-    for name in ["note", "checkpoint", "proof", "record-proof"] {
+    for name in ["note", "checkpoint", "proof", "record-proof", "evidence"] {
         let file = fs::read(package("vectors").join(name).with_extension("json")).unwrap();
         texts(&serde_json::from_slice(&file).unwrap(), &mut found);
     }
@@ -136,6 +139,53 @@ fn signed_event() -> Vec<u8> {
         Profile { name: "Ash Borough Council".to_owned(), ..Profile::default() },
     );
     event.sign(&[(0, &secret(10))]).unwrap()
+}
+
+/// Chains of several events, each event behind its length in two bytes: with a
+/// new profile, a rotation, a recovery and a successor; and one with an event left out.
+fn chains() -> Vec<Vec<u8>> {
+    let first = UnverifiedChain::new(vec![signed_event()]);
+    let mut identity = first.verify(&"made-up".parse().unwrap()).unwrap();
+    let mut chains = Vec::new();
+    let origin = Origin::public(identity.network(), &identity.authority(), 0);
+    let signed = Checkpoint::new(origin, 5, Hash::from_bytes([6; 32])).unwrap();
+    let signed = sign(&signed, &secret(12)).unwrap();
+    let types =
+        [EventType::Profile, EventType::Rotation, EventType::Recovery, EventType::Successor];
+    for (event_type, by) in types.into_iter().zip([10, 11, 20, 21]) {
+        let mut event = identity.next_event(event_type, UnixTime::from_seconds(1_800_000_000));
+        if event_type.is_establishing() {
+            event.controllers.keys = vec![secret(by).public()];
+            // 11 after 10, then 20, 21 and 22.
+            let next = if by == 11 { 20 } else { by + 1 };
+            event.next.key_hashes = vec![commit_to_key(&secret(next).public())];
+        }
+        let head = Head::of(&signed);
+        match event_type {
+            EventType::Rotation => {
+                event.keys.log = secret(40).public();
+                event.pin = head;
+            }
+            EventType::Recovery => {
+                event.keys.log = secret(41).public();
+                event.closes = head;
+                event.generation = 1;
+            }
+            EventType::Successor => event.successors = vec![AuthorityId::from_bytes([9; 32])],
+            _ => event.profile.name = "Ash and Oak Council".to_owned(),
+        }
+        identity = identity.extended(event.sign(&[(0, &secret(by))]).unwrap()).unwrap();
+        chains.push(chain_seed(identity.events()));
+    }
+    let mut gap = identity.events().to_vec();
+    gap.remove(2);
+    chains.push(chain_seed(&gap));
+    chains
+}
+
+fn chain_seed(events: &[Vec<u8>]) -> Vec<u8> {
+    let len = |event: &Vec<u8>| u16::try_from(event.len()).unwrap().to_be_bytes();
+    events.iter().flat_map(|event| [&len(event)[..], event].concat()).collect()
 }
 
 fn frames(header: &[u8], body: &[u8]) -> Vec<Vec<u8>> {
@@ -213,15 +263,19 @@ fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("cbor", vec![map]),
         ("frame", frames(&first, full.as_bytes())),
         ("header", vec![first, header.encode()]),
-        ("identity", vec![signed_event()]),
+        ("identity", [vec![signed_event()], chains()].concat()),
     ];
-    for (target, file) in
-        [("note", "note"), ("checkpoint", "checkpoint"), ("proof", "record-proof")]
-    {
+    for (target, file) in [
+        ("note", "note"),
+        ("checkpoint", "checkpoint"),
+        ("proof", "record-proof"),
+        ("evidence", "evidence"),
+    ] {
         let file = fs::read(package("vectors").join(file).with_extension("json")).unwrap();
         let mut found = Vec::new();
         texts(&serde_json::from_slice(&file).unwrap(), &mut found);
-        seeds.push((target, found.into_iter().take(4).map(String::into_bytes).collect()));
+        let most = if target == "evidence" { 9 } else { 4 };
+        seeds.push((target, found.into_iter().take(most).map(String::into_bytes).collect()));
     }
     seeds
 }

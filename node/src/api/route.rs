@@ -24,6 +24,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/partners", get(partners).post(add_partner))
         .route("/partners/accept", post(accept_partner))
         .route("/partners/remove", post(remove_partner))
+        .route("/partners/endorse", post(endorse))
+        .route("/partners/check", post(check_domain))
         .route("/search", get(search))
         .route("/records", get(show).post(publish))
         .route("/records/withdraw", post(withdraw))
@@ -60,6 +62,15 @@ async fn accept_partner(State(desk): State<Desk>, sent: Sent) -> Answer<answer::
 async fn remove_partner(State(desk): State<Desk>, sent: Sent) -> Answer<answer::PartnerChange> {
     let answer::NamePartner { authority } = body(sent)?;
     Ok(Json(desk.remove_partner(&authority).await?))
+}
+
+async fn endorse(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Endorsed> {
+    Ok(Json(desk.endorse(body(sent)?).await?))
+}
+
+async fn check_domain(State(desk): State<Desk>, sent: Sent) -> Answer<answer::DomainChecked> {
+    let answer::NamePartner { authority } = body(sent)?;
+    Ok(Json(desk.check_domain(&authority).await?))
 }
 
 /// A question as it stands in an address.

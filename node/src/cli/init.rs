@@ -18,6 +18,7 @@ use tallystick_protocol::time::UnixTime;
 use super::Global;
 use super::output::Answer;
 use super::question::new_passphrase;
+use super::whoami::domain_note;
 use super::wording::clean;
 use crate::config::{Config, Place};
 use crate::failure::Failure;
@@ -168,7 +169,11 @@ impl Init {
                     "encrypted": passphrase.is_some(),
                 });
                 let id = (fingerprint(&authority), authority.to_string());
-                let text = self.text(&place, (&id.0, &id.1), &controllers, passphrase.is_some());
+                let encrypted = passphrase.is_some();
+                let mut text = self.text(&place, (&id.0, &id.1), &controllers, encrypted);
+                if let Some(domain) = &self.domain {
+                    text.push_str(&domain_note(domain, &authority));
+                }
                 Ok(Answer::done(text, json))
             }
         }

@@ -5,12 +5,15 @@
 //! progress, which go to standard error. A reader that has gone away (`| head`)
 //! is no error.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
 use serde_json::Value;
 
 use crate::failure::{Failure, FailureKind};
+
+/// Longest answer to a question that is read, in bytes.
+const ANSWER_BYTES: u64 = 64;
 
 /// What a command has to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,30 @@ pub fn write_out(text: &str) {
 /// Writes a line to standard error.
 pub fn write_note(line: &str) {
     let _gone = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Asks whether to go on, at the terminal; `yes` is the answer given beforehand.
+///
+/// # Errors
+/// A [`Failure`] if the answer is no, or there is nobody to ask.
+pub fn ask(question: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Err(Failure::usage(
+            "this has to be confirmed, and there is no terminal to ask at",
+            "look at what it does without --yes at a terminal, or give --yes",
+        ));
+    }
+    let _gone = write!(io::stderr().lock(), "{question} [y/N] ");
+    let mut answer = String::new();
+    let read = input.lock().take(ANSWER_BYTES).read_line(&mut answer);
+    match (read, answer.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Ok(()),
+        _ => Err(Failure::no("nothing was done", "answer y, or give --yes, to go on")),
+    }
 }
 
 /// Writes a failure to standard error, one sentence and one line, and gives the exit code.

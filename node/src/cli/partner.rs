@@ -1,17 +1,23 @@
 //! `tally partner`: whose logs this node keeps, and who may connect.
 
+mod check;
+mod endorse;
+
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde_json::json;
 use tallystick_protocol::limits;
+use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, pairs, several};
+use super::wording::{COLUMNS, clean, known, pairs, several, time, wrap};
 use crate::failure::Failure;
-use crate::service::answer::{AddPartner, NamePartner, PartnerChange, PartnerView, Partners};
+use crate::service::answer::{
+    AddPartner, DomainView, NamePartner, PartnerChange, PartnerView, Partners,
+};
 
 /// Add, accept, list or remove partners
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -29,6 +35,21 @@ pub enum Partner {
         /// Its authority id or the beginning of it, or its exact name.
         #[arg(value_name = "AUTHORITY")]
         authority: String,
+    },
+    /// Look whether the domain that an authority claims names it
+    Check {
+        /// Its authority id or the beginning of it, or its exact name.
+        #[arg(value_name = "AUTHORITY")]
+        authority: String,
+    },
+    /// Say publicly that a partner is who it says it is; asks first
+    Endorse {
+        /// Its authority id or the beginning of it, or its exact name.
+        #[arg(value_name = "AUTHORITY")]
+        authority: String,
+        /// Take the endorsement back.
+        #[arg(long)]
+        withdraw: bool,
     },
     /// End a partnership or turn down a request; what was received stays
     Remove {
@@ -59,6 +80,8 @@ impl Partner {
                 let change = global.client()?.post("partners/accept", &name)?;
                 Ok(changed(&change, "is a partner now", "is a partner already"))
             }
+            Self::Check { authority } => check::run(global, authority),
+            Self::Endorse { authority, withdraw } => endorse::run(global, authority, *withdraw),
             Self::Remove { authority } => {
                 let name = NamePartner { authority: authority.clone() };
                 let change = global.client()?.post("partners/remove", &name)?;
@@ -99,20 +122,69 @@ fn read_card(given: &str) -> Result<String, Failure> {
 fn changed(change: &PartnerChange, done: &str, already: &str) -> Answer {
     let partner = &change.partner;
     let word = if change.changed { done } else { already };
-    let text = format!("{} {word}.\n\n{}", clean(&partner.name), view(partner));
-    let mut text = text;
+    let mut text = format!("{} {word}.\n\n{}", clean(&partner.name), view(partner));
     if done == "is a partner now" && change.changed {
-        text.push_str("\nCompare the fingerprint with them over the telephone.\n");
+        text.push_str(
+            "\nIts name counts as pinned from now on, because you said who it is. If you have not\n\
+             done so, compare the fingerprint with them over a telephone number that you know\n\
+             from elsewhere; `tally partner remove` takes the partnership back.\n",
+        );
     }
     Answer::done(text, json!(change))
 }
 
 fn view(partner: &PartnerView) -> String {
-    pairs([
+    let endorsed = match partner.endorsements {
+        0 => String::new(),
+        by => format!("by {} of yours", several(by as u64, "partner")),
+    };
+    let mut text = pairs([
         ("authority", partner.authority.to_string()),
         ("fingerprint", partner.fingerprint.clone()),
+        ("identity", known(&partner.known)),
+        ("claims", clean(&partner.organisation_ids.join(" "))),
+        ("domain", domain(partner)),
+        ("endorsed", endorsed),
         ("addresses", clean(&partner.addresses.join(" "))),
-    ])
+    ]);
+    for warning in warnings(partner) {
+        for (at, line) in wrap(&warning, COLUMNS - 2).iter().enumerate() {
+            text.push_str(if at == 0 { "! " } else { "  " });
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The domain it claims, and what that says.
+fn domain(partner: &PartnerView) -> String {
+    let Some(domain) = &partner.domain else { return String::new() };
+    let day = |seconds| time(UnixTime::from_seconds(seconds));
+    let said = match &partner.domain_proof {
+        None => "not asked yet".to_owned(),
+        Some(DomainView { failure: Some(failure), proven: None, .. }) => failure.clone(),
+        Some(DomainView { failure: Some(failure), proven: Some(at), .. }) => {
+            format!("named it on {}; now {failure}", day(*at))
+        }
+        Some(DomainView { checked, .. }) => format!("names it, as of {}", day(*checked)),
+    };
+    clean(&format!("{domain}: {said}"))
+}
+
+/// What should be looked at before the name is believed.
+fn warnings(partner: &PartnerView) -> Vec<String> {
+    let alike = partner.lookalikes.iter().map(|other| {
+        format!(
+            "This name {} that of {:?} ({}), which you know as {}. Make sure which of them this is.",
+            clean(&other.resemblance),
+            clean(&other.name),
+            known(&other.known),
+            other.authority,
+        )
+    });
+    let odd = partner.oddities.iter().map(|odd| format!("Look at this: {}.", clean(odd)));
+    alike.chain(odd).collect()
 }
 
 fn listed(partners: &Partners) -> String {
@@ -139,17 +211,53 @@ fn listed(partners: &Partners) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::answer::LookalikeView;
+    use tallystick_protocol::confirmation::Confirmation;
     use tallystick_protocol::id::{AuthorityId, NodeId};
 
     fn partner(n: u8, connected: bool) -> PartnerView {
         PartnerView {
             authority: AuthorityId::from_bytes([n; 32]),
             name: format!("Borough {n}"),
+            known: if connected { Confirmation::Pinned } else { Confirmation::SelfAsserted },
+            organisation_ids: vec![format!("GB-LAE-X{n}")],
+            domain: connected.then(|| "one.gov.uk".to_owned()),
+            domain_proof: connected.then_some(DomainView {
+                checked: 1_774_965_900,
+                proven: Some(1_774_965_900),
+                failure: None,
+            }),
+            endorsements: usize::from(connected),
             fingerprint: "1234 5678 1234 5678 1234 5678".to_owned(),
             node: NodeId::from_bytes([n; 32]),
             addresses: vec!["/ip4/192.0.2.7/tcp/4817".to_owned()],
             connected,
+            lookalikes: Vec::new(),
+            oddities: Vec::new(),
         }
+    }
+
+    #[test]
+    fn look_alikes_are_pointed_out_where_the_name_stands() {
+        let alike = LookalikeView {
+            authority: AuthorityId::from_bytes([1; 32]),
+            name: "Borough 2".to_owned(),
+            known: Confirmation::Pinned,
+            resemblance: "looks the same as".to_owned(),
+        };
+        let partner = PartnerView {
+            lookalikes: vec![alike],
+            oddities: vec!["the name \"B0rough\" has letters of several scripts".to_owned()],
+            ..partner(2, true)
+        };
+        let answer = changed(
+            &PartnerChange { partner, changed: true },
+            "is a partner now",
+            "is a partner already",
+        );
+        insta::assert_snapshot!(answer.text);
+        assert_eq!(answer.json["partner"]["identity"], "pinned");
+        assert_eq!(answer.json["partner"]["lookalikes"][0]["identity"], "pinned");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tallystick_protocol::record::money::{Currency, decimal};
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, cut, day_text, money, several};
+use super::wording::{clean, cut, day_text, known, money, several};
 use crate::failure::{Failure, FailureKind};
 use crate::search::{Hit, Results};
 use crate::service::kind;
@@ -127,14 +127,17 @@ fn entry(hit: &Hit) -> String {
         suppliers => format!(", {}", suppliers.join(", ")),
     };
     let who = clean(&format!("{} of {buyer}{suppliers}", hit.kind));
-    let origin = match (&hit.authority_name, hit.reference) {
-        (_, true) => "  public notice, vouched for by nobody here".to_owned(),
-        (Some(name), _) if Some(name) != hit.buyer.as_ref() => {
-            format!("  said by {}", cut(&clean(name), 40))
+    let origin = match (&hit.authority_name, &hit.known) {
+        _ if hit.reference => "  public notice, vouched for by nobody here".to_owned(),
+        (Some(name), Some(how)) => {
+            // The buyer's name stands in the line above.
+            let by = if Some(name) == hit.buyer.as_ref() { "its buyer" } else { name };
+            format!("  said by {} ({})", cut(&clean(by), 22), known(how))
         }
         _ => String::new(),
     };
-    format!("\n{}\n  {}\n  {}{origin}\n", first.trim_end(), cut(&who, 78), shortened(hit))
+    let last = format!("{}{origin}", shortened(hit));
+    format!("\n{}\n  {}\n  {}\n", first.trim_end(), cut(&who, 78), cut(&last, 78))
 }
 
 /// A reference short enough for a line and long enough to be unique for a long time.
@@ -151,6 +154,7 @@ fn shortened(hit: &Hit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallystick_protocol::confirmation::Confirmation;
 
     fn hit(reference: bool) -> Hit {
         let authority = AuthorityId::from_bytes([3; 32]);
@@ -161,6 +165,7 @@ mod tests {
             "title": "Housing management system and everything that tenants may need of it",
             "authority": (!reference).then_some(authority),
             "authorityName": (!reference).then_some("Ash Council"),
+            "identity": (!reference).then_some("pinned"),
             "buyer": "Ash Council",
             "suppliers": ["Softworks Ltd", "Larch\u{1b}[2J Ltd"],
             "cpv": ["48000000"],
@@ -175,7 +180,12 @@ mod tests {
 
     #[test]
     fn results_fit_eighty_columns() {
-        let results = Results { total: 1200, results: vec![hit(false), hit(true)] };
+        let other = Hit {
+            buyer: Some("Ash Borough Council".to_owned()),
+            known: Some(Confirmation::Endorsed { by: 2 }),
+            ..hit(false)
+        };
+        let results = Results { total: 1200, results: vec![hit(false), hit(true), other] };
         let text = text(&results, 20);
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         insta::assert_snapshot!(text);

@@ -5,7 +5,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, cut, day_text, money_text, pairs, table, time};
+use super::wording::{clean, cut, day_text, money_text, named, pairs, table, time};
 use crate::failure::Failure;
 use crate::service::answer::{Cell, CellForm, HistoryView, Shown, ShownState};
 
@@ -37,11 +37,9 @@ impl Show {
 
 fn text(shown: &Shown) -> String {
     let title = if shown.title.is_empty() { "(title withheld)" } else { &shown.title };
-    let said = match (&shown.authority_name, shown.authority) {
-        (Some(name), _) => clean(name),
-        (None, Some(authority)) => authority.to_string(),
-        (None, None) => "nobody on the network".to_owned(),
-    };
+    let nameless = shown.authority.map(|authority| authority.to_string());
+    let nameless = nameless.unwrap_or_else(|| "nobody on the network".to_owned());
+    let said = named(shown.authority_name.as_deref(), shown.known.as_ref(), &nameless);
     let state = match shown.state {
         ShownState::Current => "the newest version",
         ShownState::Earlier => "an earlier version; there is a newer one",
@@ -130,6 +128,7 @@ fn versions(history: &[HistoryView]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallystick_protocol::confirmation::Confirmation;
     use tallystick_protocol::id::AuthorityId;
 
     #[test]
@@ -153,6 +152,7 @@ mod tests {
             title: "Housing management system".to_owned(),
             authority: Some(authority),
             authority_name: Some("Ash Council".to_owned()),
+            known: Some(Confirmation::Pinned),
             space: "public".to_owned(),
             state: ShownState::Current,
             issued: 1_774_965_900,

@@ -5,7 +5,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, count, cut, pairs, several, table, time};
+use super::wording::{clean, count, cut, named, pairs, several, table, time};
 use crate::failure::Failure;
 use crate::service::answer;
 
@@ -62,6 +62,11 @@ fn text(status: &answer::Status) -> String {
         text.push('\n');
         text.push_str(&table(&["Log of", "Audience", "Entries", "Signed", "State"], &rows));
     }
+    let aside: Vec<_> = status.logs.iter().filter_map(aside).collect();
+    if !aside.is_empty() {
+        text.push_str("\nSet aside\n");
+        text.push_str(&pairs(aside.iter().map(|(log, what)| (log.as_str(), what.clone()))));
+    }
     if !status.refused.is_empty() {
         text.push_str("\nNodes that misbehaved\n");
         let lines: Vec<_> = status.refused.iter().map(misbehaved).collect();
@@ -77,11 +82,11 @@ fn text(status: &answer::Status) -> String {
 
 /// Who misbehaved; how, and what follows.
 fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
-    let who = match (&refused.name, refused.authority) {
-        (Some(name), _) => clean(name),
-        (None, Some(authority)) => authority.short(),
-        (None, None) => format!("node {}", cut(&refused.node.to_string(), 12)),
+    let nameless = match refused.authority {
+        Some(authority) => authority.short(),
+        None => format!("node {}", cut(&refused.node.to_string(), 12)),
     };
+    let who = named(refused.name.as_deref(), refused.known.as_ref(), &nameless);
     let consequence = match refused.until {
         Some(until) => format!("refused until {}", time(UnixTime::from_seconds(until))),
         None => format!("{} of 100 points, which fade", refused.score),
@@ -90,22 +95,34 @@ fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
     (who, format!("{}; {faults}, {consequence}", clean(&refused.explanation)))
 }
 
-fn row(log: &answer::LogView) -> Vec<String> {
-    let name = log.name.as_deref().map_or_else(|| log.authority.short(), clean);
-    let name = match log.generation {
+/// What was set aside of a log, if anything was.
+fn aside(log: &answer::LogView) -> Option<(String, String)> {
+    let disowned: u64 = log.branches.iter().map(|branch| branch.disowned).sum();
+    let entries = if disowned == 1 { "entry" } else { "entries" };
+    let what = format!("{} {entries} disowned by its controllers, kept aside", count(disowned));
+    (disowned > 0).then(|| (name(log), what))
+}
+
+fn name(log: &answer::LogView) -> String {
+    let name = named(log.name.as_deref(), log.known.as_ref(), &log.authority.short());
+    match log.generation {
         0 => name,
         generation => format!("{name} ({generation})"),
-    };
+    }
+}
+
+fn row(log: &answer::LogView) -> Vec<String> {
     let state = match log.behind {
         Some(size) => format!("{}, {} exist", log.state.word(), count(size)),
         None => log.state.word().to_owned(),
     };
-    vec![name, log.space.clone(), count(log.size), count(log.signed), state]
+    vec![name(log), log.space.clone(), count(log.size), count(log.signed), state]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallystick_protocol::confirmation::Confirmation;
     use tallystick_protocol::id::{AuthorityId, NodeId};
 
     #[test]
@@ -113,6 +130,7 @@ mod tests {
         let log = |n: u8, state, behind| answer::LogView {
             authority: AuthorityId::from_bytes([n; 32]),
             name: (n < 3).then(|| format!("Borough {n}")),
+            known: (n < 3).then_some(Confirmation::Pinned),
             space: "public".to_owned(),
             generation: 0,
             size: 1200,
@@ -120,6 +138,12 @@ mod tests {
             state,
             signed: 1200,
             behind,
+            branches: Vec::new(),
+        };
+        let branch = |number, disowned| answer::BranchView { number, size: 1300, disowned };
+        let closed = answer::LogView {
+            branches: vec![branch(0, 100), branch(4, 12)],
+            ..log(2, answer::LogState::Closed, None)
         };
         let status = answer::Status {
             authority: AuthorityId::from_bytes([1; 32]),
@@ -128,13 +152,15 @@ mod tests {
             listen: vec!["/ip4/192.0.2.7/tcp/4817".to_owned()],
             logs: vec![
                 log(1, answer::LogState::Current, None),
-                log(2, answer::LogState::Behind, Some(1500)),
+                answer::LogView { generation: 1, ..log(2, answer::LogState::Behind, Some(1500)) },
                 log(3, answer::LogState::Disputed, None),
+                closed,
             ],
             peers: vec![answer::PeerView {
                 node: NodeId::from_bytes([2; 32]),
                 authority: Some(AuthorityId::from_bytes([2; 32])),
                 name: Some("Borough 2".to_owned()),
+                known: Some(Confirmation::Pinned),
                 greeted: true,
                 heard: true,
                 sent: 1_200,
@@ -145,6 +171,7 @@ mod tests {
                     node: NodeId::from_bytes([4; 32]),
                     authority: Some(AuthorityId::from_bytes([4; 32])),
                     name: Some("Borough 4".to_owned()),
+                    known: Some(Confirmation::Endorsed { by: 2 }),
                     score: 120,
                     faults: 3,
                     reason: "bad-entries".to_owned(),
@@ -155,6 +182,7 @@ mod tests {
                     node: NodeId::from_bytes([5; 32]),
                     authority: None,
                     name: None,
+                    known: None,
                     score: 25,
                     faults: 1,
                     reason: "too-slow".to_owned(),

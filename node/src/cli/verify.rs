@@ -1,4 +1,4 @@
-//! `tally verify`: judges proof files without node, network or data directory.
+//! `tally verify`: judges proofs and evidence without node, network or data directory.
 //!
 //! The first thing it says is how the identity is known. A proof carries its
 //! author's identity, so by itself it shows only that whoever made that
@@ -8,7 +8,10 @@
 //! The log key that signed may have been replaced since. What it signed counts if
 //! the file shows that it leads to what the author pinned then: *retired, proven*.
 //! A file from before that shows nothing of it; with the author's newest card,
-//! `--card`, it is told apart: *retired, refresh needed*.
+//! `--card`, it is told apart: *retired, refresh needed*. What is said of evidence
+//! is in `evidence`.
+
+mod evidence;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -16,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::limits;
 use tallystick_protocol::proof::record::{
@@ -28,14 +32,14 @@ use super::output::Answer;
 use super::wording::{clean, count, day_text, money_text, pairs, time};
 use crate::failure::{Failure, FailureKind};
 
-/// Verify proof files (needs no node, no network and no data directory)
+/// Verify proofs and evidence (needs no node, no network and no data directory)
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Exit code 0: every file proves what is shown. Exit code 1: one does not.")]
 pub struct Verify {
-    /// The proof files.
+    /// The files: proofs of records, or evidence of two histories.
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// The authority it must be by, known from elsewhere.
+    /// The authority it must be by or about, known from elsewhere.
     #[arg(long, value_name = "ID")]
     authority: Option<AuthorityId>,
     /// The author's newest card, in a file: pins the authority, and shows if its
@@ -86,13 +90,16 @@ impl Verify {
         let mut judged = Vec::new();
         for path in &self.files {
             let bytes = read(path).map_err(|error| unreadable(path, &error))?;
-            judged.push((path, judge(&bytes, &known)));
+            judged.push(if evidence::is_in(&bytes) {
+                evidence::tell(path, &bytes, self.authority)
+            } else {
+                tell(path, &bytes, &known)
+            });
         }
-        let all = judged.iter().all(|(_, judgement)| judgement.is_ok());
-        let texts = judged.iter().map(|(path, judgement)| text(path, judgement, &known));
+        let all = judged.iter().all(|told| told.verified);
+        let texts = judged.iter().map(|told| told.text.as_str());
         let text = texts.collect::<Vec<_>>().join("\n");
-        let mut each: Vec<Value> =
-            judged.iter().map(|(path, judgement)| verdict(path, judgement, &known)).collect();
+        let mut each: Vec<Value> = judged.into_iter().map(|told| told.json).collect();
         let json = match each.len() {
             1 => each.remove(0),
             _ => json!({ "verified": all, "identity": known.label(), "files": each }),
@@ -123,9 +130,52 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     )
 }
 
+/// What is said of one file.
+struct Told {
+    verified: bool,
+    text: String,
+    json: Value,
+}
+
+/// What is said of a file that proves nothing.
+fn refused(path: &Path, why: &str, key: Option<&str>) -> Told {
+    Told {
+        verified: false,
+        text: format!(
+            "NOT VERIFIED: {}\n  {}\n  Do not rely on this file; ask whoever gave it to you for another.\n",
+            path.display(),
+            clean(why),
+        ),
+        json: json!({
+            "verified": false,
+            "identity": Value::Null,
+            "key": key,
+            "file": path,
+            "error": why,
+        }),
+    }
+}
+
+/// What is said of a proof.
+fn tell(path: &Path, file: &[u8], known: &Known) -> Told {
+    match judge(file, known) {
+        Ok(facts) => Told {
+            verified: true,
+            text: text(path, &facts, known),
+            json: verdict(path, &facts, known),
+        },
+        Err(doubt) => refused(path, &doubt.why, doubt.key),
+    }
+}
+
 impl Known {
+    /// How the name is known: what a node has confirmed, a file cannot tell.
     const fn label(&self) -> &'static str {
-        if self.authority.is_some() || self.card.is_some() { "pinned" } else { "self-asserted" }
+        if self.authority.is_some() || self.card.is_some() {
+            Confirmation::Pinned.word()
+        } else {
+            Confirmation::SelfAsserted.word()
+        }
     }
 }
 
@@ -185,19 +235,7 @@ fn action(facts: &RecordFacts) -> &'static str {
     crate::service::action_name(facts.header.action)
 }
 
-fn verdict(path: &Path, judgement: &Result<RecordFacts, Doubt>, known: &Known) -> Value {
-    let facts = match judgement {
-        Ok(facts) => facts,
-        Err(doubt) => {
-            return json!({
-                "verified": false,
-                "identity": Value::Null,
-                "key": doubt.key,
-                "file": path,
-                "error": doubt.why,
-            });
-        }
-    };
+fn verdict(path: &Path, facts: &RecordFacts, known: &Known) -> Value {
     let withheld: Vec<_> = facts.withheld.iter().map(ToString::to_string).collect();
     json!({
         "verified": true,
@@ -224,17 +262,7 @@ fn verdict(path: &Path, judgement: &Result<RecordFacts, Doubt>, known: &Known) -
     })
 }
 
-fn text(path: &Path, judgement: &Result<RecordFacts, Doubt>, known: &Known) -> String {
-    let facts = match judgement {
-        Ok(facts) => facts,
-        Err(doubt) => {
-            return format!(
-                "NOT VERIFIED: {}\n  {}\n  Do not rely on this file; ask whoever gave it to you for another.\n",
-                path.display(),
-                clean(&doubt.why),
-            );
-        }
-    };
+fn text(path: &Path, facts: &RecordFacts, known: &Known) -> String {
     let name = clean(&facts.profile.name);
     let id = facts.reference.authority;
     let mut text = match known.label() {

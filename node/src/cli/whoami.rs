@@ -4,12 +4,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use tallystick_protocol::card::{Card, UnverifiedCard};
+use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
 use super::wording::clean;
 use crate::config::{Config, Place};
+use crate::domain;
 use crate::failure::{Failure, FailureKind};
 use crate::keys::{self, NodeKeys};
 use crate::service::answer;
@@ -59,6 +61,23 @@ fn offline(place: &Place) -> Result<answer::Whoami, Failure> {
     whoami(&card.map_err(Failure::internal)?)
 }
 
+/// What to put at the domain that an authority claims.
+pub(super) fn domain_note(domain: &str, authority: &AuthorityId) -> String {
+    format!(
+        "
+So that others see your name as confirmed, have your web site say that this is
+you: a text file at {url} with this line
+(more lines if several authorities share the domain; # begins a comment):
+
+  {line}
+`tally partner check {authority}`
+asks it as others do.
+",
+        url = clean(&domain::url(domain)),
+        line = domain::file(authority),
+    )
+}
+
 fn text(found: &answer::Whoami, armour: &str) -> String {
     let reach = match found.addresses.as_slice() {
         [] => "none on the card: partners cannot reach this node, it dials them".to_owned(),
@@ -74,8 +93,13 @@ addresses    {reach}
 
 Send this card to a partner, who adds it with `tally partner add FILE`. Then
 compare the fingerprint over the telephone.
-
+{proof}
 {armour}",
+        proof = found
+            .domain
+            .as_deref()
+            .map(|domain| domain_note(domain, &found.authority))
+            .unwrap_or_default(),
         name = clean(&found.name),
         authority = found.authority,
         fingerprint = found.fingerprint,
@@ -97,6 +121,7 @@ mod tests {
         let place = global.place().unwrap();
         let profile = tallystick_protocol::identity::Profile {
             name: "Ash Council".to_owned(),
+            domain: Some("ash.gov.uk".to_owned()),
             ..Default::default()
         };
         let network = Config::default().network;
@@ -108,5 +133,9 @@ mod tests {
         assert_eq!(card, read(&answer.text));
         assert_eq!(answer.json["authority"], card.authority().to_string());
         assert_eq!(answer.json["fingerprint"], card.fingerprint());
+        assert_eq!(answer.json["domain"], "ash.gov.uk");
+        let proof = "https://ash.gov.uk/.well-known/tallystick with this line";
+        assert!(answer.text.contains(proof), "{}", answer.text);
+        assert!(answer.text.contains(&format!("\n  {}\n", card.authority())), "{}", answer.text);
     }
 }

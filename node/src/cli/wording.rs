@@ -4,6 +4,7 @@
 //! [`clean`]ed before it is shown, so that no record can steer a terminal.
 //! Deliberately absent: other languages and time zones; points in time are UTC.
 
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::record::Day;
 use tallystick_protocol::time::UnixTime;
 
@@ -122,6 +123,30 @@ fn grouped(digits: &str) -> String {
     text
 }
 
+/// How a name is known: `self-asserted`, `confirmed by 2 partners`, `confirmed by
+/// ash.gov.uk`, `pinned`.
+#[must_use]
+pub fn known(known: &Confirmation) -> String {
+    let word = known.word();
+    match known {
+        Confirmation::SelfAsserted | Confirmation::Pinned => word.to_owned(),
+        Confirmation::Endorsed { by } => {
+            format!("{word} by {}", several(u64::from(*by), "partner"))
+        }
+        Confirmation::DomainProven { domain, .. } => format!("{word} by {}", clean(domain)),
+    }
+}
+
+/// A name with how it is known: `Ash Council (pinned)`; without a name `other`.
+#[must_use]
+pub fn named(name: Option<&str>, how: Option<&Confirmation>, other: &str) -> String {
+    match (name, how) {
+        (Some(name), Some(how)) => format!("{} ({})", clean(name), known(how)),
+        (Some(name), None) => clean(name),
+        (None, _) => other.to_owned(),
+    }
+}
+
 /// At most `width` characters, with an ellipsis where something is left out.
 #[must_use]
 pub fn cut(text: &str, width: usize) -> String {
@@ -220,6 +245,22 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(several(1, "row"), "1 row");
         assert_eq!(several(1000, "row"), "1,000 rows");
+    }
+
+    #[test]
+    fn no_name_stands_without_how_it_is_known() {
+        let at = UnixTime::from_seconds(1);
+        let proven = Confirmation::DomainProven { at, domain: "ash.gov.uk".to_owned() };
+        for (how, text) in [
+            (Confirmation::SelfAsserted, "Ash (self-asserted)"),
+            (Confirmation::Endorsed { by: 1 }, "Ash (confirmed by 1 partner)"),
+            (Confirmation::Endorsed { by: 2 }, "Ash (confirmed by 2 partners)"),
+            (proven, "Ash (confirmed by ash.gov.uk)"),
+            (Confirmation::Pinned, "Ash (pinned)"),
+        ] {
+            assert_eq!(named(Some("A\u{7}sh"), Some(&how), "?"), text);
+        }
+        assert_eq!(named(None, None, "tally1abc"), "tally1abc");
     }
 
     #[test]

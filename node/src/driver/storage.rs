@@ -13,8 +13,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use tallystick_protocol::id::{AuthorityId, LogId};
-use tallystick_protocol::sync::{Append, Load, Loaded, StoredIdentity, Ticket};
-use tallystick_protocol::witness::{Decision, Refusal, Seen};
+use tallystick_protocol::log::Frontier;
+use tallystick_protocol::sync::{Append, Cosign, Load, Loaded, Revert, StoredIdentity, Ticket};
+use tallystick_protocol::witness::{Decision, Refusal, Seen, decide_held};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
@@ -27,7 +28,10 @@ const COMMIT_ENTRIES: usize = 4096;
 #[derive(Debug)]
 pub(super) enum StorageEvent {
     Appended(Vec<Ticket>),
+    Reverted(Ticket, Frontier),
     Loaded(Ticket, Loaded),
+    /// A head may be cosigned, which is durable; or it may not.
+    Cosigned(Ticket, Option<Decision>),
     Failed(Vec<Ticket>, StoreError),
 }
 
@@ -43,9 +47,11 @@ pub(super) struct Cosigning {
 
 enum Work {
     Append(Ticket, Box<Append>),
+    Revert(Ticket, Revert),
     Identity(StoredIdentity),
     Cursor(AuthorityId, Vec<u8>),
     Cosign(Cosigning),
+    CosignHeld(Ticket, Box<Cosign>),
     Stop,
 }
 
@@ -85,12 +91,21 @@ impl Storage {
         self.push(Work::Append(ticket, Box::new(append)));
     }
 
+    pub(super) fn revert(&self, ticket: Ticket, revert: Revert) {
+        self.push(Work::Revert(ticket, revert));
+    }
+
     pub(super) fn identity(&self, identity: StoredIdentity) {
         self.push(Work::Identity(identity));
     }
 
     pub(super) fn cursor(&self, authority: AuthorityId, cursor: Vec<u8>) {
         self.push(Work::Cursor(authority, cursor));
+    }
+
+    /// A head of our own copy of a log that its author wants cosigned.
+    pub(super) fn cosign_held(&self, ticket: Ticket, head: Cosign) {
+        self.push(Work::CosignHeld(ticket, Box::new(head)));
     }
 
     pub(super) fn cosign(&self, cosigning: Cosigning) {
@@ -139,13 +154,23 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
             Work::Append(ticket, append) => {
                 let (tickets, appends) = gather(ticket, *append, queue, &mut waiting);
                 let result = store.commit(&appends);
-                (tickets, result)
+                (tickets.clone(), result.map(|()| Some(StorageEvent::Appended(tickets))))
             }
-            Work::Identity(identity) => (Vec::new(), store.replica().put_identity(&identity)),
+            Work::Revert(ticket, revert) => {
+                let reverted = |tree| Some(StorageEvent::Reverted(ticket, tree));
+                (vec![ticket], store.revert(&revert).map(reverted))
+            }
+            Work::Identity(identity) => {
+                (Vec::new(), store.replica().put_identity(&identity).map(|()| None))
+            }
             Work::Cursor(authority, cursor) => {
-                (Vec::new(), store.replica().put_cursor(&authority, &cursor))
+                (Vec::new(), store.replica().put_cursor(&authority, &cursor).map(|()| None))
             }
-            Work::Cosign(cosigning) => (Vec::new(), cosign(&mut store, cosigning)),
+            Work::Cosign(cosigning) => (Vec::new(), cosign(&mut store, cosigning).map(|()| None)),
+            Work::CosignHeld(ticket, head) => {
+                let cosigned = |decision| Some(StorageEvent::Cosigned(ticket, decision));
+                (Vec::new(), cosign_held(&mut store, *head).map(cosigned))
+            }
             Work::Stop => {
                 if let Err(error) = store.replica().flush() {
                     tracing::error!(%error, "cannot flush at the end");
@@ -154,8 +179,8 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
             }
         };
         let event = match result {
-            Ok(()) if tickets.is_empty() => continue,
-            Ok(()) => StorageEvent::Appended(tickets),
+            Ok(None) => continue,
+            Ok(Some(event)) => event,
             Err(error) => StorageEvent::Failed(tickets, error),
         };
         let failed = matches!(event, StorageEvent::Failed(..));
@@ -168,21 +193,48 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
 /// Decides, makes the decision durable, and only then tells it.
 fn cosign(store: &mut Store, cosigning: Cosigning) -> Result<(), StoreError> {
     let Cosigning { log, decide, reply } = cosigning;
-    let cosigned = store.cosigned(&log).map(|(size, root)| Seen { size, root });
-    let mut decided = decide(cosigned);
-    if let Ok(head) = decided.as_ref().map(Decision::head) {
-        match store.put_cosigned(&log, head.size, head.root) {
-            Ok(()) => {}
-            // The journal looks once more at what must never happen.
-            Err(StoreError::Refused { .. }) => {
-                decided = Err(Refusal::Contradicts(cosigned.map_or(0, |seen| seen.size)));
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let cosigned = last_cosigned(store, &log);
+    let decided = write_down(store, &log, decide(cosigned))?;
     // Whoever asked may have gone; what is written down is a promise, not a signature.
     let _gone = reply.send(decided);
     Ok(())
+}
+
+/// The same for a head of our own copy of the log.
+fn cosign_held(store: &mut Store, cosign: Cosign) -> Result<Option<Decision>, StoreError> {
+    let Cosign { log, head, promised } = cosign;
+    let cosigned = last_cosigned(store, &log);
+    let decided = {
+        let copy = store.replica().nodes(&log)?;
+        decide_held(cosigned, promised, head, &*copy)
+    };
+    let decided = write_down(store, &log, decided)?;
+    if let Err(refusal) = &decided {
+        tracing::warn!(%log, %refusal, "not cosigned");
+    }
+    Ok(decided.ok())
+}
+
+fn last_cosigned(store: &Store, log: &LogId) -> Option<Seen> {
+    store.cosigned(log).map(|(size, root)| Seen { size, root })
+}
+
+/// Makes a decision durable, if it is to sign.
+fn write_down(
+    store: &mut Store,
+    log: &LogId,
+    decided: Result<Decision, Refusal>,
+) -> Result<Result<Decision, Refusal>, StoreError> {
+    let Ok(head) = decided.as_ref().map(Decision::head) else { return Ok(decided) };
+    match store.put_cosigned(log, head.size, head.root) {
+        Ok(()) => Ok(decided),
+        // The journal looks once more at what must never happen.
+        Err(StoreError::Refused { .. }) => {
+            let recorded = last_cosigned(store, log).map_or(0, |seen| seen.size);
+            Ok(Err(Refusal::Contradicts(recorded)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes the appends that wait behind the first, up to a bound; other work stays in its place.

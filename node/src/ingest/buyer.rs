@@ -15,6 +15,8 @@
 
 use std::collections::BTreeSet;
 
+use tallystick_protocol::name::{self, differ_by_a_letter, distinctive_words, says_public_body};
+use tallystick_protocol::organisation;
 use tallystick_protocol::record::part::{Identifier, Organisation};
 
 use super::text;
@@ -63,13 +65,15 @@ impl Ownership {
         }
         let name = normalised(&buyer.name);
         let theirs = distinctive_words(&name);
-        let public = name.split(' ').any(|word| BODY_WORDS.contains(&word));
+        let public = says_public_body(&name);
         let alike = |own: &Vec<String>| {
             let inside = theirs.windows(own.len().max(1)).any(|window| window == own.as_slice());
-            *own == theirs || (public && inside) || misspelt(&own.concat(), &theirs.concat())
+            *own == theirs
+                || (public && inside)
+                || differ_by_a_letter(&own.concat(), &theirs.concat())
         };
-        let slip =
-            self.names.iter().any(|own| misspelt(&own.replace(' ', ""), &name.replace(' ', "")));
+        let spelled = name.replace(' ', "");
+        let slip = self.names.iter().any(|own| differ_by_a_letter(&own.replace(' ', ""), &spelled));
         self.distinctive.iter().any(alike) || slip
     }
 }
@@ -179,25 +183,10 @@ fn is_list(name: &str, raw: &str) -> bool {
     tight || listed || (forms > 1 && separated)
 }
 
-/// A name for comparison: lower case, no accents, punctuation or articles.
+/// A name for comparison: its text without markup, [folded](name::folded).
 #[must_use]
 pub fn normalised(name: &str) -> String {
-    let mut folded = String::with_capacity(name.len());
-    for c in text::line(name).unwrap_or_default().chars().flat_map(char::to_lowercase) {
-        match c {
-            '&' | '+' => folded.push_str(" and "),
-            '\'' | '’' | '‘' | '`' | '.' => {}
-            'æ' => folded.push_str("ae"),
-            'œ' => folded.push_str("oe"),
-            'ß' => folded.push_str("ss"),
-            c if c.is_alphanumeric() => folded.push(unaccented(c)),
-            // A combining accent belongs to the letter before it.
-            '\u{300}'..='\u{36f}' => {}
-            _ => folded.push(' '),
-        }
-    }
-    let words: Vec<&str> = folded.split_whitespace().filter(|word| *word != "the").collect();
-    words.join(" ")
+    name::folded(&text::line(name).unwrap_or_default())
 }
 
 /// A supplier's name for comparison: as [`normalised`], with one spelling per legal form.
@@ -219,132 +208,16 @@ pub fn normalised_supplier(name: &str) -> String {
 
 /// An identifier for comparison, `GB-COH-01234567`; `None` if it means nothing
 /// outside its document.
-///
-/// Company numbers get their leading noughts back, PPON loses its
-/// separators, a repeated scheme goes. Identifiers of systems that tell capital from small
-/// letters (`GB-SRS`) keep their case.
 #[must_use]
 pub fn identifier(given: &Identifier) -> Option<String> {
-    let scheme = given.scheme.as_deref()?.trim().to_ascii_uppercase();
-    let raw: String = given.id.as_deref()?.chars().filter(|c| !c.is_whitespace()).collect();
-    let prefixed = raw
-        .get(..scheme.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(&scheme))
-        .then(|| raw.get(scheme.len()..).unwrap_or_default())
-        .filter(|rest| rest.starts_with(['-', ':', '/']));
-    let id = prefixed.map_or(raw.as_str(), |rest| rest.trim_start_matches(['-', ':', '/']));
-    if scheme.is_empty() || id.is_empty() || id.chars().all(|c| c == '0') {
-        return None;
-    }
-    let upper = id.to_ascii_uppercase();
-    let id = match scheme.as_str() {
-        "GB-SRS" => id.to_owned(),
-        "GB-COH" => company_number(&upper),
-        "GB-PPON" => upper.replace(['-', ':', '.'], ""),
-        _ => upper,
-    };
-    Some(format!("{scheme}-{id}"))
-}
-
-/// A company number with its leading noughts: `1234567` and `SC12345` are eight characters.
-#[must_use]
-pub fn company_number(id: &str) -> String {
-    let digits_from = id.bytes().take_while(u8::is_ascii_alphabetic).count();
-    match id.split_at_checked(digits_from) {
-        Some((prefix, digits))
-            if prefix.len() <= 2
-                && !digits.is_empty()
-                && id.len() <= 8
-                && digits.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            format!("{prefix}{digits:0>width$}", width = 8 - prefix.len())
-        }
-        _ => id.to_owned(),
-    }
+    let found = organisation::normalise(given.scheme.as_deref()?, given.id.as_deref()?);
+    found.map(|id| id.to_string())
 }
 
 /// `GB-LAE-NET` as an identifier for comparison.
-fn joined_identifier(text: &str) -> Option<String> {
-    let mut parts = text.trim().splitn(3, ['-', ':']);
-    let (country, list, id) = (parts.next()?, parts.next()?, parts.next()?);
-    identifier(&Identifier { scheme: Some(format!("{country}-{list}")), id: Some(id.to_owned()) })
-}
-
-/// Words that many public bodies share, and so do not tell one from another.
-const COMMON_WORDS: &[&str] = &[
-    "council",
-    "borough",
-    "city",
-    "county",
-    "district",
-    "metropolitan",
-    "corporation",
-    "london",
-    "royal",
-    "of",
-    "and",
-    "unitary",
-    "authority",
-    "combined",
-    "bc",
-    "cc",
-    "dc",
-    "mbc",
-    "mdc",
-    "lb",
-    "rb",
-    "cyngor",
-    "sir",
-];
-/// Words by which a name says that it is a public body.
-const BODY_WORDS: &[&str] =
-    &["council", "authority", "corporation", "borough", "cyngor", "bc", "cc", "dc", "mbc"];
-
-/// The words that tell this body from others; all of them if none would be left.
-fn distinctive_words(normalised: &str) -> Vec<String> {
-    let all = || normalised.split(' ').filter(|w| !w.is_empty());
-    let kept: Vec<String> =
-        all().filter(|w| !COMMON_WORDS.contains(w)).map(str::to_owned).collect();
-    if kept.is_empty() { all().map(str::to_owned).collect() } else { kept }
-}
-
-/// Whether two long words differ by one letter put in, left out or mistaken.
-fn misspelt(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let (short, long) = if a.len() <= b.len() { (&a, &b) } else { (&b, &a) };
-    if short.len() < 6 || long.len() > short.len() + 1 || long.len() > 256 {
-        return false;
-    }
-    let same = short.iter().zip(long.iter()).take_while(|(x, y)| x == y).count();
-    let skip = usize::from(long.len() == short.len());
-    let (rest_short, rest_long) = (short.get(same + skip..), long.get(same + 1..));
-    match (rest_short, rest_long) {
-        (Some(x), Some(y)) => x == y,
-        _ => true,
-    }
-}
-
-/// The base letter of Latin letters with accents; Welsh, Gaelic and the usual European ones.
-fn unaccented(c: char) -> char {
-    match c {
-        'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
-        'ç' | 'ć' | 'č' => 'c',
-        'è'..='ë' | 'ē' | 'ė' | 'ę' | 'ě' => 'e',
-        'ì'..='ï' | 'ī' | 'ı' => 'i',
-        'ñ' | 'ń' | 'ň' => 'n',
-        'ò'..='ö' | 'ø' | 'ō' | 'ő' => 'o',
-        'ù'..='ü' | 'ū' | 'ů' | 'ű' => 'u',
-        'ý' | 'ÿ' | 'ŷ' | 'ỳ' => 'y',
-        'ŵ' | 'ẁ' | 'ẃ' | 'ẅ' => 'w',
-        'ś' | 'š' | 'ş' | 'ș' => 's',
-        'ź' | 'ż' | 'ž' => 'z',
-        'ł' => 'l',
-        'ğ' => 'g',
-        'ř' => 'r',
-        'ť' | 'ț' => 't',
-        'đ' | 'ď' => 'd',
-        other => other,
-    }
+#[must_use]
+pub fn joined_identifier(text: &str) -> Option<String> {
+    organisation::joined(text).map(|id| id.to_string())
 }
 
 #[cfg(test)]
@@ -404,7 +277,6 @@ mod tests {
             identifier(&Identifier { scheme: Some("GB-SRS".into()), id: Some(id.into()) })
         };
         assert_ne!(case("x/6sQD"), case("x/6SQD"));
-        assert_eq!(company_number("SC12345"), "SC012345");
     }
 
     #[test]

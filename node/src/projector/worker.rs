@@ -9,9 +9,9 @@ use tallystick_protocol::id::LogId;
 use super::queue::{Item, Queue};
 use super::{POSITIONS, ProjectorError, Shared};
 use crate::reference::References;
-use crate::register::{Reading, RecordKey, Register, SourceDigest, Taken, key, remove_all};
+use crate::register::{Reach, Reading, RecordKey, Register, SourceDigest, Taken, key, remove_all};
 use crate::search::{Document, Opened, Writer};
-use crate::store::{Change, Replica, StoreError};
+use crate::store::{Branch, Change, Replica, StoreError};
 
 /// Entries in one portion.
 const PORTION_ENTRIES: u64 = 1000;
@@ -40,6 +40,8 @@ pub(super) struct Worker {
     writer: Writer,
     /// Entries of each log that are in the register.
     registered: BTreeMap<LogId, u64>,
+    /// How often each log had been set aside when these were taken in.
+    lineages: BTreeMap<LogId, u64>,
     /// Entries of each log that can be found.
     indexed: BTreeMap<LogId, u64>,
     /// Entries of each log that were given to the writer.
@@ -106,6 +108,7 @@ impl Worker {
             queue,
             writer,
             registered: BTreeMap::new(),
+            lineages: BTreeMap::new(),
             indexed: BTreeMap::new(),
             read: BTreeMap::new(),
             worked: Vec::new(),
@@ -119,8 +122,9 @@ impl Worker {
     pub(super) fn prepare(&mut self, opened: Opened) -> Result<(), ProjectorError> {
         for stored in self.replica.logs()? {
             // No further than the log, whose end a crash may have taken.
-            let position = self.register.position(&stored.log)?.min(stored.frontier.size());
-            self.registered.insert(stored.log, position);
+            let reach = self.register.reach(&stored.log)?;
+            self.registered.insert(stored.log, reach.entries.min(stored.frontier.size()));
+            self.lineages.insert(stored.log, reach.lineage);
         }
         let mut positions = self.positions()?;
         // Without positions the index may hold what is no longer there.
@@ -200,21 +204,66 @@ impl Worker {
     /// Takes at most one portion of every log into the register; whether there was any.
     fn register_each_log(&mut self, shared: &Shared) -> Result<bool, ProjectorError> {
         let mut progress = false;
+        let branches = self.replica.branches()?;
         for stored in self.replica.logs()? {
-            let start = self.registered.get(&stored.log).copied().unwrap_or(0);
+            let log = stored.log;
+            let lineage = lineage(&branches, &log);
+            progress |= self.forget_disowned(&log, lineage, &branches, shared)?;
+            let start = self.registered.get(&log).copied().unwrap_or(0);
             if start < stored.frontier.size() {
-                let readings = self.readings(&stored.log, start, PORTION_ENTRIES)?;
-                self.register.take(&stored.log, &readings, |taken| self.queue_rows(taken))?;
-                let end = start + readings.len() as u64;
-                self.registered.insert(stored.log, end);
-                shared.board().registered.insert(stored.log, end);
+                let readings = self.readings(&log, start, PORTION_ENTRIES)?;
                 progress = true;
+                if self::lineage(&self.replica.branches()?, &log) != lineage {
+                    // It was set aside meanwhile: what was read may be of before or after.
+                    continue;
+                }
+                self.register.take(&log, lineage, &readings, |taken| self.queue_rows(taken))?;
+                let end = start + readings.len() as u64;
+                self.registered.insert(log, end);
+                shared.board().registered.insert(log, end);
             }
         }
         if progress {
             shared.done.notify_all();
         }
         Ok(progress)
+    }
+
+    /// Takes out of the register what was set aside of a log since it was taken
+    /// in, and has the records looked at again; whether there was any.
+    fn forget_disowned(
+        &mut self,
+        log: &LogId,
+        lineage: u64,
+        branches: &[Branch],
+        shared: &Shared,
+    ) -> Result<bool, ProjectorError> {
+        let known = self.lineages.get(log).copied().unwrap_or(0);
+        if known == lineage {
+            return Ok(false);
+        }
+        // What the register has is of the branch that the log became next.
+        let mut next = branches.iter().filter(|branch| branch.log == *log);
+        let next = next.nth(usize::try_from(known).unwrap_or(usize::MAX));
+        let kept = next.map_or(Ok(0), |branch| branch.shared(&*self.replica))?;
+        self.register.forget(log, kept, |taken| {
+            let mut rows = self.queue_rows(taken)?;
+            rows.extend(taken.records.iter().map(|record| self.queue.row(&Item::Record(*record))));
+            Ok(rows)
+        })?;
+        let entries = self.registered.get(log).copied().unwrap_or(0).min(kept);
+        let indexed = self.indexed.get(log).copied().unwrap_or(0).min(kept);
+        // If we die before this line, all of it is done again.
+        let reach = Register::reach_row(log, Reach { entries, lineage });
+        self.replica.put(&[reach, position_row(log, indexed)])?;
+        self.lineages.insert(*log, lineage);
+        self.registered.insert(*log, entries);
+        self.indexed.insert(*log, indexed);
+        self.read.entry(*log).and_modify(|read| *read = kept.min(*read));
+        let mut board = shared.board();
+        board.registered.insert(*log, entries);
+        board.indexed.insert(*log, indexed);
+        Ok(true)
     }
 
     /// At most `limit` entries of `log` from `start` on.
@@ -325,6 +374,7 @@ impl Worker {
         let first = at_hand.first().map_or(0, |reading| reading.version.index);
         let found = version.index.checked_sub(first).filter(|_| same_log);
         let found = found.and_then(|at| at_hand.get(usize::try_from(at).ok()?));
+        let found = found.filter(|reading| reading.key(log) == *record);
         let loaded = match found {
             Some(_) => None,
             None => self.register.reading(record, version)?,
@@ -362,9 +412,7 @@ impl Worker {
         let mut changes: Vec<Change> = Vec::new();
         for (log, position) in &self.read {
             if self.indexed.get(log) != Some(position) {
-                let mut row = POSITIONS.to_vec();
-                key::put_log(&mut row, log);
-                changes.push((row, Some(position.to_be_bytes().to_vec())));
+                changes.push(position_row(log, *position));
             }
         }
         changes.extend(self.worked.drain(..).map(|row| (row, None)));
@@ -385,9 +433,7 @@ impl Worker {
     fn positions(&self) -> Result<BTreeMap<LogId, u64>, ProjectorError> {
         let mut positions = BTreeMap::new();
         for stored in self.replica.logs()? {
-            let mut row = POSITIONS.to_vec();
-            key::put_log(&mut row, &stored.log);
-            let value = self.replica.get(&row)?;
+            let value = self.replica.get(&position_key(&stored.log))?;
             if let Some(bytes) = value.and_then(|value| value.try_into().ok()) {
                 // Never ahead of the register, so that it is continued without a gap.
                 let registered = self.registered.get(&stored.log).copied().unwrap_or(0);
@@ -397,6 +443,22 @@ impl Worker {
         }
         Ok(positions)
     }
+}
+
+/// How often a log has been set aside.
+fn lineage(branches: &[Branch], log: &LogId) -> u64 {
+    branches.iter().filter(|branch| branch.log == *log).count() as u64
+}
+
+fn position_key(log: &LogId) -> Vec<u8> {
+    let mut key = POSITIONS.to_vec();
+    key::put_log(&mut key, log);
+    key
+}
+
+/// A row that says how far the index is.
+fn position_row(log: &LogId, position: u64) -> Change {
+    (position_key(log), Some(position.to_be_bytes().to_vec()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! | prefix | key after it | value |
 //! |---|---|---|
 //! | `reg/c` | authority, record, space | newest version, digest of its source key |
-//! | `reg/p` | log | entries taken into the register |
+//! | `reg/e` | endorsed record, endorser, generation, index | digest of what is endorsed, if anything is |
+//! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
 //! | `reg/s` | source digest, authority, record, space | nothing |
 //! | `reg/v` | authority, record, space, generation, index | kind, action, time |
 //!
@@ -12,15 +13,16 @@
 //! reads them.
 
 use tallystick_protocol::entry::Action;
-use tallystick_protocol::id::{AuthorityId, GroupId, LogId, RecordId, Space, Version};
+use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, RecordId, Space, Version};
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
-use super::{Current, RecordKey, SourceDigest, VersionInfo};
+use super::{Current, Reach, RecordKey, SourceDigest, VersionInfo};
 
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
 const CURRENT: &[u8] = b"reg/c";
+const ENDORSEMENT: &[u8] = b"reg/e";
 const POSITION: &[u8] = b"reg/p";
 const SOURCE: &[u8] = b"reg/s";
 const VERSION: &[u8] = b"reg/v";
@@ -38,6 +40,54 @@ pub(super) fn currents(authority: Option<&AuthorityId>) -> Vec<u8> {
         bytes.extend_from_slice(authority.as_bytes());
     }
     bytes
+}
+
+/// Prefix of the rows that say who endorses the authority with this record.
+pub(super) fn endorsements(endorsed: &RecordId) -> Vec<u8> {
+    let mut bytes = ENDORSEMENT.to_vec();
+    bytes.extend_from_slice(endorsed.as_bytes());
+    bytes
+}
+
+/// Prefix of all rows that say who endorses whom.
+pub(super) const fn all_endorsements() -> &'static [u8] {
+    ENDORSEMENT
+}
+
+/// Prefix of what one authority has said of another.
+pub(super) fn endorsements_by(endorsed: &RecordId, endorser: &AuthorityId) -> Vec<u8> {
+    let mut bytes = endorsements(endorsed);
+    bytes.extend_from_slice(endorser.as_bytes());
+    bytes
+}
+
+pub(super) fn endorsement(
+    endorsed: &RecordId,
+    endorser: &AuthorityId,
+    version: Version,
+) -> Vec<u8> {
+    let mut bytes = endorsements_by(endorsed, endorser);
+    put_version(&mut bytes, version);
+    bytes
+}
+
+/// Who endorses, and with which entry, of an endorsement row.
+pub(super) fn read_endorsement_key(key: &[u8]) -> Option<(AuthorityId, Version)> {
+    let mut cursor = Cursor(key.strip_prefix(ENDORSEMENT)?);
+    cursor.array::<{ RecordId::LEN }>()?;
+    cursor.whole(|c| Some((AuthorityId::from_bytes(c.array()?), c.version()?)))
+}
+
+/// An entry that endorses nothing, or not any more, has no digest.
+pub(super) fn endorsement_value(digest: Option<&Hash>) -> Vec<u8> {
+    digest.map(|digest| digest.as_bytes().to_vec()).unwrap_or_default()
+}
+
+pub(super) fn read_endorsement_value(value: &[u8]) -> Option<Option<Hash>> {
+    match value.is_empty() {
+        true => Some(None),
+        false => Hash::try_from(value).ok().map(Some),
+    }
 }
 
 pub(super) fn position(log: &LogId) -> Vec<u8> {
@@ -66,10 +116,16 @@ pub(super) fn version(key: &RecordKey, version: Version) -> Vec<u8> {
     bytes
 }
 
-/// Prefix of the versions of a record in whatever space.
-pub(super) fn versions(authority: &AuthorityId, record: &RecordId) -> Vec<u8> {
+/// Prefix of the versions of all records of an authority.
+pub(super) fn versions_of(authority: &AuthorityId) -> Vec<u8> {
     let mut bytes = VERSION.to_vec();
     bytes.extend_from_slice(authority.as_bytes());
+    bytes
+}
+
+/// Prefix of the versions of a record in whatever space.
+pub(super) fn versions(authority: &AuthorityId, record: &RecordId) -> Vec<u8> {
+    let mut bytes = versions_of(authority);
     bytes.extend_from_slice(record.as_bytes());
     bytes
 }
@@ -136,8 +192,22 @@ pub(super) fn read_current_value(value: &[u8]) -> Option<Current> {
     Some(Current { newest, source })
 }
 
-pub(super) fn read_number(value: &[u8]) -> Option<u64> {
-    Cursor(value).whole(|c| c.array().map(u64::from_be_bytes))
+pub(super) fn reach_value(reach: Reach) -> Vec<u8> {
+    let mut bytes = reach.entries.to_be_bytes().to_vec();
+    if reach.lineage > 0 {
+        bytes.extend_from_slice(&reach.lineage.to_be_bytes());
+    }
+    bytes
+}
+
+pub(super) fn read_reach(value: &[u8]) -> Option<Reach> {
+    let mut cursor = Cursor(value);
+    let entries = u64::from_be_bytes(cursor.array()?);
+    let lineage = match cursor.0.is_empty() {
+        true => 0,
+        false => u64::from_be_bytes(cursor.whole(Cursor::array)?),
+    };
+    Some(Reach { entries, lineage })
 }
 
 /// Writes a record's key: 49 bytes, or 81 in a group.

@@ -2,13 +2,12 @@
 
 use tallystick_protocol::body::Fields;
 use tallystick_protocol::id::RecordRef;
-use tallystick_protocol::record::part::Identifier;
 use tallystick_protocol::record::{Day, Facets, Kind, KindDescription, Party};
 use tantivy::{TantivyDocument, Term};
 
 use super::Hit;
 use super::schema::{FieldSet, joined};
-use crate::ingest::buyer::{identifier, normalised, normalised_supplier};
+use crate::ingest::buyer::{joined_identifier, normalised, normalised_supplier};
 use crate::reference::{self, Reference};
 use crate::register::{RecordKey, SourceDigest, key};
 use tallystick_protocol::id::Version;
@@ -127,6 +126,7 @@ fn hit(description: &KindDescription, facets: &Facets) -> Hit {
         title: facets.title.clone(),
         authority: None,
         authority_name: None,
+        known: None,
         space: None,
         version: None,
         buyer: named(&facets.buyers).into_iter().next(),
@@ -164,23 +164,16 @@ fn add_parties(document: &mut TantivyDocument, fields: &FieldSet, facets: &Facet
     }
     for party in &facets.buyers {
         document.add_text(fields.buyer, normalised(&party.name));
-        for id in party.ids.iter().filter_map(|id| comparable(id)) {
+        for id in party.ids.iter().filter_map(|id| joined_identifier(id)) {
             document.add_text(fields.buyer_id, id);
         }
     }
     for party in &facets.suppliers {
         document.add_text(fields.supplier, normalised_supplier(&party.name));
-        for id in party.ids.iter().filter_map(|id| comparable(id)) {
+        for id in party.ids.iter().filter_map(|id| joined_identifier(id)) {
             document.add_text(fields.supplier_id, id);
         }
     }
-}
-
-/// `GB-COH-1234567` as identifiers are compared: `GB-COH-01234567`.
-pub(super) fn comparable(joined: &str) -> Option<String> {
-    let mut parts = joined.trim().splitn(3, ['-', ':']);
-    let (country, list, id) = (parts.next()?, parts.next()?, parts.next()?);
-    identifier(&Identifier { scheme: Some(format!("{country}-{list}")), id: Some(id.to_owned()) })
 }
 
 fn record_key(record: &RecordKey) -> Vec<u8> {

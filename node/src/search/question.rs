@@ -12,10 +12,9 @@ use tantivy::query::{
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{Score, Term};
 
-use super::document::comparable;
 use super::schema::{FieldSet, words};
 use super::{Query, SearchError, WORDS};
-use crate::ingest::buyer::{normalised, normalised_supplier};
+use crate::ingest::buyer::{joined_identifier, normalised, normalised_supplier};
 
 /// Weights of a word found whole; as a beginning only, one less.
 const TITLE: Score = 8.0;
@@ -99,7 +98,7 @@ fn party(names: Field, ids: Field, given: &str, words: &[String]) -> Box<dyn Cla
     if !all.is_empty() {
         any.push(Box::new(BooleanQuery::new(all)));
     }
-    any.extend(comparable(given).map(|id| exact(ids, &id)));
+    any.extend(joined_identifier(given).map(|id| exact(ids, &id)));
     Box::new(BooleanQuery::union(any))
 }
 

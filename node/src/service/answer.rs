@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
@@ -23,6 +24,9 @@ pub struct Whoami {
     pub authority: AuthorityId,
     /// The authority's name.
     pub name: String,
+    /// The internet domain it claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// The network.
     pub network: String,
     /// To be read out over the telephone.
@@ -47,6 +51,9 @@ pub struct LogView {
     pub authority: AuthorityId,
     /// That authority's name, if its identity is known.
     pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// `public`, or a group.
     pub space: String,
     /// Its generation.
@@ -62,6 +69,21 @@ pub struct LogView {
     /// The size some partner has, if it is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<u64>,
+    /// What was set aside of it, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<BranchView>,
+}
+
+/// What was set aside of a log because its author's controllers disowned it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BranchView {
+    /// Tells it from the log's other branches.
+    pub number: u32,
+    /// Its entries.
+    pub size: u64,
+    /// How many of them, from its end, are not in the log.
+    pub disowned: u64,
 }
 
 /// How a log stands.
@@ -78,6 +100,8 @@ pub enum LogState {
     OverQuota,
     /// Its author signed two histories.
     Disputed,
+    /// Its author's controllers closed it, and a new generation took its place.
+    Closed,
 }
 
 impl LogState {
@@ -90,6 +114,7 @@ impl LogState {
             Self::Unsigned => "not yet signed",
             Self::OverQuota => "over quota: heads only",
             Self::Disputed => "DISPUTED",
+            Self::Closed => "closed",
         }
     }
 }
@@ -104,6 +129,9 @@ pub struct PeerView {
     pub authority: Option<AuthorityId>,
     /// That authority's name.
     pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// Whether both sides have greeted each other.
     pub greeted: bool,
     /// Whether it has told us all its news.
@@ -127,6 +155,9 @@ pub struct RefusedView {
     pub authority: Option<AuthorityId>,
     /// That authority's name.
     pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// Points against it; at 100 it is refused, and they fade by ten a minute.
     pub score: u64,
     /// Its faults since the node was started.
@@ -188,6 +219,21 @@ pub struct PartnerView {
     pub authority: AuthorityId,
     /// Its name, a claim.
     pub name: String,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Confirmation,
+    /// Its identifiers in public registers, claims.
+    #[serde(default)]
+    pub organisation_ids: Vec<String>,
+    /// Its internet domain, a claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// What was found out about that domain, if it has been asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain_proof: Option<DomainView>,
+    /// How many partners of this node endorse these claims publicly.
+    #[serde(default)]
+    pub endorsements: usize,
     /// To be compared over the telephone.
     pub fingerprint: String,
     /// The node on the card.
@@ -196,6 +242,64 @@ pub struct PartnerView {
     pub addresses: Vec<String>,
     /// Whether it is connected now.
     pub connected: bool,
+    /// Authorities whose names may be taken for its name; looked for when it is
+    /// added, and while it would like to be a partner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lookalikes: Vec<LookalikeView>,
+    /// What is odd about its names and identifiers, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub oddities: Vec<String>,
+}
+
+/// What was found out about the domain that an authority claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainView {
+    /// When it was asked last, in Unix seconds.
+    pub checked: u64,
+    /// When it named the authority last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<u64>,
+    /// Why it did not when it was asked last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// What a domain said when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainChecked {
+    /// Who claims it.
+    pub authority: AuthorityId,
+    /// Its name.
+    pub name: String,
+    /// How that name is known now.
+    #[serde(flatten)]
+    pub known: Confirmation,
+    /// The domain.
+    pub domain: String,
+    /// Whether it names the authority.
+    pub proven: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// What to do about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// An authority whose name may be taken for that of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LookalikeView {
+    /// Who it is.
+    pub authority: AuthorityId,
+    /// Its name that is alike.
+    pub name: String,
+    /// How its name is known.
+    #[serde(flatten)]
+    pub known: Confirmation,
+    /// How the other name is like it, as a part of a sentence: `is the same as`.
+    pub resemblance: String,
 }
 
 /// Partners and requests.
@@ -229,6 +333,49 @@ pub struct AddPartner {
 pub struct NamePartner {
     /// The id, perhaps shortened, or the exact name.
     pub authority: String,
+}
+
+/// A partner to be endorsed, or not any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endorse {
+    /// The id, perhaps shortened, or the exact name.
+    pub authority: String,
+    /// Take the endorsement back.
+    #[serde(default)]
+    pub withdraw: bool,
+    /// Only say what would be said.
+    #[serde(default)]
+    pub preview: bool,
+    /// [`Endorsed::digest`] of the preview, so that nothing else is endorsed.
+    #[serde(default)]
+    pub digest: Option<Hash>,
+}
+
+/// What is or would be endorsed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endorsed {
+    /// Whom it is about.
+    pub authority: AuthorityId,
+    /// The name that is endorsed.
+    pub name: String,
+    /// The identifiers that are endorsed.
+    pub organisation_ids: Vec<String>,
+    /// The domain that is endorsed.
+    pub domain: Option<String>,
+    /// Over all of that.
+    pub digest: Hash,
+    /// Whether it is endorsed then.
+    pub endorsed: bool,
+    /// Whether that is or would be a change.
+    pub changed: bool,
+    /// The entry that says so, if one was written.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Whether a signed head covers that entry yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<bool>,
 }
 
 /// Who may see what is published.
@@ -387,6 +534,9 @@ pub struct Shown {
     pub authority: Option<AuthorityId>,
     /// That authority's name.
     pub authority_name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
     /// Who may see it.
     pub space: String,
     /// How it stands.

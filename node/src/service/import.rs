@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 /// What makes a row this authority's own.
 #[must_use]
 pub fn ownership(profile: &Profile) -> Ownership {
-    let ids = profile.organisation_ids.iter().map(|id| format!("{}-{}", id.scheme, id.id));
+    let ids = profile.organisation_ids.iter().map(ToString::to_string);
     Ownership::new(&profile.name, &profile.also_known_as, &ids.collect::<Vec<_>>())
 }
 

@@ -1,11 +1,16 @@
 //! Partners at the desk: adding, accepting, listing, removing.
 
 use tallystick_protocol::card::Card;
-use tallystick_protocol::id::NodeId;
+use tallystick_protocol::id::{AuthorityId, NodeId};
+use tallystick_protocol::identity::Identity;
+use tallystick_protocol::name::Form;
+use tallystick_protocol::time::UnixTime;
 
-use super::{Desk, answer, read_card, stopping};
+use super::{Desk, answer, blocking, failed_store, read_card, stopping};
+use crate::acquaintance::{Acquaintances, lookalikes, oddities};
 use crate::failure::Failure;
 use crate::partner::{Added, dialable};
+use crate::store::StoreError;
 
 impl Desk {
     /// Partners, and nodes that would like to be partners.
@@ -15,12 +20,14 @@ impl Desk {
     pub async fn partners(&self) -> Result<answer::Partners, Failure> {
         let status = self.0.handle.status().await.ok_or_else(stopping)?;
         let connected = |node: NodeId| status.peers.iter().any(|peer| peer.node == node);
-        let book = self.0.partners.lock().await;
-        let partners = book.partners().map(|card| view(card, connected(card.node()))).collect();
-        drop(book);
+        let partners: Vec<Card> = self.0.partners.lock().await.partners().cloned().collect();
         let requests = self.requests().await;
-        let requests = requests.iter().map(|card| view(card, connected(card.node()))).collect();
-        Ok(answer::Partners { partners, requests })
+        let look = Look { partners, requests, met: self.acquaintances().await };
+        let mut all = look.views().await?;
+        for view in all.partners.iter_mut().chain(&mut all.requests) {
+            view.connected = connected(view.node);
+        }
+        Ok(all)
     }
 
     /// Makes the authority on a card a partner: keeps it, connects, replicates.
@@ -63,7 +70,7 @@ impl Desk {
         book.remove(&card.authority())?;
         drop(book);
         self.0.handle.forbid(card.node()).await;
-        Ok(answer::PartnerChange { partner: view(&card, false), changed: true })
+        Ok(answer::PartnerChange { partner: self.view(card, false).await?, changed: true })
     }
 
     async fn add(&self, card: Card) -> Result<answer::PartnerChange, Failure> {
@@ -86,11 +93,24 @@ impl Desk {
             self.0.handle.allow(card.node(), dialable(&card)).await;
         }
         let changed = added == Added::New;
-        Ok(answer::PartnerChange { partner: view(&card, false), changed })
+        Ok(answer::PartnerChange {
+            partner: self.view(card, added != Added::Known).await?,
+            changed,
+        })
+    }
+
+    /// One authority as it is known now; `compared` with all others, if so.
+    async fn view(&self, card: Card, compared: bool) -> Result<answer::PartnerView, Failure> {
+        let cards = vec![card];
+        let (partners, requests) = if compared { (Vec::new(), cards) } else { (cards, Vec::new()) };
+        let look = Look { partners, requests, met: self.acquaintances().await };
+        let answer::Partners { partners, requests } = look.views().await?;
+        let mut views = partners.into_iter().chain(requests);
+        views.next().ok_or_else(|| Failure::internal("a partner was lost"))
     }
 
     /// Valid cards of nodes that are no partners, handed in by these nodes themselves.
-    async fn requests(&self) -> Vec<Card> {
+    pub(super) async fn requests(&self) -> Vec<Card> {
         let book = self.0.partners.lock().await;
         let mut requests = Vec::new();
         for request in self.0.handle.requests() {
@@ -105,31 +125,88 @@ impl Desk {
 }
 
 /// The card whose authority has this name, or an id that begins so.
-fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> {
-    let meant = |card: &&Card| {
-        let id = card.authority().to_string();
-        let begins = name.len() >= 6 && id.starts_with(name);
-        begins || card.identity().profile().name == name
-    };
-    let found: Vec<_> = cards.iter().filter(meant).collect();
-    match found.as_slice() {
-        [] => Ok(None),
-        [card] => Ok(Some(card)),
-        _ => Err(Failure::usage(
+pub(super) fn find<'a>(cards: &'a [Card], name: &str) -> Result<Option<&'a Card>, Failure> {
+    only(cards.iter().filter(|card| is_meant(card.identity(), name)), name)
+}
+
+/// Whether an authority has this name, or an id that begins so.
+pub(super) fn is_meant(identity: &Identity, name: &str) -> bool {
+    // A few characters fit nearly everybody.
+    let begins = name.len() >= 6 && identity.authority().to_string().starts_with(name);
+    begins || identity.profile().name == name
+}
+
+/// The one that was found, if there is one.
+pub(super) fn only<T>(found: impl Iterator<Item = T>, name: &str) -> Result<Option<T>, Failure> {
+    let mut found = found.take(2);
+    match (found.next(), found.next()) {
+        (one, None) => Ok(one),
+        (_, Some(_)) => Err(Failure::usage(
             format!("several authorities may be meant by {name:?}"),
             "give more characters of the authority id; `tally partner list` shows it",
         )),
     }
 }
 
-fn view(card: &Card, connected: bool) -> answer::PartnerView {
-    answer::PartnerView {
-        authority: card.authority(),
-        name: card.identity().profile().name.clone(),
-        fingerprint: card.fingerprint(),
-        node: card.node(),
-        addresses: card.addresses().to_vec(),
-        connected,
+/// Cards to be looked at closely.
+struct Look {
+    /// Those of partners.
+    partners: Vec<Card>,
+    /// Those whose names are compared with all others.
+    requests: Vec<Card>,
+    met: Acquaintances,
+}
+
+impl Look {
+    async fn views(self) -> Result<answer::Partners, Failure> {
+        blocking(move || {
+            let all = |cards: &[Card], forms: &[_]| {
+                let views = cards.iter().map(|card| self.view(card, forms));
+                views.collect::<Result<Vec<_>, StoreError>>()
+            };
+            let forms = if self.requests.is_empty() { Vec::new() } else { self.met.forms() };
+            let (partners, requests) = (all(&self.partners, &[])?, all(&self.requests, &forms)?);
+            Ok(answer::Partners { partners, requests })
+        })
+        .await?
+        .map_err(failed_store)
+    }
+
+    fn view(
+        &self,
+        card: &Card,
+        forms: &[(AuthorityId, String, Form)],
+    ) -> Result<answer::PartnerView, StoreError> {
+        let (identity, profile) = (card.identity(), card.identity().profile());
+        let mut alike = Vec::new();
+        for lookalike in lookalikes(forms, &card.authority(), profile) {
+            let known = self.met.known(&lookalike.authority)?;
+            alike.push(answer::LookalikeView {
+                authority: lookalike.authority,
+                name: lookalike.name,
+                known: known.map(|known| known.confirmation).unwrap_or_default(),
+                resemblance: lookalike.resemblance.explanation().to_owned(),
+            });
+        }
+        Ok(answer::PartnerView {
+            authority: card.authority(),
+            name: profile.name.clone(),
+            known: self.met.confirmation(identity)?,
+            organisation_ids: profile.organisation_ids.iter().map(ToString::to_string).collect(),
+            domain: profile.domain.clone(),
+            domain_proof: self.met.finding(identity).map(|found| answer::DomainView {
+                checked: found.checked.as_seconds(),
+                proven: found.proven.map(UnixTime::as_seconds),
+                failure: found.failure.clone(),
+            }),
+            endorsements: self.met.endorsers(identity)?.len(),
+            fingerprint: card.fingerprint(),
+            node: card.node(),
+            addresses: card.addresses().to_vec(),
+            connected: false,
+            lookalikes: alike,
+            oddities: oddities(profile),
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tallystick_protocol::body::{Body, Fields};
 use tallystick_protocol::checkpoint::{UnverifiedCheckpoint, VerifiedCheckpoint};
 use tallystick_protocol::entry::Action;
-use tallystick_protocol::id::{AuthorityId, Hash, RecordId, RecordRef, Space, Version};
+use tallystick_protocol::id::{Hash, RecordId, RecordRef, Space, Version};
 use tallystick_protocol::identity::{Identity, KeyStanding};
 use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
 use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
@@ -151,7 +151,7 @@ impl Desk {
         Ok(self.published(id, version, Vec::new(), self.is_signed(authored).await))
     }
 
-    async fn is_signed(&self, authored: Authored) -> bool {
+    pub(super) async fn is_signed(&self, authored: Authored) -> bool {
         let end = authored.start + authored.count as u64;
         authored.signed || self.settle_signature(end).await
     }
@@ -202,12 +202,12 @@ impl Desk {
     /// # Errors
     /// A [`Failure`] for a wrong CPV prefix, or if the index fails.
     pub async fn search(&self, query: Query) -> Result<Results, Failure> {
-        let names = self.names().await;
+        let met = self.acquaintances().await;
         let desk = self.clone();
         blocking(move || {
             desk.settle_search()?;
             let mut results = desk.0.projector.search().search(&query).map_err(failed_search)?;
-            results.name_authorities(|authority| names.get(authority).cloned());
+            results.name_authorities(|authority| met.known(authority)).map_err(failed_store)?;
             Ok(results)
         })
         .await?
@@ -218,9 +218,8 @@ impl Desk {
     /// # Errors
     /// A [`Failure`] if the text means none, or several.
     pub async fn show(&self, text: &str, history: bool) -> Result<answer::Shown, Failure> {
-        let names = self.names().await;
+        let met = self.acquaintances().await;
         let (desk, text) = (self.clone(), text.to_owned());
-        let name = move |authority: &AuthorityId| names.get(authority).cloned();
         blocking(move || {
             desk.settle_register()?;
             if text.trim().starts_with(reference::PREFIX) {
@@ -228,7 +227,10 @@ impl Desk {
             }
             let found = desk.find(&text)?;
             let shown = desk.show_record(&found, history)?;
-            Ok(answer::Shown { authority_name: name(&found.key.authority), ..shown })
+            let known = met.known(&found.key.authority).map_err(failed_store)?;
+            let (authority_name, known) =
+                known.map(|known| (known.name, known.confirmation)).unzip();
+            Ok(answer::Shown { authority_name, known, ..shown })
         })
         .await?
     }
@@ -449,6 +451,7 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         title: description.facets(fields).title,
         authority: None,
         authority_name: None,
+        known: None,
         space: String::new(),
         state: answer::ShownState::Current,
         issued: 0,

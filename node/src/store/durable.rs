@@ -8,6 +8,8 @@
 //! - the journal is ahead: what is missing is replayed into the replica;
 //! - the replica is ahead (journal lost, or restored from a backup): what is
 //!   missing is copied back, since the replica holds nothing unverified;
+//! - one of them has set a part of a log aside that the other has still: it is
+//!   set aside there too;
 //! - they differ about an entry or a signed head: [`StoreError::Contradiction`].
 //!   One of them is foreign or a second history, and no program can tell which.
 //!
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use tallystick_protocol::entry::{Entry, EntryError, UnverifiedEntry};
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::log::{Frontier, frontier_at, leaf_hash};
-use tallystick_protocol::sync::Append;
+use tallystick_protocol::sync::{Append, Revert};
 
 use super::body_file::BodyFiles;
 use super::data_dir::DataDir;
@@ -57,6 +59,8 @@ pub struct OpenReport {
     pub replayed: u64,
     /// Entries copied back from the replica into the journal.
     pub recovered: u64,
+    /// Logs of which a part was set aside in one of the two, as in the other.
+    pub set_aside: u64,
 }
 
 /// Everything an authority's node keeps.
@@ -120,7 +124,9 @@ impl Store<SledReplica> {
         self.replica.copy_to(&place, options.cache_bytes, progress)?;
         // The copy must open, with every log checked against its head, before it counts.
         let copy = SledReplica::open(&place, options.cache_bytes)?;
-        if copy.stored()? != self.replica.stored()? {
+        let same = copy.stored()? == self.replica.stored()?
+            && copy.branches()? == self.replica.branches()?;
+        if !same {
             return Err(StoreError::damaged("the copy of the replica"));
         }
         drop((copy, self.replica));
@@ -185,17 +191,47 @@ impl<R: Replica> Store<R> {
         // of these indices writes its own behind them, and the later ones count.
         self.journal.write(prepared)?;
         // If we die here, the entries are replayed when the store is opened.
-        self.replica.extend(extensions).map_err(|error| match error {
-            // The journal has what the replica refuses; only opening can mend that.
-            error if !own.is_empty() && !error.is_fatal() => {
-                StoreError::fatal(Path::new("replica"))(io::Error::other(error))
-            }
-            error => error,
-        })?;
+        let extended = self.replica.extend(extensions);
+        extended.map_err(|error| behind_journal(!own.is_empty(), error))?;
         // If we die here, sled has all of the call or nothing of it. Own entries
         // are replayed, others' fetched again: nobody was told we have them.
         self.replica.flush()
         // If we die here, everything is there, acknowledged or not.
+    }
+
+    /// Sets aside what is disowned of a log; durable when this returns. Gives the
+    /// tree over what is left.
+    ///
+    /// # Errors
+    /// As [`Store::commit_extensions`].
+    pub fn revert(&mut self, revert: &Revert) -> Result<Frontier, StoreError> {
+        let Revert { log, keep, changed, .. } = *revert;
+        let head = revert.head.as_ref().map(SignedHead::from);
+        self.set_aside(&log, keep, head.as_ref(), changed)
+    }
+
+    /// As [`Store::revert`], with the head as it is stored.
+    ///
+    /// # Errors
+    /// As [`Store::revert`].
+    pub fn set_aside(
+        &mut self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError> {
+        let own = log.authority == self.own;
+        if own {
+            self.journal.set_aside(log, keep, head)?;
+            // If we die here, the replica follows when the store is opened.
+        }
+        let tree = self.replica.set_aside(log, keep, head, changed);
+        let tree = tree.map_err(|error| behind_journal(own, error))?;
+        // If we die here, the replica has all of it or nothing. Whose log it is
+        // not asks for it again: nobody was told that it is done.
+        self.replica.flush()?;
+        Ok(tree)
     }
 
     /// Puts a body in the place of an entry's, or removes it with `None`; durable
@@ -245,6 +281,14 @@ impl<R: Replica> Store<R> {
     }
 }
 
+/// Of what the journal has, an error of the replica is fatal: only opening can mend that.
+fn behind_journal(journalled: bool, error: StoreError) -> StoreError {
+    if journalled && !error.is_fatal() {
+        return StoreError::fatal(Path::new("replica"))(io::Error::other(error));
+    }
+    error
+}
+
 /// Brings journal and replica into agreement about the logs of `own`.
 fn agree<R: Replica>(
     journal: &mut Journal,
@@ -254,8 +298,10 @@ fn agree<R: Replica>(
 ) -> Result<OpenReport, StoreError> {
     let stored = replica.logs()?;
     let identities = replica.identities()?;
+    let evidence = replica.evidence(None)?;
     let counters = stored.iter().map(|log| log.changed);
     let counters = counters.chain(identities.iter().map(|identity| identity.changed));
+    let counters = counters.chain(evidence.iter().map(|evidence| evidence.changed));
     let newest = counters.max().unwrap_or(0);
     let known = stored.iter().map(|log| log.log).chain(journal.logs().copied());
     let logs: BTreeSet<LogId> = known.filter(|log| log.authority == own).collect();
@@ -265,6 +311,9 @@ fn agree<R: Replica>(
         let theirs = stored.iter().find(|stored| stored.log == log);
         let theirs = theirs.map(|stored| stored.frontier.clone()).unwrap_or_default();
         let mut both = Both { log, journal, bodies, replica, changed };
+        let aside = both.set_aside_in_replica(&theirs)?;
+        report.set_aside += u64::from(aside.is_some() || both.set_aside_in_journal(&theirs)?);
+        let theirs = aside.unwrap_or(theirs);
         both.compare(&theirs)?;
         report.replayed += both.replay(theirs.clone())?;
         report.recovered += both.recover(theirs.size())?;
@@ -274,6 +323,7 @@ fn agree<R: Replica>(
         tracing::info!(
             report.replayed,
             report.recovered,
+            report.set_aside,
             "journal and replica brought into agreement"
         );
     }
@@ -292,28 +342,47 @@ struct Both<'a, R> {
 }
 
 impl<R: Replica> Both<'_, R> {
+    /// Sets aside in the replica what the journal set aside, if that is what the
+    /// replica has still; gives the tree that is left.
+    fn set_aside_in_replica(&self, theirs: &Frontier) -> Result<Option<Frontier>, StoreError> {
+        let Some((aside, keep)) = self.journal.aside(&self.log) else { return Ok(None) };
+        if aside != theirs || self.journal.frontier(&self.log) == *theirs {
+            return Ok(None);
+        }
+        // The head follows when the two agree on it.
+        self.replica.set_aside(&self.log, *keep, None, self.changed).map(Some)
+    }
+
+    /// Sets aside in the journal what the replica set aside, if the journal is
+    /// of before that: it may come from a backup.
+    fn set_aside_in_journal(&mut self, theirs: &Frontier) -> Result<bool, StoreError> {
+        let ours = self.journal.frontier(&self.log);
+        if ours == *theirs {
+            return Ok(false);
+        }
+        for branch in self.replica.branches()?.iter().filter(|branch| branch.log == self.log) {
+            let nodes = self.replica.branch_nodes(&self.log, branch.number)?;
+            let keep = branch.shared(self.replica)?;
+            let is_of_branch = frontier_at(&*nodes, ours.size()).is_ok_and(|tree| tree == ours);
+            if is_of_branch && ours.size() > keep {
+                // The head and what follows are brought over from the replica.
+                self.journal.set_aside(&self.log, keep, None)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Makes sure that one is the beginning of the other.
     fn compare(&self, theirs: &Frontier) -> Result<(), StoreError> {
-        let ours = self.journal.frontier(&self.log);
-        let size = ours.size().min(theirs.size());
-        let ours = if ours.size() == size { ours } else { self.journal_at(size)? };
+        let size = self.journal.frontier(&self.log).size().min(theirs.size());
+        let ours = self.journal.frontier_at(&self.log, size)?;
         let damaged = |_| StoreError::damaged(format!("the tree of log {}", self.log));
         let theirs = match theirs.size() == size {
             true => theirs.clone(),
             false => frontier_at(&*self.replica.nodes(&self.log)?, size).map_err(damaged)?,
         };
         if ours == theirs { Ok(()) } else { Err(self.first_difference(size)?) }
-    }
-
-    /// The tree over the journal's first headers.
-    fn journal_at(&self, size: u64) -> Result<Frontier, StoreError> {
-        let mut frontier = Frontier::new();
-        while frontier.size() < size {
-            for header in self.journal_headers(frontier.size()..size)? {
-                frontier.push(leaf_hash(&header));
-            }
-        }
-        Ok(frontier)
     }
 
     fn first_difference(&self, size: u64) -> Result<StoreError, StoreError> {

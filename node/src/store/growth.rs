@@ -98,6 +98,19 @@ impl LogState {
         Ok(())
     }
 
+    /// A log that begins again with `frontier`, under `head` or none.
+    pub(super) fn begin(
+        frontier: Frontier,
+        head: Option<&SignedHead>,
+        older_root: impl FnOnce(u64) -> Option<Hash>,
+    ) -> Result<Self, Refusal> {
+        let mut state = Self { frontier, ..Self::default() };
+        if let Some(head) = head {
+            state.sign(head, &Roots::default(), older_root)?;
+        }
+        Ok(state)
+    }
+
     /// Adds leaves.
     pub(super) fn grow(
         &mut self,

@@ -1,17 +1,20 @@
 //! The journal: what an authority itself said, fsynced before anything else has it.
 //!
-//! Append-only segment files of frames (see `frame`), two kinds of them:
+//! Append-only segment files of frames (see `frame`), three kinds of them:
 //!
 //! | kind | payload |
 //! |---|---|
 //! | 1 commit | for each log: log id, index of the first header, number of headers, the headers, signed head or none |
 //! | 2 cosigned | log id, size, root: the last head of another's log we cosigned |
+//! | 3 set aside | log id, number of headers that stay, signed head over them or none |
 //!
 //! A commit is one frame, so after a crash it is there or it is not. Headers
-//! may come without a head: written down before they could be signed.
+//! may come without a head: written down before they could be signed. What its
+//! controllers disown of an own log stays in the file and is no part of the log
+//! any more: the headers after that frame continue those that stay.
 //!
-//! **Invariants:** an own log only grows here; a head never goes back; a frame
-//! is on the disk before [`Journal::append`] returns. After a failed write the
+//! **Invariants:** an own log only grows here, and its head never goes back, but
+//! for what is set aside; a frame is on the disk before [`Journal::append`] returns. After a failed write the
 //! journal refuses everything until it is opened again, because only then is
 //! known what the disk has. Deliberately absent: bodies (they must be erasable,
 //! see [`super::body_file`]) and signatures.
@@ -35,6 +38,7 @@ use super::{Refusal, SignedHead, StoreError};
 const TITLE: &[u8; MAGIC] = b"tallyjnl";
 const COMMIT: u8 = 1;
 const COSIGNED: u8 = 2;
+const SET_ASIDE: u8 = 3;
 /// A segment that has reached this size is not written to any more.
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// Most bytes read at once.
@@ -79,6 +83,8 @@ pub struct Journal {
 struct Log {
     state: LogState,
     places: Vec<Place>,
+    /// The tree that was set aside last, and how many headers stayed.
+    aside: Option<(Frontier, u64)>,
 }
 
 /// A checked commit that is not written yet.
@@ -148,6 +154,33 @@ impl Journal {
     #[must_use]
     pub fn frontier(&self, log: &LogId) -> Frontier {
         self.logs.get(log).map(|log| log.state.frontier.clone()).unwrap_or_default()
+    }
+
+    /// The tree over a log's first `size` headers, or over all if it has fewer.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`]; [`StoreError::Damaged`].
+    pub fn frontier_at(&self, log: &LogId, size: u64) -> Result<Frontier, StoreError> {
+        let whole = self.frontier(log);
+        if size >= whole.size() {
+            return Ok(whole);
+        }
+        let mut frontier = Frontier::new();
+        while frontier.size() < size {
+            let headers = self.headers(log, frontier.size()..size)?;
+            if headers.is_empty() {
+                return Err(StoreError::damaged("the journal"));
+            }
+            headers.iter().for_each(|header| frontier.push(leaf_hash(header)));
+        }
+        Ok(frontier)
+    }
+
+    /// The tree over a log's headers as it was before a part of them was set
+    /// aside the last time, and how many stayed.
+    #[must_use]
+    pub fn aside(&self, log: &LogId) -> Option<&(Frontier, u64)> {
+        self.logs.get(log)?.aside.as_ref()
     }
 
     /// A log's newest signed head.
@@ -257,6 +290,52 @@ impl Journal {
         Ok(())
     }
 
+    /// Writes down that of an own log only the first `keep` headers, under
+    /// `head` or none, are part of it any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if there are fewer headers, or `head` is not over
+    /// these, and nothing was written; otherwise as reading and [`Journal::append`].
+    pub fn set_aside(
+        &mut self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+    ) -> Result<(), StoreError> {
+        let state = self.state_at(log, keep, head)?;
+        let mut payload = Vec::new();
+        put_log(&mut payload, log);
+        payload.extend_from_slice(&keep.to_be_bytes());
+        put_head(&mut payload, head);
+        // If we die in the next line, all of it happened or nothing of it did.
+        self.write_frame(SET_ASIDE, &payload)?;
+        self.cut(log, state);
+        Ok(())
+    }
+
+    /// A log as it is with its first `keep` headers only.
+    fn state_at(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+    ) -> Result<LogState, StoreError> {
+        let refused = |why| StoreError::Refused { log: *log, why };
+        if keep > self.frontier(log).size() {
+            return Err(refused(Refusal::Absent(keep - 1)));
+        }
+        let frontier = self.frontier_at(log, keep)?;
+        let older = |size| self.frontier_at(log, size).ok().map(|tree| tree.root());
+        LogState::begin(frontier, head, older).map_err(refused)
+    }
+
+    fn cut(&mut self, log: &LogId, state: LogState) {
+        let log = self.logs.entry(*log).or_default();
+        let keep = state.frontier.size();
+        log.places.truncate(at(keep));
+        log.aside = Some((core::mem::replace(&mut log.state, state).frontier, keep));
+    }
+
     /// Writes down that a head of another's log is about to be cosigned.
     ///
     /// # Errors
@@ -305,6 +384,7 @@ impl Journal {
             let read = match frame.kind {
                 COMMIT => self.read_commit(segment, &frame),
                 COSIGNED => self.read_cosigned(frame.payload),
+                SET_ASIDE => self.read_set_aside(frame.payload),
                 _ => None,
             };
             read.ok_or_else(|| StoreError::damaged_at(&file, offset))
@@ -335,6 +415,14 @@ impl Journal {
             grow(&mut log.state, start, leaves, head.as_ref()).ok()?;
         }
         Some(())
+    }
+
+    fn read_set_aside(&mut self, payload: &[u8]) -> Option<()> {
+        let mut fields = Fields::new(payload);
+        let (log, keep, head) = (fields.log()?, fields.u64()?, fields.head()?);
+        let state = self.state_at(&log, keep, head.as_ref()).ok()?;
+        self.cut(&log, state);
+        fields.is_empty().then_some(())
     }
 
     fn read_cosigned(&mut self, payload: &[u8]) -> Option<()> {

@@ -9,14 +9,16 @@ use std::ops::{Bound, Range};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
-use tallystick_protocol::log::{Nodes, root_at};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::limits::SUBTREE_ENTRIES;
+use tallystick_protocol::log::{Frontier, Nodes, frontier_at, root_at};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 
+use super::evidence::{self, Slot};
 use super::growth::{LogState, Roots};
 use super::layout::at;
 use super::{
-    Change, Extension, Pair, Refusal, Replica, SignedHead, StoreError, StoredEntry, check_changes,
-    check_cursor, check_identity, take,
+    Branch, Change, Extension, Pair, Refusal, Replica, SignedHead, StoreError, StoredEntry,
+    check_changes, check_cursor, check_identity, take,
 };
 
 /// A replica that lives as long as the process.
@@ -29,7 +31,9 @@ pub struct MemoryReplica {
 #[derive(Clone, Debug, Default)]
 struct Content {
     logs: BTreeMap<LogId, Log>,
+    branches: BTreeMap<(LogId, u32), Log>,
     identities: BTreeMap<AuthorityId, StoredIdentity>,
+    evidence: BTreeMap<Slot, StoredEvidence>,
     cursors: BTreeMap<AuthorityId, Vec<u8>>,
     values: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -118,6 +122,24 @@ impl Replica for MemoryReplica {
         Ok(())
     }
 
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        let content = self.read();
+        let all = content.evidence.values();
+        let wanted = all.filter(|evidence| of.is_none_or(|of| evidence.authority == *of));
+        Ok(wanted.cloned().collect())
+    }
+
+    fn put_evidence(&self, new: &StoredEvidence) -> Result<bool, StoreError> {
+        evidence::check(new)?;
+        let mut content = self.write();
+        let kept = content.evidence.iter().map(|(slot, known)| (*slot, known));
+        let kept = kept.filter(|(slot, _)| slot.authority == new.authority);
+        let Some(room) = evidence::room(kept, new) else { return Ok(false) };
+        room.evicted.and_then(|slot| content.evidence.remove(&slot));
+        content.evidence.insert(room.slot, new.clone());
+        Ok(true)
+    }
+
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {
         Ok(self.read().cursors.iter().map(|(id, cursor)| (*id, cursor.clone())).collect())
     }
@@ -163,7 +185,8 @@ impl Replica for MemoryReplica {
 
     fn headers(&self, log: &LogId, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {
         let content = self.read();
-        Ok(stretch(&content, log, range).iter().map(|entry| entry.header.clone()).collect())
+        let stretch = stretch(content.logs.get(log), range);
+        Ok(stretch.iter().map(|entry| entry.header.clone()).collect())
     }
 
     fn bodies(
@@ -174,7 +197,7 @@ impl Replica for MemoryReplica {
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let content = self.read();
         let mut room = max_bytes;
-        let stretch = stretch(&content, log, range).iter().map(|entry| &entry.body);
+        let stretch = stretch(content.logs.get(log), range).iter().map(|entry| &entry.body);
         let fits = |body: &&Option<Vec<u8>>| take(&mut room, body.as_ref().map_or(0, Vec::len));
         Ok(stretch.take_while(fits).cloned().collect())
     }
@@ -185,17 +208,7 @@ impl Replica for MemoryReplica {
         range: Range<u64>,
         max_bytes: usize,
     ) -> Result<Vec<StoredEntry>, StoreError> {
-        let content = self.read();
-        let mut room = max_bytes;
-        let mut found = Vec::new();
-        for entry in stretch(&content, log, range) {
-            let size = entry.header.len() + entry.body.as_ref().map_or(0, Vec::len);
-            if !take(&mut room, size) && !found.is_empty() {
-                break;
-            }
-            found.push(entry.clone());
-        }
-        Ok(found)
+        Ok(fitting(stretch(self.read().logs.get(log), range), max_bytes))
     }
 
     fn nodes(&self, log: &LogId) -> Result<Box<dyn Nodes + '_>, StoreError> {
@@ -207,11 +220,56 @@ impl Replica for MemoryReplica {
         let mut content = self.write();
         let absent = || StoreError::Refused { log: *log, why: Refusal::Absent(index) };
         let found = content.logs.get_mut(log).ok_or_else(absent)?;
-        let entry = found.entries.get_mut(at(index)).ok_or_else(absent)?;
-        found.state.absent += u64::from(body.is_none());
-        found.state.absent -= u64::from(entry.body.is_none());
-        entry.body = body.map(<[u8]>::to_vec);
+        let header = found.entries.get(at(index)).ok_or_else(absent)?.header.clone();
+        found.set_body(index, &header, body);
+        for (_, branch) in content.branches.range_mut((*log, 0)..=(*log, u32::MAX)) {
+            branch.set_body(index, &header, body);
+        }
         Ok(())
+    }
+
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError> {
+        let mut content = self.write();
+        let refused = |why| StoreError::Refused { log: *log, why };
+        let (held, nothing) = (content.logs.get(log), Log::default());
+        let kept = held.unwrap_or(&nothing).beginning(keep, head, changed).map_err(refused)?;
+        let tree = kept.state.frontier.clone();
+        if let Some(aside) = content.logs.insert(*log, kept)
+            && !aside.entries.is_empty()
+        {
+            let last = content.branches.keys().map(|(_, number)| *number).max();
+            let number = last.map_or(0, |last| last + 1);
+            content.branches.insert((*log, number), aside);
+        }
+        Ok(tree)
+    }
+
+    fn branches(&self) -> Result<Vec<Branch>, StoreError> {
+        let content = self.read();
+        let branches = content.branches.iter();
+        Ok(branches.map(|((log, number), held)| Branch::new(*log, *number, &held.state)).collect())
+    }
+
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        Ok(fitting(stretch(self.read().branches.get(&(*log, number)), range), max_bytes))
+    }
+
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError> {
+        let content = self.read();
+        let rows = content.branches.get(&(*log, number)).map(|held| Arc::clone(&held.rows));
+        Ok(Box::new(SharedRows(rows.unwrap_or_default())))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -239,9 +297,56 @@ impl Replica for MemoryReplica {
     }
 }
 
+impl Log {
+    /// Its first `keep` entries under `head`.
+    fn beginning(
+        &self,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Self, Refusal> {
+        let entries =
+            self.entries.get(..at(keep)).ok_or(Refusal::Absent(keep.saturating_sub(1)))?;
+        let frontier = frontier_at(&*self.rows, keep).map_err(|_| Refusal::Tree)?;
+        let older = |size| root_at(&*self.rows, size).ok();
+        let mut state = LogState::begin(frontier, head, older)?;
+        state.changed = self.state.changed.max(changed);
+        state.absent = entries.iter().filter(|entry| entry.body.is_none()).count() as u64;
+        state.bytes = entries.iter().map(|entry| entry.size() as u64).sum();
+        let first = |hashes: &[Hash], count: u64| hashes.iter().take(at(count)).copied().collect();
+        let rows = Rows {
+            leaves: first(&self.rows.leaves, keep),
+            subtrees: first(&self.rows.subtrees, keep / SUBTREE_ENTRIES),
+        };
+        Ok(Self { state, entries: entries.to_vec(), rows: Arc::new(rows) })
+    }
+
+    /// Puts a body in the place of that of an entry with this header.
+    fn set_body(&mut self, index: u64, header: &[u8], body: Option<&[u8]>) {
+        let entry = self.entries.get_mut(at(index));
+        let Some(entry) = entry.filter(|entry| entry.header == header) else { return };
+        self.state.absent += u64::from(body.is_none());
+        self.state.absent -= u64::from(entry.body.is_none());
+        entry.body = body.map(<[u8]>::to_vec);
+    }
+}
+
 /// The entries of `range`, as far as the log reaches.
-fn stretch<'a>(content: &'a Content, log: &LogId, range: Range<u64>) -> &'a [StoredEntry] {
-    let entries = content.logs.get(log).map_or(&[][..], |log| &log.entries);
+fn stretch(log: Option<&Log>, range: Range<u64>) -> &[StoredEntry] {
+    let entries = log.map_or(&[][..], |log| &log.entries);
     let end = at(range.end).min(entries.len());
     entries.get(at(range.start)..end).unwrap_or(&[])
+}
+
+/// The first of some entries that fit, at least one.
+fn fitting(entries: &[StoredEntry], max_bytes: usize) -> Vec<StoredEntry> {
+    let mut room = max_bytes;
+    let mut found = Vec::new();
+    for entry in entries {
+        if !take(&mut room, entry.size()) && !found.is_empty() {
+            break;
+        }
+        found.push(entry.clone());
+    }
+    found
 }

@@ -10,10 +10,13 @@
 //! | 5 | authority | number of events, change counter |
 //! | 6 | authority | cursor |
 //! | 7 | any | a projection's value |
-//! | 8 | owner, piece | pieces of a body, head or value too long for its place |
+//! | 8 | owner, piece | pieces of a body, head, value or evidence too long for its place |
+//! | 9 | log id, number | a branch, as a log of which that was the number |
+//! | 10 | authority, kind, place, number | change counter and length of a piece of evidence; the piece itself, if short |
 //!
 //! Keys are big-endian, so entries are written and read in key order. Logs have
-//! a short number here. Three things about sled 0.34.7 shape this file:
+//! a short number here; one that is set aside leaves its number to the branch
+//! and goes on under a new one (see `aside`). Three things about sled 0.34.7 shape this file:
 //!
 //! - It keeps up to seventeen values in one node, and a node larger than a
 //!   quarter of a segment goes to a *blob* file, which it never syncs. So
@@ -28,7 +31,9 @@
 //! **Invariant:** a call that writes is one batch, and sled keeps batches whole
 //! over a crash. Deliberately absent: `len()`, timers, background flushing.
 
+mod aside;
 mod copy;
+mod evidence;
 mod key;
 mod open;
 mod piece;
@@ -40,19 +45,21 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
 use ::sled::{Batch, Db};
 use tallystick_protocol::id::{AuthorityId, LogId};
-use tallystick_protocol::log::{Nodes, root_at};
-use tallystick_protocol::sync::{StoredIdentity, StoredLog};
+use tallystick_protocol::log::{Frontier, Nodes, root_at};
+use tallystick_protocol::sync::{StoredEvidence, StoredIdentity, StoredLog};
 
 use super::growth::{LogState, Roots};
 use super::layout::Fields;
 use super::page::{self, PageEntry, Place};
 use super::{
-    Change, Extension, Pair, Refusal, Replica, SignedHead, StoreError, StoredEntry, check_changes,
-    check_cursor, check_identity, take,
+    Branch, Change, Extension, Pair, Refusal, Replica, SignedHead, StoreError, StoredEntry,
+    check_changes, check_cursor, check_identity, take,
 };
 use piece::Owner;
 use rows::Rows;
@@ -71,12 +78,19 @@ pub struct SledReplica {
     file: File,
     incarnation: [u8; 16],
     /// What every log looks like, as in the database.
-    logs: RwLock<BTreeMap<LogId, Known>>,
+    held: RwLock<Held>,
     /// One writer at a time.
     writing: Mutex<()>,
     /// How the first write or sync failed that did: the next might succeed
     /// without what was lost.
     failed: OnceLock<io::ErrorKind>,
+}
+
+/// All logs and branches.
+#[derive(Debug, Default)]
+struct Held {
+    logs: BTreeMap<LogId, Known>,
+    branches: BTreeMap<(LogId, u32), LogState>,
 }
 
 /// A log's number and state.
@@ -86,17 +100,41 @@ struct Known {
     state: LogState,
 }
 
+/// Where the entries of a log or branch stand: what does not change under a
+/// reader when the log is set aside meanwhile.
+#[derive(Clone, Copy, Debug)]
+struct Strand {
+    log: LogId,
+    number: u32,
+    size: u64,
+}
+
 impl SledReplica {
-    fn known(&self, log: &LogId) -> Option<Known> {
-        self.logs.read().unwrap_or_else(PoisonError::into_inner).get(log).cloned()
+    fn held(&self) -> RwLockReadGuard<'_, Held> {
+        self.held.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Number of a log and its entries in `range`.
-    fn locate(&self, log: &LogId, range: Range<u64>) -> Option<(u32, Range<u64>)> {
-        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
-        let known = logs.get(log)?;
-        let end = range.end.min(known.state.frontier.size());
-        (range.start < end).then_some((known.number, range.start..end))
+    fn held_mut(&self) -> RwLockWriteGuard<'_, Held> {
+        self.held.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, log: &LogId) -> Option<Known> {
+        self.held().logs.get(log).cloned()
+    }
+
+    /// Where a log is now; an unknown one is empty.
+    fn locate(&self, log: &LogId) -> Strand {
+        let held = self.held();
+        let known = held.logs.get(log);
+        let (number, size) = known.map_or((0, 0), |k| (k.number, k.state.frontier.size()));
+        Strand { log: *log, number, size }
+    }
+
+    /// Where a branch is; an unknown one is empty.
+    fn locate_branch(&self, log: &LogId, number: u32) -> Strand {
+        let held = self.held();
+        let size = held.branches.get(&(*log, number)).map_or(0, |state| state.frontier.size());
+        Strand { log: *log, number, size }
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -132,19 +170,22 @@ impl SledReplica {
     /// Visits the entries of `range` in order until `visit` says `false`.
     fn walk(
         &self,
-        log: &LogId,
+        strand: Strand,
         range: Range<u64>,
-        mut visit: impl FnMut(u32, u64, PageEntry<'_>) -> Result<bool, StoreError>,
+        mut visit: impl FnMut(u64, PageEntry<'_>) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
-        let Some((number, range)) = self.locate(log, range) else { return Ok(()) };
-        let damaged = || StoreError::damaged(format!("a page of log {log}"));
+        let range = range.start..range.end.min(strand.size);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let damaged = || StoreError::damaged(format!("a page of log {}", strand.log));
         for page in range.start / page::ENTRIES..=(range.end - 1) / page::ENTRIES {
-            let bytes = self.read(&key::page(number, page))?.ok_or_else(damaged)?;
+            let bytes = self.read(&key::page(strand.number, page))?.ok_or_else(damaged)?;
             let first = page * page::ENTRIES;
             let mut next = first;
             for entry in page::entries(&bytes) {
                 let entry = entry.ok_or_else(damaged)?;
-                if range.contains(&next) && !visit(number, next, entry)? {
+                if range.contains(&next) && !visit(next, entry)? {
                     return Ok(());
                 }
                 next += 1;
@@ -154,6 +195,25 @@ impl SledReplica {
             }
         }
         Ok(())
+    }
+
+    /// The entries of `range` that fit, at least one.
+    fn fitting(
+        &self,
+        strand: Strand,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let (mut entries, mut room) = (Vec::new(), max_bytes);
+        self.walk(strand, range, |index, entry| {
+            let fits = take(&mut room, entry.header.len() + entry.body.len());
+            if fits || entries.is_empty() {
+                let body = self.body(strand.number, index, entry.body)?;
+                entries.push(StoredEntry { header: entry.header.to_vec(), body });
+            }
+            Ok(fits)
+        })?;
+        Ok(entries)
     }
 
     fn body(
@@ -176,8 +236,7 @@ impl Replica for SledReplica {
     }
 
     fn logs(&self) -> Result<Vec<StoredLog>, StoreError> {
-        let logs = self.logs.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(logs.iter().map(|(id, known)| known.state.stored(*id)).collect())
+        Ok(self.held().logs.iter().map(|(id, known)| known.state.stored(*id)).collect())
     }
 
     fn head(&self, log: &LogId) -> Result<Option<SignedHead>, StoreError> {
@@ -221,6 +280,14 @@ impl Replica for SledReplica {
         self.apply(batch)
     }
 
+    fn evidence(&self, of: Option<&AuthorityId>) -> Result<Vec<StoredEvidence>, StoreError> {
+        Ok(self.kept_evidence(of)?.into_iter().map(|(_, evidence)| evidence).collect())
+    }
+
+    fn put_evidence(&self, evidence: &StoredEvidence) -> Result<bool, StoreError> {
+        self.keep_evidence(evidence)
+    }
+
     fn cursors(&self) -> Result<Vec<(AuthorityId, Vec<u8>)>, StoreError> {
         let mut cursors = Vec::new();
         for item in self.db.scan_prefix([key::CURSOR]) {
@@ -260,7 +327,7 @@ impl Replica for SledReplica {
             changed.push((log, writer.finish(&log, &mut batch)?));
         }
         self.apply(batch)?;
-        self.logs.write().unwrap_or_else(PoisonError::into_inner).extend(changed);
+        self.held_mut().logs.extend(changed);
         Ok(())
     }
 
@@ -279,7 +346,7 @@ impl Replica for SledReplica {
 
     fn headers(&self, log: &LogId, range: Range<u64>) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut headers = Vec::new();
-        self.walk(log, range, |_, _, entry| {
+        self.walk(self.locate(log), range, |_, entry| {
             headers.push(entry.header.to_vec());
             Ok(true)
         })?;
@@ -292,11 +359,11 @@ impl Replica for SledReplica {
         range: Range<u64>,
         max_bytes: usize,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let (mut bodies, mut room) = (Vec::new(), max_bytes);
-        self.walk(log, range, |number, index, entry| {
+        let (strand, mut bodies, mut room) = (self.locate(log), Vec::new(), max_bytes);
+        self.walk(strand, range, |index, entry| {
             let fits = take(&mut room, entry.body.len());
             if fits {
-                bodies.push(self.body(number, index, entry.body)?);
+                bodies.push(self.body(strand.number, index, entry.body)?);
             }
             Ok(fits)
         })?;
@@ -309,39 +376,69 @@ impl Replica for SledReplica {
         range: Range<u64>,
         max_bytes: usize,
     ) -> Result<Vec<StoredEntry>, StoreError> {
-        let (mut entries, mut room) = (Vec::new(), max_bytes);
-        self.walk(log, range, |number, index, entry| {
-            let fits = take(&mut room, entry.header.len() + entry.body.len());
-            if fits || entries.is_empty() {
-                let body = self.body(number, index, entry.body)?;
-                entries.push(StoredEntry { header: entry.header.to_vec(), body });
-            }
-            Ok(fits)
-        })?;
-        Ok(entries)
+        self.fitting(self.locate(log), range, max_bytes)
     }
 
     fn nodes(&self, log: &LogId) -> Result<Box<dyn Nodes + '_>, StoreError> {
-        Ok(Box::new(Rows::new(self, log)))
+        Ok(Box::new(Rows::new(self, self.locate(log))))
     }
 
     fn set_body(&self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
         let _writing = self.lock();
-        let absent = || StoreError::Refused { log: *log, why: Refusal::Absent(index) };
+        let refused = || StoreError::Refused { log: *log, why: Refusal::Absent(index) };
         let known = self.known(log).filter(|known| index < known.state.frontier.size());
-        let mut known = known.ok_or_else(absent)?;
+        let mut known = known.ok_or_else(refused)?;
         let mut batch = Batch::default();
-        let was = writer::replace_body(self, log, known.number, index, body, &mut batch)?;
-        known.state.absent = match (was, body.is_some()) {
-            (true, false) => known.state.absent + 1,
-            (false, true) => known.state.absent.saturating_sub(1),
-            _ => known.state.absent,
-        };
-        let old_head = known.state.head.clone();
-        writer::put_state(log, &known, old_head.as_ref(), &mut batch)?;
+        let mut branches = self.same_in_branches(log, index)?;
+        writer::set_body(self, log, &mut known, index, body, &mut batch)?;
+        writer::put_state(log, &known, known.state.head.as_ref(), &mut batch)?;
+        for branch in &mut branches {
+            writer::set_body(self, log, branch, index, body, &mut batch)?;
+            writer::put_branch(log, branch, &mut batch)?;
+        }
         self.apply(batch)?;
-        self.logs.write().unwrap_or_else(PoisonError::into_inner).insert(*log, known);
+        let mut held = self.held_mut();
+        held.logs.insert(*log, known);
+        held.branches.extend(branches.into_iter().map(|b| ((*log, b.number), b.state)));
         Ok(())
+    }
+
+    fn set_aside(
+        &self,
+        log: &LogId,
+        keep: u64,
+        head: Option<&SignedHead>,
+        changed: u64,
+    ) -> Result<Frontier, StoreError> {
+        let _writing = self.lock();
+        let number = self.next_number();
+        // An attempt that failed may have left something under it.
+        self.sweep(number)?;
+        let state = self.beginning(log, keep, head, number)?;
+        // If we die before the switch, what was copied belongs to nobody, and the
+        // next start removes it. It must be on the disk before the switch is.
+        self.flush()?;
+        self.switch(log, number, state, changed)
+    }
+
+    fn branches(&self) -> Result<Vec<Branch>, StoreError> {
+        let held = self.held();
+        let branches = held.branches.iter();
+        Ok(branches.map(|((log, number), state)| Branch::new(*log, *number, state)).collect())
+    }
+
+    fn branch_entries(
+        &self,
+        log: &LogId,
+        number: u32,
+        range: Range<u64>,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        self.fitting(self.locate_branch(log, number), range, max_bytes)
+    }
+
+    fn branch_nodes(&self, log: &LogId, number: u32) -> Result<Box<dyn Nodes + '_>, StoreError> {
+        Ok(Box::new(Rows::new(self, self.locate_branch(log, number))))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {

@@ -55,6 +55,12 @@ pub fn restored(federation: &Federation) {
     federation.report(&format!("restored from an older copy (agreed after {took:.1?})"), since);
 }
 
+/// Makes the replica in a data directory one that does not open.
+pub fn damage(data: &Path) {
+    let nonsense = "nonsense, and no description of a database";
+    std::fs::write(data.join("replica/conf"), nonsense).unwrap();
+}
+
 /// The replica of a member is damaged beyond opening: it is put aside, what the
 /// member said itself comes from its journal, and the rest from its partners.
 pub fn replica_lost(federation: &Federation) {
@@ -62,8 +68,7 @@ pub fn replica_lost(federation: &Federation) {
     let member = &federation.members[1];
     federation.converge(&ALL, PATIENCE, "the beginning of the loss");
     member.kill();
-    let replica = member.data().join("replica");
-    std::fs::write(replica.join("conf"), "nonsense, and no description of a database").unwrap();
+    damage(&member.data());
     member.start().unwrap();
     assert!(member.data().join("replica.damaged-1").exists(), "nothing was put aside");
     federation.publish(&[1], "after the replica was lost");

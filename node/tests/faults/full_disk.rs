@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tallystick_node::store::audit::audit;
-use tallystick_node::store::{Store, StoreError, StoreOptions};
+use tallystick_node::store::{Extension, Store, StoreError, StoreOptions};
+use tallystick_protocol::entry::Entry;
 
 use crate::federation::Federation;
 use crate::member::Member;
@@ -147,44 +148,70 @@ pub fn node(federation: &Federation, number: usize) {
 /// A store over many amounts of room, in a directory that is a small disk.
 pub fn store(disk: &Path) {
     let since = Instant::now();
-    let pristine = disk.with_file_name("pristine");
-    let entries = |seeds: Range<u64>| seeds.map(|seed| entry(seed, 900)).collect::<Vec<_>>();
-    let (own, other) = (entries(0..2_400), entries(5_000..7_400));
-    let extensions = |from: usize, to: usize| {
-        let changed = 2 * to as u64;
-        [
-            extension(log(OWN), &own[..to], from, true, changed),
-            extension(log(OTHER), &other[..to], from, true, changed + 1),
-        ]
-    };
-    // Opening takes the rest of the segment that is written to, and a snapshot if
-    // anything was written since: the first has it done with here, not the second.
-    for (from, to) in [(0, 20), (20, 40)] {
-        open(&pristine).unwrap().commit_extensions(&extensions(from, to)).unwrap();
-    }
+    let trial = Trial::new(disk);
     let usual = [0, 1, 2, 3, 4, 6, 8, 12, 16, 64, 512, 2048];
     let rooms = rooms("TALLY_FAULTS_STORE_ROOMS", &usual);
-    for pages in &rooms {
-        let data = disk.join("data");
-        let copied = Command::new("cp").arg("-a").args([&pristine, &data]).status().unwrap();
-        assert!(copied.success());
-        let ballast = Ballast::fill(disk, pages * PAGE);
-        let full = |error: &StoreError| {
-            let text = format!("{error}; {}", error.remedy());
-            assert!(error.is_fatal() && says_why(&text), "{pages} pages left: {text}");
-            error.to_string()
+    rooms.iter().for_each(|pages| trial.with_room(*pages));
+    trial.damaged_without_room();
+    eprintln!("faults: a store with {} amounts of room: {:.1?}", rooms.len(), since.elapsed());
+}
+
+/// Stores that are tried, one after the other, on one small disk.
+struct Trial {
+    disk: PathBuf,
+    /// What each begins with; lies elsewhere.
+    pristine: PathBuf,
+    own: Vec<Entry>,
+    other: Vec<Entry>,
+}
+
+impl Trial {
+    fn new(disk: &Path) -> Self {
+        let entries = |seeds: Range<u64>| seeds.map(|seed| entry(seed, 900)).collect();
+        let trial = Self {
+            disk: disk.to_owned(),
+            pristine: disk.with_file_name("pristine"),
+            own: entries(0..2_400),
+            other: entries(5_000..7_400),
         };
+        // Opening takes the rest of the segment that is written to, and a snapshot if
+        // anything was written since: the first has it done with here, not the second.
+        for (from, to) in [(0, 20), (20, 40)] {
+            open(&trial.pristine).unwrap().commit_extensions(&trial.extensions(from, to)).unwrap();
+        }
+        trial
+    }
+
+    /// Adds as much to both logs.
+    fn extensions(&self, from: usize, to: usize) -> [Extension<'_>; 2] {
+        let changed = 2 * to as u64;
+        [
+            extension(log(OWN), &self.own[..to], from, true, changed),
+            extension(log(OTHER), &self.other[..to], from, true, changed + 1),
+        ]
+    }
+
+    fn copy(&self) -> PathBuf {
+        let data = self.disk.join("data");
+        // What the one before has left.
+        let _none = std::fs::remove_dir_all(&data);
+        let copied = Command::new("cp").arg("-a").args([&self.pristine, &data]).status().unwrap();
+        assert!(copied.success());
+        data
+    }
+
+    /// Opens and fills a store with so many pages left, then again with room.
+    fn with_room(&self, pages: u64) {
+        let data = self.copy();
+        let ballast = Ballast::fill(&self.disk, pages * PAGE);
         let mut kept = 40;
         let said = match open(&data) {
             Err(error) => format!("at opening: {}", full(&error)),
             Ok(mut store) => loop {
-                assert!(kept < own.len(), "the disk does not get full");
-                match store.commit_extensions(&extensions(kept, kept + 20)) {
+                assert!(kept < self.own.len(), "the disk does not get full");
+                match store.commit_extensions(&self.extensions(kept, kept + 20)) {
                     Ok(()) => kept += 20,
-                    Err(error) => {
-                        full(&error);
-                        break format!("with {kept} entries");
-                    }
+                    Err(error) => break format!("with {kept} entries: {}", full(&error)),
                 }
             },
         };
@@ -197,14 +224,32 @@ pub fn store(disk: &Path) {
             assert!(there.entries >= kept as u64 && there.absent == 0, "{pages} pages left");
             there.entries
         });
+        // Of the call that failed the own half may be there alone; its head is older then.
         if sizes[0] == sizes[1] {
             let size = usize::try_from(sizes[0]).unwrap();
-            store.commit_extensions(&extensions(size, size + 20)).unwrap();
+            store.commit_extensions(&self.extensions(size, size + 20)).unwrap();
         }
-        drop(store);
-        std::fs::remove_dir_all(&data).unwrap();
     }
-    eprintln!("faults: a store with {} amounts of room: {:.1?}", rooms.len(), since.elapsed());
+
+    /// A replica that does not open is not put aside where no other can be made.
+    fn damaged_without_room(&self) {
+        let data = self.copy();
+        crate::copies::damage(&data);
+        let ballast = Ballast::fill(&self.disk, 0);
+        full(&open(&data).err().unwrap());
+        nothing_put_aside(&data);
+        drop(ballast);
+        let store = open(&data).unwrap();
+        assert!(store.report().quarantined.is_some());
+        assert_eq!(store.report().replayed, 40);
+    }
+}
+
+/// Makes sure that an error is that of a full disk; what it says.
+fn full(error: &StoreError) -> String {
+    let text = format!("{error}; {}", error.remedy());
+    assert!(error.is_fatal() && says_why(&text), "{text}");
+    error.to_string()
 }
 
 /// Amounts of room, in pages; others can be asked for as `FIRST-LAST/STEP`.

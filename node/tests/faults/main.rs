@@ -1,11 +1,14 @@
 //! Real processes, real faults: eight `tally` processes, each in a network
 //! namespace of its own, whose links are cut, whose packets are lost, that are
-//! killed, run out of disk, are reverted and doubled. Afterwards every
-//! invariant that applies must hold (`Federation::judge`).
+//! killed, run out of disk, lose their replica, are reverted and doubled.
+//! Afterwards every invariant that applies must hold (`Federation::judge`).
 //!
 //! `TALLY_FAULTS_SECONDS` sets how long the storm of kills lasts (120),
-//! `TALLY_FAULTS_SEED` repeats one, `TALLY_FAULTS_ONLY=cut,storm` runs some scenarios. Where namespaces are not permitted the tests
-//! say so and pass, but fail where `CI` is set.
+//! `TALLY_FAULTS_SEED` repeats one, `TALLY_FAULTS_ONLY=cut,storm` runs some
+//! scenarios; `TALLY_FAULTS_STORE_ROOMS=0-40/1` and `TALLY_FAULTS_NODE_ROOMS` say
+//! with how many pages left a disk is tried. Where namespaces are not permitted
+//! the tests say so and pass, but fail where `CI` is set. What failed is said
+//! last (see `outcome`).
 #![cfg(target_os = "linux")]
 #![allow(unreachable_pub, missing_docs, reason = "a test program")]
 #![allow(
@@ -136,7 +139,7 @@ fn cut(federation: &Federation) {
     let rows = 2_000;
     author.import(&federation.titles("cut row", rows)).unwrap();
     // Slow enough that the cut comes in the middle.
-    let slow = "iifname eth0 limit rate over 400 kbytes/second burst 64 kbytes counter drop";
+    let slow = "iifname eth0 limit rate over 200 kbytes/second burst 64 kbytes counter drop";
     federation.arena.firewall(6, &[slow.to_owned()], &[]);
     late.start().unwrap();
     let has = || {

@@ -169,6 +169,7 @@ async fn grow(data: &Path, size: u64) {
         network,
         identity: identity.events().to_vec(),
         log_key: keys.log,
+        witness_key: keys.witness,
         node_key: keys.node.to_seed(),
         listen: Vec::new(),
         partners: Vec::new(),

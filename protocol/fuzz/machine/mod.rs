@@ -241,6 +241,8 @@ impl Run {
                         && author.identity.events() == identity.events
                 }));
             }
+            // Nothing that peers say disowns entries; only controllers can, and here none do.
+            Output::Revert(_, revert) => panic!("{} is reverted", revert.log),
             _ => {}
         }
     }

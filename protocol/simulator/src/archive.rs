@@ -1,5 +1,5 @@
-//! Every entry and every state of a log that ever became durable anywhere, kept
-//! once however many nodes hold it.
+//! Every entry, every state of a log and every identity chain that ever became
+//! durable anywhere, kept once however many nodes hold it.
 //!
 //! It is the half of the oracle that looks at bytes: what a machine hands to its
 //! disk is checked here, from nothing but its bytes, when it is seen for the
@@ -7,7 +7,7 @@
 //! after every step is cheap, and two nodes hold the same exactly if they hold
 //! the same state of the archive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tallystick_protocol::entry::UnverifiedEntry;
@@ -82,13 +82,27 @@ struct Versions {
     states: States,
 }
 
+/// Signed events of an identity chain.
+pub type Chain = Rc<Vec<Vec<u8>>>;
+
 /// All that is durable anywhere.
 #[derive(Debug, Default)]
 pub struct Archive {
     logs: BTreeMap<LogId, Versions>,
+    chains: BTreeSet<Chain>,
 }
 
 impl Archive {
+    /// An identity chain, kept once.
+    pub fn chain(&mut self, events: Vec<Vec<u8>>) -> Chain {
+        if let Some(known) = self.chains.get(&events) {
+            return Rc::clone(known);
+        }
+        let kept = Rc::new(events);
+        self.chains.insert(Rc::clone(&kept));
+        kept
+    }
+
     /// The state of a log after an append that follows `before`, and whether it
     /// is seen for the first time.
     ///

@@ -18,7 +18,7 @@ use tallystick_protocol::sync::{
 };
 use tallystick_protocol::witness::{Decision, Seen, decide_held};
 
-use crate::archive::{Archive, Kept, KeptEntry};
+use crate::archive::{Archive, Chain, Kept, KeptEntry};
 use crate::authority::{Who, network};
 use crate::chance::Chance;
 
@@ -124,8 +124,8 @@ pub struct Disk {
     pub incarnation: [u8; 16],
     /// Durable logs.
     pub logs: BTreeMap<LogId, Log>,
-    /// Durable identity chains.
-    pub identities: BTreeMap<AuthorityId, StoredIdentity>,
+    /// Durable identity chains, with their change counters.
+    pub identities: BTreeMap<AuthorityId, (Chain, u64)>,
     /// Durable cursors.
     pub cursors: BTreeMap<AuthorityId, Vec<u8>>,
     /// The heads that were cosigned last.
@@ -156,10 +156,15 @@ impl Disk {
                 .map(|entry| (entry.header.len() + entry.body.len()) as u64)
                 .sum(),
         };
+        let identity = |(authority, (chain, changed)): (&AuthorityId, &(Chain, u64))| {
+            let (authority, events, changed) = (*authority, chain.to_vec(), *changed);
+            StoredIdentity { authority, events, changed }
+        };
         Stored {
             incarnation: self.incarnation,
             logs: self.logs.iter().map(log).collect(),
-            identities: self.identities.values().cloned().collect(),
+            identities: self.identities.iter().map(identity).collect(),
+            evidence: Vec::new(),
             cursors: self.cursors.iter().map(|(a, c)| (*a, c.clone())).collect(),
         }
     }
@@ -190,9 +195,7 @@ impl Disk {
                 Write::Cosign(ticket, cosign) => {
                     done.push(Done::Cosigned(ticket, self.cosign(cosign)));
                 }
-                Write::Identity(identity) => {
-                    self.identities.insert(identity.authority, identity);
-                }
+                Write::Identity(identity) => self.keep(identity, archive),
                 Write::Cursor(authority, cursor) => {
                     self.cursors.insert(authority, cursor);
                 }
@@ -216,6 +219,11 @@ impl Disk {
         let decision = decide_held(cosigned, promised, head, &**self.logs.get(&log)?).ok()?;
         self.cosigned.insert(log, decision.head());
         Some(decision)
+    }
+
+    fn keep(&mut self, identity: StoredIdentity, archive: &mut Archive) {
+        let StoredIdentity { authority, events, changed } = identity;
+        self.identities.insert(authority, (archive.chain(events), changed));
     }
 
     fn append(&mut self, append: &Append, archive: &mut Archive) -> bool {
@@ -262,9 +270,7 @@ impl Disk {
                     let _decided = self.cosign(cosign);
                 }
                 Write::Cosign(..) => lost += 1,
-                Write::Identity(identity) if keeps => {
-                    self.identities.insert(identity.authority, identity);
-                }
+                Write::Identity(identity) if keeps => self.keep(identity, archive),
                 Write::Identity(_) => {
                     lost += 1 + pending.len();
                     break;
@@ -284,7 +290,7 @@ impl Disk {
     /// If there is such a log already.
     pub fn fill(&mut self, who: &Who, entry: Entry, changed: u64, archive: &mut Archive) {
         let (authority, events) = (who.authority(), who.events.clone());
-        self.identities.insert(authority, StoredIdentity { authority, events, changed });
+        self.keep(StoredIdentity { authority, events, changed }, archive);
         let mut frontier = Frontier::new();
         frontier.push(entry.leaf());
         let origin = Origin::public(&network(), &authority, 0);

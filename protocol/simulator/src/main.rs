@@ -74,16 +74,26 @@ fn grow(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {
     for thousandths in parts {
         let (nodes, authorities) = (part(nodes, *thousandths), part(authorities, *thousandths));
         #[allow(clippy::disallowed_methods, reason = "how long the run took is reported, not used")]
-        let begin = Instant::now();
+        let (begin, used) = (Instant::now(), processor_time());
         let run = |seed: &u64| Growth { nodes, authorities, seed: *seed }.run();
         let rows = in_parallel(arguments.threads, &seeds(arguments), run);
         let seconds = begin.elapsed().as_secs_f64();
         writeln!(std::io::stderr(), "{nodes} nodes, {authorities} authorities: {seconds:.1} s")?;
-        sizes.push(Size { rows, seconds, memory: peak_memory() });
+        let processor = processor_time().zip(used).map(|(after, before)| after - before);
+        sizes.push(Size { rows, seconds, processor, memory: peak_memory() });
     }
     let table = report::growth(&sizes);
     let more = report::extrapolation(&sizes, 10_000.0);
     Ok(write!(std::io::stdout(), "{table}\n{more}")?)
+}
+
+/// Processor time this process has used, in seconds, where the system says so.
+fn processor_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name of the program, which may contain anything; in hundredths of a second.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut times = fields.split_whitespace().skip(11).map_while(|field| field.parse::<f64>().ok());
+    Some((times.next()? + times.next()?) / 100.0)
 }
 
 /// The most memory this process ever had, in MB, where the system says so.

@@ -16,6 +16,8 @@ pub struct Size {
     pub rows: Vec<Row>,
     /// Wall-clock time of all of them together, in seconds.
     pub seconds: f64,
+    /// Processor time of all of them together, in seconds, if known.
+    pub processor: Option<f64>,
     /// The most memory the program ever had, in MB, if known.
     pub memory: Option<u64>,
 }
@@ -28,7 +30,7 @@ struct Figure {
     decimals: usize,
 }
 
-const FIGURES: [Figure; 16] = [
+const FIGURES: [Figure; 17] = [
     Figure {
         name: "cold: seconds to converge",
         of: |s| s.mean(|r| seconds(r.cold.settled)),
@@ -84,6 +86,11 @@ const FIGURES: [Figure; 16] = [
         decimals: 0,
     },
     Figure { name: "wall clock of a run, s", of: |s| s.seconds / s.rows.len() as f64, decimals: 1 },
+    Figure {
+        name: "processor time of a run, s",
+        of: |s| s.processor.map_or(f64::NAN, |seconds| seconds / s.rows.len() as f64),
+        decimals: 1,
+    },
     Figure {
         name: "peak memory so far, MB",
         of: |s| s.memory.map_or(f64::NAN, |mb| mb as f64),
@@ -240,7 +247,7 @@ mod tests {
         let mut row = Row { nodes, authorities: nodes, ..Row::default() };
         let volume = Volume { messages: messages * nodes as u64, bytes: 0 };
         row.cold.measure.sent.insert(Traffic::News, volume);
-        Size { rows: vec![row], seconds: 1.0, memory: None }
+        Size { rows: vec![row], seconds: 1.0, processor: None, memory: None }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! **Invariants:** virtual time never goes back; of two events for one moment
 //! the one scheduled first happens first, so a run has exactly one order.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Microseconds in a second of virtual time.
@@ -14,44 +14,22 @@ pub const MILLISECOND: u64 = 1_000;
 /// Events for one moment after which time is taken to stand still for ever.
 const STILL: u32 = 2_000_000;
 
-struct Scheduled<E> {
-    at: u64,
-    sequence: u64,
-    event: E,
-}
-
-impl<E> PartialEq for Scheduled<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<E> Eq for Scheduled<E> {}
-
-impl<E> PartialOrd for Scheduled<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Scheduled<E> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        // The heap gives the greatest first; the earliest is wanted.
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
 /// Everything that is going to happen.
 pub struct Schedule<E> {
     now: u64,
     sequence: u64,
     still: u32,
-    heap: BinaryHeap<Scheduled<E>>,
+    /// Time, sequence and place of each event, the earliest on top.
+    heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    /// The events stay where they are while the heap is put in order.
+    places: Vec<Option<E>>,
+    free: Vec<usize>,
 }
 
 impl<E> Default for Schedule<E> {
     fn default() -> Self {
-        Self { now: 0, sequence: 0, still: 0, heap: BinaryHeap::new() }
+        let (heap, places, free) = (BinaryHeap::new(), Vec::new(), Vec::new());
+        Self { now: 0, sequence: 0, still: 0, heap, places, free }
     }
 }
 
@@ -65,8 +43,12 @@ impl<E> Schedule<E> {
     /// Lets something happen `delay` microseconds from now.
     pub fn after(&mut self, delay: u64, event: E) {
         self.sequence += 1;
-        let scheduled = Scheduled { at: self.now + delay, sequence: self.sequence, event };
-        self.heap.push(scheduled);
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(event);
+        self.heap.push(Reverse((self.now + delay, self.sequence, place)));
     }
 
     /// The next event not later than `end`, and time moves to it; or time moves to `end`.
@@ -74,15 +56,16 @@ impl<E> Schedule<E> {
     /// # Panics
     /// If time does not pass: the events of one moment beget each other.
     pub fn next(&mut self, end: u64) -> Option<E> {
-        if self.heap.peek().is_none_or(|next| next.at > end) {
+        if self.heap.peek().is_none_or(|Reverse((at, ..))| *at > end) {
             self.now = self.now.max(end);
             return None;
         }
-        let next = self.heap.pop()?;
-        self.still = if next.at == self.now { self.still + 1 } else { 0 };
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.still = if at == self.now { self.still + 1 } else { 0 };
         assert!(self.still < STILL, "time does not pass");
-        self.now = next.at;
-        Some(next.event)
+        self.now = at;
+        self.free.push(place);
+        self.places[place].take()
     }
 
     /// How many events wait.

@@ -152,7 +152,7 @@ pub fn verify_consistency(
 /// What turns [`ProofError::Inconsistent`] into evidence: if the implied root
 /// differs from one signed for the same size, the signer told two histories.
 /// `None` if `old` is 0 or a power of two, where the proof itself leaves the old
-/// root out and [`verify_consistency`] must be asked with a root named by the peer.
+/// root out; [`shown_old_root`] has it.
 ///
 /// # Errors
 /// [`ProofError::Range`], [`ProofError::Length`]; [`ProofError::Mismatch`] if
@@ -169,9 +169,27 @@ pub fn implied_old_root(
     if old == 0 || old.is_power_of_two() {
         return Ok(None);
     }
+    shown_old_root(old, new, new_root, proof).map(Some)
+}
+
+/// As [`implied_old_root`], from a proof that always begins with a node of its
+/// own: for a power of two that is the old root, which the log with `new_root`
+/// then cannot have another of.
+///
+/// # Errors
+/// As [`implied_old_root`]; [`ProofError::Range`] also if `old` is 0, which has one root only.
+pub fn shown_old_root(
+    old: u64,
+    new: u64,
+    new_root: &Hash,
+    proof: &[Hash],
+) -> Result<Hash, ProofError> {
+    if old == 0 || old >= new {
+        return Err(ProofError::Range);
+    }
     let (first, rest) = proof.split_first().ok_or(ProofError::Length)?;
     let (old_root, root) = roots_of(old, new, first, rest)?;
-    if root == *new_root { Ok(Some(old_root)) } else { Err(ProofError::Mismatch) }
+    if root == *new_root { Ok(old_root) } else { Err(ProofError::Mismatch) }
 }
 
 /// Both roots that a proof leads to: RFC 9162 section 2.1.4.2. `0 < old < new`.
@@ -327,6 +345,12 @@ mod tests {
         if old > 0 && old < new {
             let implied = implied_old_root(old, new, &new_root, &proof);
             assert_eq!(implied, Ok((!old.is_power_of_two()).then_some(old_root)));
+            let own = old.is_power_of_two().then_some(old_root);
+            let shown: Vec<_> = own.into_iter().chain(proof).collect();
+            assert_eq!(shown_old_root(old, new, &new_root, &shown), Ok(old_root));
+            for bad in damaged(&shown) {
+                assert!(shown_old_root(old, new, &new_root, &bad).is_err());
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
+use crate::equivocation::{Evidence, EvidenceKind};
 use crate::id::{AuthorityId, LogId};
 use crate::limits;
 use crate::log::{Frontier, Outline};
@@ -99,6 +100,35 @@ pub struct StoredIdentity {
     pub changed: u64,
 }
 
+/// Evidence of two histories as storage knows it at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvidence {
+    /// Who signed two histories.
+    pub authority: AuthorityId,
+    /// What it is about.
+    pub kind: EvidenceKind,
+    /// [`Evidence::place`]: newer is higher.
+    pub place: u32,
+    /// [`Evidence::to_bytes`].
+    pub bytes: Vec<u8>,
+    /// Change counter of when it was found.
+    pub changed: u64,
+}
+
+impl StoredEvidence {
+    /// Verified evidence, as it is to be stored.
+    #[must_use]
+    pub fn of(evidence: &Evidence, changed: u64) -> Self {
+        Self {
+            authority: evidence.authority(),
+            kind: evidence.kind(),
+            place: evidence.place(),
+            bytes: evidence.to_bytes().to_vec(),
+            changed,
+        }
+    }
+}
+
 /// Everything storage knows at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
@@ -108,6 +138,8 @@ pub struct Stored {
     pub logs: Vec<StoredLog>,
     /// All identity chains.
     pub identities: Vec<StoredIdentity>,
+    /// All evidence that is kept, in order of authority, kind and place.
+    pub evidence: Vec<StoredEvidence>,
     /// Where reading of each partner's news stopped.
     pub cursors: Vec<(AuthorityId, Vec<u8>)>,
 }

@@ -607,6 +607,10 @@ fn feed(
     requests: &mut Requests,
     stage: &Stage,
 ) {
+    // Most of the time everything is on its way.
+    if !matches!(&pursuit.work, Work::Fetching(fetch) if fetch.missing().is_some()) {
+        return;
+    }
     let staged = cx.ledger.staged_size(log);
     loop {
         let Work::Fetching(fetch) = &pursuit.work else { return };

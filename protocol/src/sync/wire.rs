@@ -280,6 +280,10 @@ impl Message {
                 let bodies = bodies.iter().map(|body| body.as_ref().map_or(1, |b| b.len() + 5));
                 headers + bodies.sum::<usize>() + 32
             }
+            Self::News(news) => {
+                let items = news.identities.iter().flatten().chain(&news.heads).chain(&news.own);
+                items.map(|item| item.len() + 6).sum::<usize>() + 128
+            }
             _ => 256,
         }
     }

@@ -1,5 +1,6 @@
 //! One row of a table as a record.
 
+use tallystick_protocol::organisation;
 use tallystick_protocol::record::contract::{Contract, Framework, Item, ProcurementMethod};
 use tallystick_protocol::record::money::{Currency, Money, Value, ValueKind};
 use tallystick_protocol::record::part::{Organisation, Source};
@@ -284,7 +285,7 @@ fn registered(cells: &Cells<'_>, remarks: &mut Remarks) -> Option<(String, Strin
         let sound = (4..=10).contains(&plain.len()) && plain.bytes().any(|b| b.is_ascii_digit());
         (sound && !text::is_placeholder(&cell)).then(|| plain.to_ascii_uppercase())
     };
-    let company = |number: &str| buyer::company_number(number);
+    let company = |number: &str| organisation::company_number(number);
     if let Some(found) = number(Column::CompanyNumber).filter(|n| n.len() <= 8) {
         return Some(("GB-COH".to_owned(), company(&found)));
     }

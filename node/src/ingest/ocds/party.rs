@@ -6,6 +6,7 @@
 //! (`GB-CFS-18525`, `GB-FTS-176944`) are not. Deliberately absent: contact
 //! points and addresses, and any matching between releases.
 
+use tallystick_protocol::organisation;
 use tallystick_protocol::record::part::{Identifier, Organisation};
 
 use super::super::buyer::{self, SupplierCell};
@@ -149,11 +150,10 @@ fn registered(scheme: Option<&str>, id: Option<&str>) -> Option<Identifier> {
 
 /// An id that names its register itself, as org-id.guide has it: `GB-COH-09438364`.
 fn joined(id: &str) -> Option<Identifier> {
-    let mut parts = id.splitn(3, '-');
-    let (country, register, rest) = (parts.next()?, parts.next()?, parts.next()?);
-    let capital = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase());
-    let known = country.len() == 2 && capital(country) && register.len() >= 2 && capital(register);
-    known.then(|| registered(Some(&format!("{country}-{register}")), Some(rest))).flatten()
+    let (scheme, id) = organisation::split(id)?;
+    // Systems make up ids with hyphens, too; registers are written in capitals.
+    let capital = |b: u8| b.is_ascii_uppercase() || b == b'-';
+    scheme.bytes().all(capital).then(|| registered(Some(&scheme), Some(id))).flatten()
 }
 
 #[cfg(test)]

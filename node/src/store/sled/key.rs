@@ -1,7 +1,9 @@
 //! Keys of the replica's tree: see the table of [`super`].
 
+use tallystick_protocol::equivocation::EvidenceKind;
 use tallystick_protocol::id::{AuthorityId, LogId};
 
+use crate::store::evidence::Slot;
 use crate::store::layout::{Fields, put_log};
 
 pub(super) const META: u8 = 0;
@@ -13,6 +15,8 @@ pub(super) const IDENTITY: u8 = 5;
 pub(super) const CURSOR: u8 = 6;
 pub(super) const VALUE: u8 = 7;
 pub(super) const PIECE: u8 = 8;
+pub(super) const BRANCH: u8 = 9;
+pub(super) const EVIDENCE: u8 = 10;
 
 /// Format of the replica, four bytes.
 pub(super) const FORMAT: &[u8] = &[META, b'f'];
@@ -48,6 +52,19 @@ pub(super) fn log_of(key: &[u8]) -> Option<LogId> {
     fields.log().filter(|_| fields.is_empty())
 }
 
+pub(super) fn branch(log: &LogId, number: u32) -> Vec<u8> {
+    let mut key = vec![BRANCH];
+    put_log(&mut key, log);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The log and the number of a key that [`branch`] made.
+pub(super) fn branch_of(key: &[u8]) -> Option<(LogId, u32)> {
+    let mut fields = Fields::new(key.get(1..)?);
+    fields.log().zip(fields.u32()).filter(|_| fields.is_empty())
+}
+
 pub(super) fn of_authority(prefix: u8, authority: &AuthorityId) -> [u8; 33] {
     let mut key = [prefix; 33];
     let (_, rest) = key.split_at_mut(1);
@@ -66,6 +83,24 @@ pub(super) fn event(authority: &AuthorityId, number: u16) -> [u8; 35] {
     start.copy_from_slice(&of_authority(EVENT, authority));
     end.copy_from_slice(&number.to_be_bytes());
     key
+}
+
+pub(super) fn evidence(slot: &Slot) -> Vec<u8> {
+    let mut key = of_authority(EVIDENCE, &slot.authority).to_vec();
+    key.push(slot.kind as u8);
+    key.extend_from_slice(&slot.place.to_be_bytes());
+    key.push(slot.number);
+    key
+}
+
+/// The slot of a key that [`evidence`] made.
+pub(super) fn slot(key: &[u8]) -> Option<Slot> {
+    let mut fields = Fields::new(key.get(1..)?);
+    let authority = AuthorityId::from_bytes(fields.array()?);
+    let kind = fields.u8()?;
+    let kind = EvidenceKind::ALL.into_iter().find(|known| *known as u8 == kind)?;
+    let (place, number) = (fields.u32()?, fields.u8()?);
+    fields.is_empty().then_some(Slot { authority, kind, place, number })
 }
 
 pub(super) fn value(key: &[u8]) -> Vec<u8> {

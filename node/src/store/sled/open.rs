@@ -1,6 +1,5 @@
 //! Opens a replica, or says that it is damaged.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -13,10 +12,9 @@ use ::sled::{Config, Db};
 use tallystick_protocol::id::LogId;
 
 use super::piece::Owner;
-use super::writer::{Writer, read_state};
-use super::{Known, SEGMENT_BYTES, SledReplica, into_io, key};
+use super::writer::read_state;
+use super::{Held, Known, SEGMENT_BYTES, SledReplica, into_io, key};
 use crate::store::disk::{Disk as _, OsDisk, sync_dir};
-use crate::store::growth::Roots;
 use crate::store::{Replica as _, StoreError};
 
 /// Format of what stands in the tree.
@@ -28,8 +26,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 impl SledReplica {
     /// Opens the replica in `dir`, or makes a new one there.
     ///
-    /// `cache_bytes` bounds what sled keeps in memory. Every log's state is read
-    /// and checked: the tree against the signed head of the same size, and the
+    /// `cache_bytes` bounds what sled keeps in memory. The state of every
+    /// log and branch is read and checked: the tree against the signed head of the same size, and the
     /// last page against the size.
     ///
     /// # Errors
@@ -52,30 +50,56 @@ fn open(dir: &Path, cache_bytes: u64) -> Result<SledReplica, StoreError> {
         dir: dir.to_owned(),
         file,
         incarnation,
-        logs: RwLock::default(),
+        held: RwLock::default(),
         writing: Mutex::default(),
         failed: OnceLock::new(),
     };
     // A new replica's name must not change after somebody was told of it.
     replica.flush()?;
     sync_dir(dir).map_err(StoreError::fatal(dir))?;
-    let mut logs = BTreeMap::new();
-    for item in replica.db.scan_prefix([key::LOG]) {
-        let (key, value) = item.map_err(|error| opening(dir, error))?;
-        let damaged = || StoreError::damaged("the state of a log in the replica");
-        let log = key::log_of(&key).ok_or_else(damaged)?;
-        let (mut known, apart) = read_state(&value).ok_or_else(damaged)?;
-        if let Some(head) = known.state.head.as_mut().filter(|_| apart > 0) {
-            head.note = replica.join(&Owner::Head(&log), apart)?;
-        }
-        verify(&log, &known)?;
-        logs.insert(log, known);
+    *replica.held_mut() = read_states(&replica)?;
+    for strand in replica.strands() {
+        replica.end(strand)?;
     }
-    let replica = SledReplica { logs: RwLock::new(logs), ..replica };
-    for log in replica.logs()? {
-        Writer::resume(&replica, &log.log, Roots::default(), &mut 0)?;
-    }
+    // What an interrupted setting aside left behind.
+    replica.sweep(replica.next_number())?;
     Ok(replica)
+}
+
+/// The states of all logs and branches, each checked in itself.
+fn read_states(replica: &SledReplica) -> Result<Held, StoreError> {
+    let mut held = Held::default();
+    let damaged = || StoreError::damaged("the state of a log in the replica");
+    for item in replica.db.scan_prefix([key::LOG]) {
+        let (key, value) = item.map_err(|error| opening(&replica.dir, error))?;
+        let log = key::log_of(&key).ok_or_else(damaged)?;
+        held.logs.insert(log, read_known(replica, &log, &Owner::Head(&log), &value)?);
+    }
+    for item in replica.db.scan_prefix([key::BRANCH]) {
+        let (key, value) = item.map_err(|error| opening(&replica.dir, error))?;
+        let (log, number) = key::branch_of(&key).ok_or_else(damaged)?;
+        let known = read_known(replica, &log, &Owner::BranchHead(&log, number), &value)?;
+        if known.number != number {
+            return Err(damaged());
+        }
+        held.branches.insert((log, number), known.state);
+    }
+    Ok(held)
+}
+
+fn read_known(
+    replica: &SledReplica,
+    log: &LogId,
+    owner: &Owner<'_>,
+    value: &[u8],
+) -> Result<Known, StoreError> {
+    let damaged = || StoreError::damaged("the state of a log in the replica");
+    let (mut known, apart) = read_state(value).ok_or_else(damaged)?;
+    if let Some(head) = known.state.head.as_mut().filter(|_| apart > 0) {
+        head.note = replica.join(owner, apart)?;
+    }
+    verify(log, &known)?;
+    Ok(known)
 }
 
 /// Checks what can be checked without reading the entries.

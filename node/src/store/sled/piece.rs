@@ -2,15 +2,24 @@
 //!
 //! **Invariant:** pieces come and go in the same batch as what refers to them.
 
+use std::ops::Range;
+
 use ::sled::Batch;
 
 use super::{PIECE_BYTES, SledReplica, key};
 use crate::store::StoreError;
+use crate::store::evidence::Slot;
 use crate::store::layout::{Fields, put_log};
 use tallystick_protocol::id::LogId;
 
 const INLINE: u8 = 0;
 const APART: u8 = 1;
+
+// Owners, in the order of their keys.
+const BODY: u8 = 0;
+const HEAD: u8 = 1;
+const VALUE: u8 = 2;
+const BRANCH_HEAD: u8 = 3;
 
 /// Whose pieces they are.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +28,12 @@ pub(super) enum Owner<'a> {
     Body(u32, u64),
     /// The signed head of a log.
     Head(&'a LogId),
+    /// The signed head of a branch of a log.
+    BranchHead(&'a LogId, u32),
     /// A projection's value.
     Value(&'a [u8]),
+    /// A piece of evidence.
+    Evidence(&'a Slot),
 }
 
 impl Owner<'_> {
@@ -28,24 +41,39 @@ impl Owner<'_> {
         let mut key = vec![key::PIECE];
         match self {
             Self::Body(number, index) => {
-                key.push(0);
+                key.push(BODY);
                 key.extend_from_slice(&number.to_be_bytes());
                 key.extend_from_slice(&index.to_be_bytes());
             }
             Self::Head(log) => {
-                key.push(1);
+                key.push(HEAD);
                 put_log(&mut key, log);
             }
+            Self::BranchHead(log, number) => {
+                key.push(BRANCH_HEAD);
+                put_log(&mut key, log);
+                key.extend_from_slice(&number.to_be_bytes());
+            }
             Self::Value(name) => {
-                key.push(2);
+                key.push(VALUE);
                 // Its length, so that no key with its pieces is the start of another's.
                 key.extend_from_slice(&(name.len() as u64).to_be_bytes());
                 key.extend_from_slice(name);
+            }
+            Self::Evidence(slot) => {
+                key.push(4);
+                key.extend_from_slice(&key::evidence(slot));
             }
         }
         key.extend_from_slice(&piece.to_be_bytes());
         key
     }
+}
+
+/// The keys of all pieces of bodies in logs from `number` on.
+pub(super) fn bodies_from(number: u32) -> Range<Vec<u8>> {
+    let first = [&[key::PIECE, BODY][..], &number.to_be_bytes()].concat();
+    first..vec![key::PIECE, HEAD]
 }
 
 /// Adds the pieces of `bytes` to a batch.

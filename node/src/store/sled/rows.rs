@@ -7,11 +7,11 @@
 
 use std::cell::RefCell;
 
-use tallystick_protocol::id::{Hash, LogId};
+use tallystick_protocol::id::Hash;
 use tallystick_protocol::limits::SUBTREE_ENTRIES;
 use tallystick_protocol::log::{Nodes, leaf_hash};
 
-use super::{SledReplica, key};
+use super::{SledReplica, Strand, key};
 use crate::store::layout::at;
 
 /// Subtree roots in a tile.
@@ -19,36 +19,36 @@ pub(super) const TILE: u64 = 256;
 
 pub(super) struct Rows<'a> {
     replica: &'a SledReplica,
-    log: LogId,
-    /// Number of the log and its size when the rows were asked for.
-    known: Option<(u32, u64)>,
+    /// The log as it was when the rows were asked for.
+    strand: Strand,
     leaves: RefCell<(u64, Vec<Hash>)>,
     tile: RefCell<Option<(u64, ::sled::IVec)>>,
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(replica: &'a SledReplica, log: &LogId) -> Self {
-        let known = replica.known(log).map(|known| (known.number, known.state.frontier.size()));
-        let (leaves, tile) = (RefCell::default(), RefCell::default());
-        Self { replica, log: *log, known, leaves, tile }
+    pub(super) fn new(replica: &'a SledReplica, strand: Strand) -> Self {
+        Self { replica, strand, leaves: RefCell::default(), tile: RefCell::default() }
     }
 }
 
 impl Nodes for Rows<'_> {
     fn leaf(&self, index: u64) -> Option<Hash> {
-        let (_, size) = self.known.filter(|(_, size)| index < *size)?;
+        let Strand { log, size, .. } = self.strand;
+        if index >= size {
+            return None;
+        }
         let (block, place) = (index / SUBTREE_ENTRIES, at(index % SUBTREE_ENTRIES));
         let mut held = self.leaves.borrow_mut();
         if held.0 != block || held.1.is_empty() {
             let start = block * SUBTREE_ENTRIES;
             let range = start..size.min(start + SUBTREE_ENTRIES);
             let mut leaves = Vec::with_capacity(at(SUBTREE_ENTRIES));
-            let read = self.replica.walk(&self.log, range, |_, _, entry| {
+            let read = self.replica.walk(self.strand, range, |_, entry| {
                 leaves.push(leaf_hash(entry.header));
                 Ok(true)
             });
             if let Err(error) = read {
-                tracing::warn!(log = %self.log, %error, "headers cannot be read");
+                tracing::warn!(%log, %error, "headers cannot be read");
                 return None;
             }
             *held = (block, leaves);
@@ -57,7 +57,10 @@ impl Nodes for Rows<'_> {
     }
 
     fn subtree(&self, index: u64) -> Option<Hash> {
-        let (number, _) = self.known.filter(|(_, size)| index < *size / SUBTREE_ENTRIES)?;
+        let Strand { number, size, .. } = self.strand;
+        if index >= size / SUBTREE_ENTRIES {
+            return None;
+        }
         let (tile, place) = (index / TILE, at(index % TILE));
         let mut held = self.tile.borrow_mut();
         if held.as_ref().is_none_or(|held| held.0 != tile) {

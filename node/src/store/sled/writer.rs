@@ -11,7 +11,7 @@ use tallystick_protocol::log::Frontier;
 
 use super::piece::{self, Owner};
 use super::rows::TILE;
-use super::{Known, PIECE_BYTES, SledReplica, key};
+use super::{Known, PIECE_BYTES, SledReplica, Strand, key};
 use crate::store::growth::{LogState, Roots};
 use crate::store::layout::{Fields, at, put_head};
 use crate::store::page::{self, Place};
@@ -33,10 +33,37 @@ struct Tile {
 }
 
 impl SledReplica {
-    /// The number for the next new log.
+    /// A number that no log has and no branch, now or ever before.
     pub(super) fn next_number(&self) -> u32 {
-        let logs = self.logs.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        logs.values().map(|known| known.number + 1).max().unwrap_or(0)
+        let held = self.held();
+        let branches = held.branches.keys().map(|(_, number)| *number);
+        let numbers = held.logs.values().map(|known| known.number).chain(branches);
+        numbers.max().map_or(0, |last| last + 1)
+    }
+}
+
+impl SledReplica {
+    /// The page and the tile at the end of a log or branch that are not full,
+    /// with as much in them as there must be.
+    pub(super) fn end(&self, strand: Strand) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        let Strand { log, number, size } = strand;
+        let damaged = || StoreError::damaged(format!("the end of log {log}"));
+        let mut page = Vec::new();
+        if !size.is_multiple_of(page::ENTRIES) {
+            let stored = self.read(&key::page(number, size / page::ENTRIES))?;
+            page.extend_from_slice(&stored.ok_or_else(damaged)?);
+        }
+        let subtrees = size / SUBTREE_ENTRIES;
+        let mut bytes = Vec::new();
+        if !subtrees.is_multiple_of(TILE) {
+            let stored = self.read(&key::tile(number, subtrees / TILE))?;
+            bytes.extend_from_slice(&stored.ok_or_else(damaged)?);
+        }
+        let whole = page::entries(&page).filter(Option::is_some).count();
+        if whole as u64 != size % page::ENTRIES || bytes.len() != at(subtrees % TILE) * Hash::LEN {
+            return Err(damaged());
+        }
+        Ok((page, bytes))
     }
 }
 
@@ -54,23 +81,7 @@ impl Writer {
             let tile = Tile { bytes: Vec::new(), changed: false };
             return Ok(Self { known, roots, old_head: None, page: Vec::new(), tile });
         };
-        let damaged = || StoreError::damaged(format!("the end of log {log}"));
-        let (number, size) = (known.number, known.state.frontier.size());
-        let mut page = Vec::new();
-        if !size.is_multiple_of(page::ENTRIES) {
-            let stored = replica.read(&key::page(number, size / page::ENTRIES))?;
-            page.extend_from_slice(&stored.ok_or_else(damaged)?);
-        }
-        let subtrees = size / SUBTREE_ENTRIES;
-        let mut bytes = Vec::new();
-        if !subtrees.is_multiple_of(TILE) {
-            let stored = replica.read(&key::tile(number, subtrees / TILE))?;
-            bytes.extend_from_slice(&stored.ok_or_else(damaged)?);
-        }
-        let whole = page::entries(&page).filter(Option::is_some).count();
-        if whole as u64 != size % page::ENTRIES || bytes.len() != at(subtrees % TILE) * Hash::LEN {
-            return Err(damaged());
-        }
+        let (page, bytes) = replica.end(replica.locate(log))?;
         let old_head = known.state.head.clone();
         Ok(Self { known, roots, old_head, page, tile: Tile { bytes, changed: false } })
     }
@@ -137,11 +148,29 @@ pub(super) fn put_state(
     old_head: Option<&SignedHead>,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
+    let value = state_value(&Owner::Head(log), known, old_head, batch)?;
+    batch.insert(key::log(log), value);
+    Ok(())
+}
+
+/// Writes a branch's state, of which the head never changes.
+pub(super) fn put_branch(log: &LogId, known: &Known, batch: &mut Batch) -> Result<(), StoreError> {
+    let owner = Owner::BranchHead(log, known.number);
+    let value = state_value(&owner, known, None, batch)?;
+    batch.insert(key::branch(log, known.number), value);
+    Ok(())
+}
+
+fn state_value(
+    owner: &Owner<'_>,
+    known: &Known,
+    old_head: Option<&SignedHead>,
+    batch: &mut Batch,
+) -> Result<Vec<u8>, StoreError> {
     let LogState { frontier, head, changed, absent, bytes } = &known.state;
     let long = |head: &&SignedHead| head.note.len() > PIECE_BYTES;
-    let owner = Owner::Head(log);
     if let Some(old) = old_head.filter(long) {
-        piece::discard(&owner, old.note.len(), batch);
+        piece::discard(owner, old.note.len(), batch);
     }
     let mut value = known.number.to_be_bytes().to_vec();
     for number in [frontier.size(), *changed, *absent] {
@@ -151,7 +180,7 @@ pub(super) fn put_state(
     match head.as_ref().filter(long) {
         Some(long) => {
             apart = u32::try_from(long.note.len()).map_err(|_| StoreError::TooLarge("head"))?;
-            piece::split(&owner, &long.note, batch);
+            piece::split(owner, &long.note, batch);
             put_head(&mut value, Some(&SignedHead { note: Vec::new(), ..long.clone() }));
         }
         None => put_head(&mut value, head.as_ref()),
@@ -161,11 +190,10 @@ pub(super) fn put_state(
         value.extend_from_slice(peak.as_bytes());
     }
     value.extend_from_slice(&bytes.to_be_bytes());
-    batch.insert(key::log(log), value);
-    Ok(())
+    Ok(value)
 }
 
-/// Reads what [`put_state`] wrote; `None` if it is damaged. The number tells how
+/// Reads what [`put_state`] or [`put_branch`] wrote; `None` if it is damaged. The number tells how
 /// long a note is that stands apart.
 pub(super) fn read_state(value: &[u8]) -> Option<(Known, u32)> {
     let mut fields = Fields::new(value);
@@ -186,8 +214,26 @@ pub(super) fn read_state(value: &[u8]) -> Option<(Known, u32)> {
     Some((Known { number, state: LogState { frontier, head, changed, absent, bytes } }, apart))
 }
 
+/// Puts a body in the place of an entry's, and counts it.
+pub(super) fn set_body(
+    replica: &SledReplica,
+    log: &LogId,
+    known: &mut Known,
+    index: u64,
+    body: Option<&[u8]>,
+    batch: &mut Batch,
+) -> Result<(), StoreError> {
+    let was = replace_body(replica, log, known.number, index, body, batch)?;
+    known.state.absent = match (was, body.is_some()) {
+        (true, false) => known.state.absent + 1,
+        (false, true) => known.state.absent.saturating_sub(1),
+        _ => known.state.absent,
+    };
+    Ok(())
+}
+
 /// Rewrites the page of an entry with another body; tells whether it had one before.
-pub(super) fn replace_body(
+fn replace_body(
     replica: &SledReplica,
     log: &LogId,
     number: u32,

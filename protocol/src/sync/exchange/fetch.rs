@@ -71,14 +71,19 @@ impl Fetch {
         Self { target, outline, next, arriving: BTreeMap::new(), idle: BTreeSet::new() }
     }
 
-    /// What is most urgently missing and not asked for; `None` if enough or
-    /// everything is on its way.
-    pub(super) fn wanted(&self, staged: u64) -> Option<Wanted> {
+    /// The subtree that is most urgently missing and not asked for; `None` if
+    /// enough or everything is on its way.
+    pub(super) fn missing(&self) -> Option<u64> {
         let fresh = || {
             let room = self.arriving.len() < limits::SUBTREES_IN_FLIGHT;
             (room && self.next < self.outline.subtrees().end).then_some(self.next)
         };
-        let subtree = self.idle.first().copied().or_else(fresh)?;
+        self.idle.first().copied().or_else(fresh)
+    }
+
+    /// What to ask for of it.
+    pub(super) fn wanted(&self, staged: u64) -> Option<Wanted> {
+        let subtree = self.missing()?;
         let range = self.outline.missing(subtree, staged);
         match self.arriving.get(&subtree) {
             Some(arriving) if arriving.began => {
