@@ -18,6 +18,7 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use tallystick_protocol::card::{Card, UnverifiedCard};
 use tallystick_protocol::id::{AuthorityId, NetworkName};
+use tallystick_protocol::identity::Relation;
 
 use crate::failure::Failure;
 
@@ -52,6 +53,16 @@ pub enum Added {
     Renewed,
     /// Nothing: this card or a newer one is known.
     Known,
+}
+
+/// Whether a card says more than another of the same authority: a longer
+/// identity, or the same one and a later time. Times are claims, to the second.
+pub(crate) fn is_newer(card: &Card, known: &Card) -> bool {
+    match card.identity().relation_to(known.identity()) {
+        Some(Relation::Extends | Relation::Supersedes { .. }) => true,
+        Some(Relation::Same | Relation::Conflict { .. }) => card.issued() > known.issued(),
+        _ => false,
+    }
 }
 
 /// The partners of one node.
@@ -109,7 +120,7 @@ impl PartnerBook {
         let authority = card.authority();
         let before = self.partners.get(&authority);
         let added = match before {
-            Some(known) if known.issued() >= card.issued() => Added::Known,
+            Some(known) if !is_newer(&card, known) => Added::Known,
             Some(_) => Added::Renewed,
             None if self.partners.len() >= PARTNERS => {
                 return Err(Failure::usage(
@@ -191,7 +202,10 @@ pub fn dialable(card: &Card) -> Vec<Multiaddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::tests::card;
+    use crate::keys::tests::{card, created};
+    use crate::keys::{ControllerFile, NodeKeys, controller_files};
+    use tallystick_protocol::identity::EventType;
+    use tallystick_protocol::time::UnixTime;
 
     fn network() -> NetworkName {
         "test".parse().unwrap()
@@ -210,6 +224,27 @@ mod tests {
         assert_eq!(again.remove(&ash.authority()), Ok(Some(ash.clone())));
         assert_eq!(PartnerBook::open(&path, &network()).unwrap().partners().count(), 0);
         assert!(!again.path.with_extension("json.new").exists());
+    }
+
+    #[test]
+    fn a_card_with_a_longer_identity_is_newer_whatever_its_time() {
+        let (_dir, place, before) = created();
+        let mut event = before.next_event(EventType::Profile, UnixTime::from_seconds(9));
+        event.profile.name = "Ash City Council".to_owned();
+        let controller = ControllerFile::read(&controller_files(place.data())[0]).unwrap();
+        let event = event.sign(&[(0, &controller.open(None).unwrap())]).unwrap();
+        let after = before.extended(event).unwrap();
+        let node = NodeKeys::load(place.data(), &before).unwrap().node;
+        let card = |identity, issued| {
+            Card::issue(identity, &node, &[], UnixTime::from_seconds(issued)).unwrap()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = PartnerBook::open(&dir.path().join(PARTNERS_FILE), &network()).unwrap();
+        assert_eq!(book.add(card(&before, 20)), Ok(Added::New));
+        assert_eq!(book.add(card(&after, 10)), Ok(Added::Renewed));
+        assert_eq!(book.add(card(&before, 30)), Ok(Added::Known), "its keys may be stolen");
+        assert_eq!(book.add(card(&after, 10)), Ok(Added::Known));
+        assert_eq!(book.add(card(&after, 11)), Ok(Added::Renewed));
     }
 
     #[test]

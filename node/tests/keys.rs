@@ -511,3 +511,59 @@ fn a_partner_follows_a_rotation_and_proofs_say_which_key_signed_them() {
     let partners = oak.ok(&["partner", "list"]);
     assert_eq!(partners["partners"].as_array().unwrap().len(), 1, "{partners}");
 }
+
+#[test]
+fn a_partner_follows_a_recovery_and_lets_go_of_what_is_disowned() {
+    let mut sticks = Sticks::new();
+    let three = sticks.desk.stick("three");
+    let mut oak = Tally::init(&["--name", "Oak Council", "--network", "test"]);
+    let forged =
+        sticks.desk.file("forged.json", r#"{ "title": "Forged paving", "cpv": "45000000" }"#);
+    sticks.ash.start();
+    oak.start();
+    sticks.ash.befriend(&oak);
+    let id = sticks.ash.authority();
+    let sound = publish(&sticks.ash, &sticks.contract);
+    let disowned = publish(&sticks.ash, &forged);
+    replicated(&oak, &id, 0, 3);
+    let stolen = sticks.desk.path("stolen.proof");
+    oak.ok(&["prove", &disowned, "-o", &stolen]);
+
+    sticks.ash.kill();
+    let with = key_on(&sticks.two);
+    let recovered = sticks.ash.ok(&[
+        "key",
+        "recover",
+        "--at",
+        "2",
+        "--with",
+        &with,
+        "--passphrase-file",
+        &sticks.phrase,
+        "--next-controllers",
+        &three,
+        "--yes",
+    ]);
+    assert_eq!(recovered["disowned"], 1);
+    sticks.ash.start();
+    publish(&sticks.ash, &sticks.contract);
+    // Both hold the closed log up to where it was sound, and the new one.
+    replicated(&oak, &id, 1, 2);
+    replicated(&oak, &id, 0, 2);
+    signed(&sticks.ash, 0, 2);
+    eventually(PATIENCE, "the forged record is gone", || {
+        match oak.ok(&["search", "paving"])["total"].as_u64() {
+            Some(0) => Ok(()),
+            found => Err(format!("{found:?}")),
+        }
+    });
+    let proof = sticks.desk.path("sound.proof");
+    for holder in [&sticks.ash, &oak] {
+        holder.ok(&["prove", &sound, "-o", &proof]);
+        assert_eq!(holder.ok(&["verify", &proof])["key"], "retired, proven");
+    }
+    fails(&oak, 1, &["prove", &disowned, "-o", &proof]);
+    let card = sticks.desk.file("ash.card", &sticks.ash.card());
+    let (said, code) = verdict(&oak, &[&stolen, "--card", &card]);
+    assert_eq!((&said["key"], code), (&"retired, disowned".into(), Some(1)), "{said}");
+}

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! **Invariants:** no event stands whose keys are not on the disk; whatever the
-//! moment of a crash, the keys of the newest event are found ([`super::working`]
+//! moment of a crash, the keys of the newest event are found (`working`
 //! looks in both places), and the next start or command ends what was begun or
 //! throws it away. The caller holds the data directory's lock. Deliberately
 //! absent: who may sign, which the chain decides.

@@ -39,8 +39,7 @@ impl Desk {
         let book = self.0.partners.lock().await;
         let known = book.partners().find(|known| known.authority() == card.authority());
         known.is_some_and(|known| {
-            card.issued() > known.issued()
-                && card.identity().relation_to(known.identity()) == Some(Relation::Extends)
+            card.identity().relation_to(known.identity()) == Some(Relation::Extends)
         })
     }
 }
