@@ -128,12 +128,15 @@ impl Arena {
         (0..self.places).for_each(|place| self.firewall(place, std::slice::from_ref(&rule), &[]));
     }
 
-    /// Packets that the rule of [`Arena::lose_a_tenth`] has dropped at a place.
-    pub fn lost(&self, place: usize) -> u64 {
+    /// Packets and bytes that the first rule with a counter has seen at a place.
+    pub fn counted(&self, place: usize) -> [u64; 2] {
         let output = within(place, "nft").args(["list", "table", "inet", "f"]).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let counted = text.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
-        counted.map_or(0, |number| number.parse().unwrap())
+        let counter = text.split("counter packets ").nth(1).unwrap_or_default();
+        let mut words = counter.split_whitespace();
+        // "counter packets 12 bytes 345"
+        let mut number = |skipped| words.nth(skipped).map_or(0, |word| word.parse().unwrap());
+        [number(0), number(1)]
     }
 
     /// Cuts or mends the cable of a place.
