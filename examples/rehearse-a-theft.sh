@@ -237,7 +237,7 @@ for partner in oak elm; do
     comes "$partner is connected with both others" connected "$partner" 2
 done
 # Oak follows that log no further; the node of Ash hears that somebody else has its key.
-for node in oak ash; do
+for node in oak elm ash; do
     comes "$node shows the log of Ash as disputed" log_state "$node" "$ASH" 0 disputed
 done
 contract 'Street lighting'
