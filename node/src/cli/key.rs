@@ -67,9 +67,6 @@ pub enum Key {
         /// Close it at the newest signed head of at most so many entries; without it, at the newest.
         #[arg(long, value_name = "SIZE")]
         at: Option<u64>,
-        /// Which keys.
-        #[command(flatten)]
-        renewal: Renew,
         /// Who signs.
         #[command(flatten)]
         controllers: Establishing,
@@ -199,9 +196,7 @@ impl Key {
             Self::Show { look } => show::show(&global.place()?, look),
             Self::New { file, passphrase_file } => make(file, passphrase_file.as_deref()),
             Self::Rotate { renewal, controllers } => change::rotate(global, *renewal, controllers),
-            Self::Recover { at, renewal, controllers } => {
-                recover::recover(global, *at, *renewal, controllers)
-            }
+            Self::Recover { at, controllers } => recover::recover(global, *at, controllers),
             Self::Profile { profile, signing } => change::profile(global, profile, signing),
             Self::Succeed { successors, controllers } => {
                 change::succeed(global, successors, controllers)

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tallystick_protocol::identity::{EventType, Head};
 
+use super::Establishing;
 use super::change::{Signers, ask_about_waiting, conclude, now};
 use super::offline::{Disowned, Offline};
-use super::{Establishing, Renew};
 use crate::cli::Global;
 use crate::cli::output::Answer;
 use crate::cli::question::confirm;
@@ -20,12 +20,11 @@ const SHOWN: usize = 20;
 pub(super) fn recover(
     global: &Global,
     at: Option<u64>,
-    renew: Renew,
     establishing: &Establishing,
 ) -> Result<Answer, Failure> {
     let node = Offline::open(global)?;
-    let usual = Renewal { node: false, ..Renewal::ALL };
-    let renewal = Renewal { log: true, ..renew.or(usual) };
+    // Whoever copied one key has copied all that lay beside it.
+    let renewal = Renewal::ALL;
     let signers = Signers::establishing(&node, establishing)?;
     ask_about_waiting(global, &node)?;
     let closes = node.newest_head(at)?;
