@@ -8,7 +8,10 @@
 //! Author    ──┤   exchange  catch-up           ├── Authored, AuthorRefused
 //! Appended… ──┘   authoring our own log        └── Notify
 //!                 presence  who runs twice
+//!                 witnessing cosignatures
+//!                 closing   what was disowned
 //!                     └──── ledger ────┘       standing: who misbehaves
+//!              directory: who is who, docket: who signed two histories
 //! ```
 //!
 //! Drive it so: [`Machine::handle`] one input, then [`Machine::poll`] until
@@ -19,47 +22,54 @@
 //! **Invariants:** `handle` cannot fail or block; the same inputs give the same
 //! outputs; nothing is acknowledged, announced or served before storage has
 //! confirmed it; every queue is bounded by [`crate::limits`]. Deliberately
-//! absent: groups, witnesses and evidence files, which come with their own parts.
+//! absent: groups, which come with their own parts.
 
 mod authoring;
 mod closing;
 mod directory;
 mod docket;
 mod doubt;
+mod drive;
 mod effect;
 mod exchange;
 mod gossip;
 mod ledger;
+mod notice;
+mod outbox;
 mod presence;
+mod refusal;
 mod session;
 mod standing;
+mod status;
 mod verified;
 pub mod wire;
 mod witnessing;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::authoring::Authoring;
 use self::closing::Closings;
+pub use self::drive::{Input, Output};
 pub use self::effect::{
     Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
 };
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
+pub use self::notice::Notice;
+use self::outbox::{Context, Outbox};
 use self::presence::Presence;
+pub use self::refusal::{AuthorRefusal, Refusal, Verdict};
 use self::session::Sessions;
 pub use self::standing::StandingStatus;
-use self::standing::Standings;
+pub use self::status::{LogStatus, PeerStatus};
 pub use self::verified::Verified;
 use self::wire::Message;
 use self::witnessing::Witnessing;
 use crate::checkpoint::VerifiedCheckpoint;
-use crate::entry::Entry;
-use crate::equivocation::{Evidence, EvidenceError, EvidenceKind, Finding, UnverifiedEvidence};
-use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
+use crate::equivocation::Evidence;
+use crate::id::{AuthorityId, LogId, NetworkName, NodeId};
 use crate::identity::Identity;
 use crate::key::SecretKey;
-use crate::log::Frontier;
 use crate::time::{Timestamp, UnixTime};
 
 /// Names one effect; its completion names it again.
@@ -87,456 +97,6 @@ pub struct Config {
     pub own_head_answers: usize,
     /// Do not wait even a little for partners at start.
     pub sign_alone: bool,
-}
-
-/// Everything that can happen.
-#[derive(Clone, Debug)]
-pub enum Input {
-    /// A stream with an authenticated peer is open, in both directions. If one
-    /// was open before, it takes its place: do not say `Disconnected` for that.
-    Connected(NodeId),
-    /// The stream is gone, and no other has taken its place.
-    Disconnected(NodeId),
-    /// A frame came from a peer.
-    Received(NodeId, Vec<u8>),
-    /// A gossip message came; `peer` passed it on, `handle` names it in the verdict.
-    Heard {
-        /// The driver's name for the message.
-        handle: u64,
-        /// Who passed it on.
-        peer: NodeId,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// The user wants entries in our public log.
-    Author {
-        /// The driver's name for the command.
-        command: u64,
-        /// Entries, consistent in themselves.
-        entries: Vec<Entry>,
-    },
-    /// An identity chain from outside the network (a partner's card).
-    Introduce(Vec<Vec<u8>>),
-    /// An append is durable.
-    Appended(Ticket),
-    /// A log is reverted, and that is durable; this is the tree over what is left of it.
-    Reverted(Ticket, Frontier),
-    /// A head was cosigned: the line, without its line feed. `None` if it must
-    /// not be, or could not.
-    Cosigned(Ticket, Option<String>),
-    /// An append or a reversion failed; nothing of it may be relied upon.
-    StoreFailed(Ticket),
-    /// A load has finished.
-    Loaded(Ticket, Loaded),
-    /// The driver saw a peer break a rule of the transport, below the level of messages.
-    Misbehaved(NodeId, Refusal),
-    /// The deadline has passed.
-    Tick,
-    /// The wall clock and the monotonic clock came apart, as they do when a
-    /// machine was suspended or put back to an earlier state. The driver has
-    /// ended all connections, whose frames are of the past, without saying
-    /// `Disconnected`; from here on this is another run.
-    ClockJumped {
-        /// Random number of the new run.
-        run: [u8; 16],
-    },
-}
-
-/// Everything the driver must do.
-#[derive(Debug)]
-pub enum Output {
-    /// Send a frame.
-    Send(NodeId, Vec<u8>),
-    /// End the connection.
-    Disconnect {
-        /// With whom.
-        peer: NodeId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Make durable, in the order of the outputs, then say `Appended`.
-    Append(Ticket, Append),
-    /// Set aside what is disowned of a log, make that durable, in the order of
-    /// the outputs, then say `Reverted`.
-    Revert(Ticket, Revert),
-    /// Decide whether a head of another's log, which is durable here, may be
-    /// cosigned ([`crate::witness`]), make that durable, sign with our witness
-    /// key, then say `Cosigned`.
-    Cosign(Ticket, Cosign),
-    /// Keep an identity chain; before any later append is durable.
-    StoreIdentity(StoredIdentity),
-    /// Keep evidence, as far as there is room for it.
-    StoreEvidence(StoredEvidence),
-    /// Keep how far an authority's news were read.
-    StoreCursor {
-        /// Whose news.
-        authority: AuthorityId,
-        /// Opaque; replaces the one before.
-        cursor: Vec<u8>,
-    },
-    /// Read, then say `Loaded`.
-    Load(Ticket, Load),
-    /// Gossip to everybody.
-    Broadcast(Vec<u8>),
-    /// What to do with a gossip message.
-    Verdict {
-        /// The driver's name for the message.
-        handle: u64,
-        /// Pass on, blame, or neither.
-        verdict: Verdict,
-    },
-    /// Entries of an `Author` command are durable.
-    Authored {
-        /// The driver's name for the command.
-        command: u64,
-        /// The log.
-        log: LogId,
-        /// Index of the first.
-        start: u64,
-        /// How many.
-        count: usize,
-        /// Whether a checkpoint covers them yet.
-        signed: bool,
-    },
-    /// An `Author` command changed nothing.
-    AuthorRefused {
-        /// The driver's name for the command.
-        command: u64,
-        /// Why.
-        refusal: AuthorRefusal,
-    },
-    /// Something to log, count or show.
-    Notify(Notice),
-}
-
-/// Gossipsub's three answers to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Valid and new: pass it on.
-    Accept,
-    /// Whoever sent it is wrong: do not pass it on, and count it against them.
-    Reject,
-    /// Not of use here: do not pass it on.
-    Ignore,
-}
-
-/// Why something that came in was not taken. Counted, and shown by status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// Bytes that are not a message.
-    MalformedFrame,
-    /// Messages in an order that cannot be.
-    Protocol,
-    /// No answer in time.
-    Silent,
-    /// More peers than the limit.
-    TooManyPeers,
-    /// Of another network.
-    WrongNetwork,
-    /// The peer's node key is not one of the authority it named.
-    WrongIdentity,
-    /// An identity chain that does not verify.
-    BadIdentity,
-    /// A head that is no checkpoint of a public log.
-    MalformedHead,
-    /// A head whose signature is wrong.
-    BadSignature,
-    /// A head by an author or key that no identity known here names.
-    UnknownAuthor,
-    /// A log over the limit.
-    TooLarge,
-    /// An outline that does not lead to the signed root.
-    BadOutline,
-    /// A log that is not shown to continue ours: a fork, or a bad proof.
-    Inconsistent,
-    /// Two signed heads of one size: the author equivocated.
-    Fork,
-    /// Entries that are not those signed, or bodies that are not those committed to.
-    BadEntries,
-    /// Evidence that proves nothing.
-    BadEvidence,
-    /// A body its holder would not give.
-    AbsentBody,
-    /// More messages or streams than anybody has a use for.
-    TooFast,
-    /// Asked for much and did not read it.
-    TooSlow,
-    /// More authorities than one peer may make known.
-    TooManyAuthorities,
-    /// Refused for a while, for what it did before.
-    Banned,
-    /// An earlier copy of our own node is alive: this one keeps off its links.
-    AnotherCopy,
-}
-
-impl Refusal {
-    /// A stable name for metrics and JSON.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::MalformedFrame => "malformed-frame",
-            Self::Protocol => "protocol",
-            Self::Silent => "silent",
-            Self::TooManyPeers => "too-many-peers",
-            Self::WrongNetwork => "wrong-network",
-            Self::WrongIdentity => "wrong-identity",
-            Self::BadIdentity => "bad-identity",
-            Self::MalformedHead => "malformed-head",
-            Self::BadSignature => "bad-signature",
-            Self::UnknownAuthor => "unknown-author",
-            Self::TooLarge => "too-large",
-            Self::BadOutline => "bad-outline",
-            Self::Inconsistent => "inconsistent",
-            Self::Fork => "fork",
-            Self::BadEntries => "bad-entries",
-            Self::BadEvidence => "bad-evidence",
-            Self::AbsentBody => "absent-body",
-            Self::TooFast => "too-fast",
-            Self::TooSlow => "too-slow",
-            Self::TooManyAuthorities => "too-many-authorities",
-            Self::Banned => "banned",
-            Self::AnotherCopy => "another-copy",
-        }
-    }
-
-    /// Whether the peer that sent it broke the protocol, rather than passed on
-    /// what somebody else did wrong.
-    #[must_use]
-    pub const fn is_peers_fault(self) -> bool {
-        !matches!(
-            self,
-            Self::UnknownAuthor
-                | Self::Inconsistent
-                | Self::Fork
-                | Self::AbsentBody
-                | Self::TooManyAuthorities
-                | Self::Banned
-                | Self::AnotherCopy
-        )
-    }
-}
-
-/// Why entries were not authored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AuthorRefusal {
-    /// No entries, or more than one command may have.
-    #[error("a batch needs between 1 and {} entries", crate::limits::AUTHOR_ENTRIES)]
-    BatchSize,
-    /// The log is as long as logs may be.
-    #[error("the log is full")]
-    LogFull,
-    /// A partner holds later entries of our own, which come first.
-    #[error(
-        "a partner holds later entries of this authority, up to {size}; they are being fetched"
-    )]
-    FetchingOwn {
-        /// Size of our log as the partner knows it.
-        size: u64,
-    },
-    /// Too much waits for partners to say what they know of our log.
-    #[error("partners are being asked what they know of this authority's log")]
-    Asking,
-    /// The authority has newer keys or a newer generation than this node was started with.
-    #[error("this authority has newer keys than those this node was started with")]
-    OldKeys,
-    /// Two histories of our log exist.
-    #[error("two histories of this authority's log exist; nothing more can be signed")]
-    TwoHistories,
-    /// An earlier copy of this node is alive.
-    #[error("another copy of this node is running and was started earlier; this one signs nothing")]
-    AnotherCopy,
-    /// The disk failed.
-    #[error("the entries could not be stored")]
-    Storage,
-}
-
-/// Something that happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// A log has more durable entries than before, or a newer head.
-    LogAdvanced {
-        /// The log.
-        log: LogId,
-        /// Entries before.
-        from: u64,
-        /// Entries now.
-        to: u64,
-    },
-    /// A new authority is known.
-    IdentityAccepted {
-        /// Which.
-        authority: AuthorityId,
-    },
-    /// What its author has disowned of a log was set aside.
-    LogReverted {
-        /// The log.
-        log: LogId,
-        /// Entries before.
-        from: u64,
-        /// Entries left. What is missing of what stands is fetched.
-        to: u64,
-    },
-    /// An authority has newer keys or describes itself anew.
-    IdentityChanged {
-        /// Which.
-        authority: AuthorityId,
-        /// Position of its newest event.
-        sequence: u32,
-    },
-    /// An authority's controllers signed two events for one position, of which
-    /// neither counts.
-    IdentityDisputed {
-        /// Which.
-        authority: AuthorityId,
-        /// The position.
-        position: u32,
-    },
-    /// There is evidence that an authority signed two histories.
-    Convicted {
-        /// Which.
-        authority: AuthorityId,
-        /// Two histories of a log, or two chains of events.
-        kind: EvidenceKind,
-    },
-    /// Something was not taken.
-    Refused {
-        /// Who sent it.
-        peer: Option<NodeId>,
-        /// Which log it concerned.
-        log: Option<LogId>,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// A peer has misbehaved so often that it is refused for a while.
-    Banned {
-        /// Which.
-        peer: NodeId,
-        /// For what, the last time.
-        reason: Refusal,
-        /// When it is let back.
-        until: Timestamp,
-    },
-    /// A peer did not answer a request in time.
-    Stalled {
-        /// Which.
-        peer: NodeId,
-        /// The log it concerned.
-        log: LogId,
-    },
-    /// Storage could not read what a peer asked for.
-    ReadFailed {
-        /// Who asked.
-        peer: NodeId,
-    },
-    /// A partner holds later entries of our own log; they are fetched first.
-    OwnLogBehind {
-        /// The size to reach.
-        size: u64,
-    },
-    /// Our own later entries are back.
-    OwnLogRecovered {
-        /// The size reached.
-        size: u64,
-    },
-    /// Two histories of our own log exist: nothing is signed any more.
-    OwnLogForked,
-    /// Another copy of this node is alive. The one started later signs nothing
-    /// any more.
-    AnotherCopy {
-        /// Whether that is this one.
-        stopped: bool,
-    },
-}
-
-/// Outputs that wait to be polled.
-#[derive(Debug, Default)]
-struct Outbox {
-    outputs: VecDeque<Output>,
-    last_ticket: Ticket,
-    /// Peers to be disconnected, until they are: nothing more is taken from them.
-    closing: BTreeSet<NodeId>,
-    /// How peers behave; faults are counted where they are reported.
-    standings: Standings,
-}
-
-impl Outbox {
-    fn push(&mut self, output: Output) {
-        self.outputs.push_back(output);
-    }
-
-    fn ticket(&mut self) -> Ticket {
-        self.last_ticket += 1;
-        self.last_ticket
-    }
-
-    fn send(&mut self, peer: NodeId, message: &Message) {
-        self.push(Output::Send(peer, message.encode()));
-    }
-
-    fn refused(&mut self, peer: Option<NodeId>, log: Option<LogId>, refusal: Refusal) {
-        self.push(Output::Notify(Notice::Refused { peer, log, refusal }));
-        if let Some(peer) = peer {
-            self.standings.fault(peer, refusal);
-        }
-    }
-
-    fn refuse_peer(&mut self, peer: NodeId, refusal: Refusal) {
-        self.refused(Some(peer), None, refusal);
-        self.disconnect(peer, refusal);
-    }
-
-    fn disconnect(&mut self, peer: NodeId, refusal: Refusal) {
-        if self.closing.insert(peer) {
-            self.push(Output::Disconnect { peer, refusal });
-        }
-    }
-}
-
-/// What a step of any part may use.
-struct Context<'a> {
-    now: Timestamp,
-    ledger: &'a mut Ledger,
-    out: &'a mut Outbox,
-}
-
-/// State of one log, for showing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogStatus {
-    /// The log.
-    pub log: LogId,
-    /// Durable entries.
-    pub size: u64,
-    /// Entries under the newest signed head.
-    pub signed: u64,
-    /// Root of that head.
-    pub root: Option<Hash>,
-    /// Whether its author signed two histories, or its controllers two chains.
-    pub disputed: bool,
-    /// Whether its author's controllers closed its generation: nothing is added
-    /// to it but what is still missing up to the closing head.
-    pub closed: bool,
-    /// The size some partner has, if it is more.
-    pub behind: Option<u64>,
-    /// Whether that is over the quota, so that no more than the head is kept of it.
-    pub over_quota: bool,
-    /// How many of the witnesses that its author names have cosigned that head.
-    pub cosigned: usize,
-}
-
-/// State of one session, for showing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// The node.
-    pub node: NodeId,
-    /// The authority it works for, if known.
-    pub authority: Option<AuthorityId>,
-    /// Whether it has greeted us.
-    pub greeted: bool,
-    /// Whether it has told us all its news, and we do not wait for an answer.
-    pub heard: bool,
 }
 
 /// The machine. See the module's description.
@@ -814,7 +374,7 @@ impl Machine {
             Message::News(mut news) => {
                 let evidence = core::mem::take(&mut news.evidence);
                 let Some((heads, own)) = sessions.news(&mut cx, peer, news) else { return };
-                convict(&mut cx, exchanges, peer, evidence);
+                docket::heard(&mut cx, exchanges, peer, evidence);
                 let own = Sessions::verify_heads(&mut cx, peer, &own);
                 let heads = Sessions::verify_heads(&mut cx, peer, &heads);
                 if cx.out.closing.contains(&peer) {
@@ -952,34 +512,5 @@ impl Machine {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
         self.sessions.peers().collect()
-    }
-}
-
-/// Evidence that a peer told of: what it disputes is not pursued any further.
-fn convict(cx: &mut Context<'_>, exchanges: &mut Exchanges, peer: NodeId, evidence: Vec<Vec<u8>>) {
-    use crate::identity::IdentityError::{Size, Unsupported};
-    let teller = Some(ledger::Teller { peer, at: cx.now });
-    for bytes in evidence {
-        let read = UnverifiedEvidence::parse(&bytes);
-        let evidence = match read.and_then(|evidence| evidence.verify(cx.ledger.network())) {
-            Ok(evidence) => evidence,
-            Err(EvidenceError::Unsupported | EvidenceError::Identity(Unsupported | Size)) => {
-                continue;
-            }
-            Err(_) => return cx.out.refuse_peer(peer, Refusal::BadEvidence),
-        };
-        for chain in evidence.chains() {
-            // It was verified with the evidence; there may be no room for it.
-            let _full = cx.ledger.accept_identity(teller, chain.events().to_vec(), cx.out);
-        }
-        let log = match evidence.finding() {
-            Finding::Fork(fork) => LogId::public(evidence.authority(), fork.generation()),
-            Finding::Identity(_) => LogId::public(evidence.authority(), 0),
-        };
-        if cx.ledger.convict(evidence, teller, cx.out)
-            && cx.ledger.log(&log).is_some_and(|slot| slot.disputed)
-        {
-            exchanges.forget(&log);
-        }
     }
 }

@@ -8,8 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::equivocation::Evidence;
-use crate::id::AuthorityId;
+use super::ledger::Teller;
+use super::{Context, Exchanges, Refusal};
+use crate::equivocation::{Evidence, EvidenceError, Finding, UnverifiedEvidence};
+use crate::id::{AuthorityId, LogId, NodeId};
 use crate::limits;
 
 /// A piece of evidence, and its place in the order of changes.
@@ -68,5 +70,39 @@ impl Docket {
 
     fn of(&self, authority: &AuthorityId) -> &[Piece] {
         self.known.get(authority).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Evidence that a peer told of: what it disputes is not pursued any further.
+pub(super) fn heard(
+    cx: &mut Context<'_>,
+    exchanges: &mut Exchanges,
+    peer: NodeId,
+    evidence: Vec<Vec<u8>>,
+) {
+    use crate::identity::IdentityError::{Size, Unsupported};
+    let teller = Some(Teller { peer, at: cx.now });
+    for bytes in evidence {
+        let read = UnverifiedEvidence::parse(&bytes);
+        let evidence = match read.and_then(|evidence| evidence.verify(cx.ledger.network())) {
+            Ok(evidence) => evidence,
+            Err(EvidenceError::Unsupported | EvidenceError::Identity(Unsupported | Size)) => {
+                continue;
+            }
+            Err(_) => return cx.out.refuse_peer(peer, Refusal::BadEvidence),
+        };
+        for chain in evidence.chains() {
+            // It was verified with the evidence; there may be no room for it.
+            let _full = cx.ledger.accept_identity(teller, chain.events().to_vec(), cx.out);
+        }
+        let log = match evidence.finding() {
+            Finding::Fork(fork) => LogId::public(evidence.authority(), fork.generation()),
+            Finding::Identity(_) => LogId::public(evidence.authority(), 0),
+        };
+        if cx.ledger.convict(evidence, teller, cx.out)
+            && cx.ledger.log(&log).is_some_and(|slot| slot.disputed)
+        {
+            exchanges.forget(&log);
+        }
     }
 }
