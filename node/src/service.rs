@@ -694,6 +694,11 @@ fn branch_views(
     Ok(views)
 }
 
+const fn witnessed(log: &LogStatus) -> answer::Witnessed {
+    let (witnesses, quorum) = log.witnesses;
+    answer::Witnessed { cosigned: log.cosigned, witnesses, quorum }
+}
+
 fn log_view(
     log: &LogStatus,
     (name, known): (Option<String>, Option<Confirmation>),
@@ -718,6 +723,7 @@ fn log_view(
         state,
         signed: log.signed,
         behind: log.behind,
+        witnessed: witnessed(log),
         branches,
     }
 }

@@ -9,7 +9,7 @@
 
 mod fixture;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fixture::{Council, Node, entry};
 use tallystick_node::store::audit::{audit, audit_branch};
@@ -208,4 +208,39 @@ async fn what_controllers_disown_is_set_aside_by_its_author_and_by_others() {
         assert_eq!(held(&**store.replica(), &a.log()), (20, vec![30]));
         assert_eq!(held(&**store.replica(), &recovered.log()), (5, vec![]));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_witness_cosigns_and_both_sides_keep_its_line() {
+    let b = Council::new(2);
+    let a = Council::new(1).witnessed_by(&[&b]);
+    let (dir_a, dir_b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let node_a = a.start(dir_a.path(), vec![b.partner(vec![])]).await;
+    let node_b = b.start(dir_b.path(), vec![a.partner(vec![node_a.address.clone()])]).await;
+    for node in [&node_a, &node_b] {
+        for council in [&a, &b] {
+            node.handle.introduce(council.identity.events().to_vec()).await;
+        }
+    }
+    author(&node_a, 0, 5).await;
+    let cosigned = async |node: &Node| {
+        let status = node.handle.status().await.unwrap();
+        let log = status.logs.iter().find(|log| log.log == a.log()).cloned();
+        log.is_some_and(|log| log.signed == 5 && log.cosigned == 1 && log.witnesses == (1, 1))
+    };
+    for node in [&node_a, &node_b] {
+        let started = Instant::now();
+        while !cosigned(node).await {
+            assert!(started.elapsed() < PATIENCE, "{:#?}", node.handle.status().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    node_a.stop().await;
+    node_b.stop().await;
+    // What it promised is in the journal of the witness, the line with the head at both.
+    let store = Store::open(dir_b.path(), &StoreOptions::default(), b.authority()).unwrap();
+    let head = store.replica().head(&a.log()).unwrap().unwrap();
+    assert_eq!(store.cosigned(&a.log()), Some((5, head.root)));
+    let line = format!("{}/witness ", b.authority());
+    assert!(String::from_utf8(head.note).unwrap().contains(&line));
 }

@@ -459,6 +459,9 @@ impl Machine {
                     || self.ledger.is_disputed(&log.authority),
                 closed: self.ledger.closing(log).is_some(),
                 behind: behind.get(log).copied(),
+                witnesses: self
+                    .identity(&log.authority)
+                    .map_or((0, 0), |author| (author.witnesses().len(), author.quorum())),
                 cosigned: self.head(log).map_or(0, |head| head.cosignatures().count()),
                 over_quota: behind
                     .get(log)

@@ -7,7 +7,7 @@ use super::Global;
 use super::output::Answer;
 use super::wording::{clean, cut, day_text, money_text, named, pairs, table, time};
 use crate::failure::Failure;
-use crate::service::answer::{Cell, CellForm, HistoryView, Shown, ShownState};
+use crate::service::answer::{Cell, CellForm, HistoryView, Shown, ShownState, Witnessed};
 
 /// Longest value of a further field that is shown; `--json` has all of it.
 const VALUE: usize = 400;
@@ -51,7 +51,7 @@ fn text(shown: &Shown) -> String {
     text.push_str(&pairs([
         ("said by", said),
         ("ref", shown.reference.clone()),
-        ("state", state.to_owned()),
+        ("state", witnessed(state, shown)),
         ("audience", shown.space.clone()),
         (issued, time(UnixTime::from_seconds(shown.issued))),
     ]));
@@ -125,6 +125,14 @@ fn versions(history: &[HistoryView]) -> String {
     table(&["Version", "What", "When", "Fields"], &rows)
 }
 
+/// How it stands, and who confirms that.
+fn witnessed(state: &str, shown: &Shown) -> String {
+    match shown.witnessed.as_ref().and_then(Witnessed::words) {
+        Some(words) => format!("{state}; {words}"),
+        None => state.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +163,7 @@ mod tests {
             known: Some(Confirmation::Pinned),
             space: "public".to_owned(),
             state: ShownState::Current,
+            witnessed: Some(Witnessed { cosigned: 1, witnesses: 4, quorum: 2 }),
             issued: 1_774_965_900,
             columns: vec![
                 cell("Title", "Housing management system", CellForm::Text),

@@ -112,10 +112,14 @@ fn name(log: &answer::LogView) -> String {
 }
 
 fn row(log: &answer::LogView) -> Vec<String> {
-    let state = match log.behind {
+    let mut state = match log.behind {
         Some(size) => format!("{}, {} exist", log.state.word(), count(size)),
         None => log.state.word().to_owned(),
     };
+    let answer::Witnessed { cosigned, witnesses, .. } = log.witnessed;
+    if witnesses > 0 {
+        state = format!("{state}, {cosigned} of {witnesses} cosigned");
+    }
     vec![name(log), log.space.clone(), count(log.size), count(log.signed), state]
 }
 
@@ -138,6 +142,11 @@ mod tests {
             state,
             signed: 1200,
             behind,
+            witnessed: answer::Witnessed {
+                cosigned: usize::from(n) + 1,
+                witnesses: if n == 1 { 3 } else { 0 },
+                quorum: 2,
+            },
             branches: Vec::new(),
         };
         let branch = |number, disowned| answer::BranchView { number, size: 1300, disowned };

@@ -69,9 +69,34 @@ pub struct LogView {
     /// The size some partner has, if it is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<u64>,
+    /// Who cosigned that head.
+    #[serde(default)]
+    pub witnessed: Witnessed,
     /// What was set aside of it, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub branches: Vec<BranchView>,
+}
+
+/// Who, of the witnesses that an author names, has cosigned the newest head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witnessed {
+    /// How many have.
+    pub cosigned: usize,
+    /// How many are named.
+    pub witnesses: usize,
+    /// How many confirm a record.
+    pub quorum: u32,
+}
+
+impl Witnessed {
+    /// In words: *published* or *confirmed by 4 of 6 witnesses*; nothing where none are named.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        let Self { cosigned, witnesses, quorum } = *self;
+        let confirmed = cosigned > 0 && cosigned >= quorum as usize;
+        let how = if confirmed { "confirmed" } else { "published, cosigned" };
+        (witnesses > 0).then(|| format!("{how} by {cosigned} of {witnesses} witnesses"))
+    }
 }
 
 /// What was set aside of a log because its author's controllers disowned it.
@@ -543,6 +568,9 @@ pub struct Shown {
     pub state: ShownState,
     /// When it was issued or imported, in seconds since 1970.
     pub issued: u64,
+    /// Who cosigned the newest head of its log, if that covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnessed: Option<Witnessed>,
     /// The kind's columns.
     pub columns: Vec<Cell>,
     /// Everything it says.

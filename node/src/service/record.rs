@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 use tallystick_protocol::body::{Body, Fields};
 use tallystick_protocol::checkpoint::{UnverifiedCheckpoint, VerifiedCheckpoint};
 use tallystick_protocol::entry::Action;
-use tallystick_protocol::id::{Hash, RecordId, RecordRef, Space, Version};
+use tallystick_protocol::id::{Hash, LogId, RecordId, RecordRef, Space, Version};
 use tallystick_protocol::identity::{Identity, KeyStanding};
 use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
 use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
 use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
+use tallystick_protocol::sync::LogStatus;
 
 use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
 use crate::author::{
@@ -219,6 +220,7 @@ impl Desk {
     /// A [`Failure`] if the text means none, or several.
     pub async fn show(&self, text: &str, history: bool) -> Result<answer::Shown, Failure> {
         let met = self.acquaintances().await;
+        let logs = self.node_status().await?.logs;
         let (desk, text) = (self.clone(), text.to_owned());
         blocking(move || {
             desk.settle_register()?;
@@ -230,7 +232,8 @@ impl Desk {
             let known = met.known(&found.key.authority).map_err(failed_store)?;
             let (authority_name, known) =
                 known.map(|known| (known.name, known.confirmation)).unzip();
-            Ok(answer::Shown { authority_name, known, ..shown })
+            let witnessed = witnessed_by(&logs, &shown.reference);
+            Ok(answer::Shown { authority_name, known, witnessed, ..shown })
         })
         .await?
     }
@@ -251,11 +254,7 @@ impl Desk {
         })
         .await??;
         let authority = found.key.authority;
-        let log = tallystick_protocol::id::LogId {
-            authority,
-            space: found.key.space,
-            generation: version.generation,
-        };
+        let log = LogId { authority, space: found.key.space, generation: version.generation };
         let identity = self.0.handle.identity(authority).await.ok_or_else(gone)?;
         let held = self.0.handle.head(log).await;
         let replica = self.0.handle.replica();
@@ -434,6 +433,19 @@ fn not_signed_yet() -> Failure {
 }
 
 /// What a kind's own description says of a body.
+/// Who cosigned the head that covers the version of a full reference.
+fn witnessed_by(logs: &[LogStatus], reference: &str) -> Option<answer::Witnessed> {
+    let reference: RecordRef = reference.parse().ok()?;
+    let version = reference.version?;
+    let covers = |log: &&LogStatus| {
+        let LogId { authority, generation, .. } = log.log;
+        authority == reference.authority
+            && generation == version.generation
+            && log.signed > version.index
+    };
+    logs.iter().find(covers).map(super::witnessed)
+}
+
 fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
     let cell = |column: &tallystick_protocol::record::Column| answer::Cell {
         heading: column.heading.to_owned(),
@@ -452,6 +464,7 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         authority: None,
         authority_name: None,
         known: None,
+        witnessed: None,
         space: String::new(),
         state: answer::ShownState::Current,
         issued: 0,

@@ -24,6 +24,8 @@ pub struct LogStatus {
     pub over_quota: bool,
     /// How many of the witnesses that its author names have cosigned that head.
     pub cosigned: usize,
+    /// How many it names, and how many of them confirm a record.
+    pub witnesses: (usize, u32),
 }
 
 /// State of one session, for showing.
