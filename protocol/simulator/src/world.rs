@@ -112,9 +112,10 @@ pub struct World {
     pub happened: Happened,
     /// What must hold.
     pub oracle: Oracle,
+    /// What any machine has verified, so that no other checks the same bytes again
+    /// with the same result. Without room each machine checks everything itself.
+    pub verified: Verified,
     archive: Archive,
-    /// What any machine has verified; a machine would check the same bytes with the same result.
-    verified: Verified,
     schedule: Schedule<Event>,
     links: BTreeMap<(usize, usize), Link>,
     /// With whom each node is connected.
@@ -153,8 +154,8 @@ impl World {
             measure: Measure::default(),
             happened: Happened::default(),
             oracle: Oracle::default(),
-            archive: Archive::default(),
             verified: Verified::with_room(VERIFIED, VERIFIED),
+            archive: Archive::default(),
             schedule: Schedule::default(),
             links: BTreeMap::new(),
             connected: Vec::new(),
