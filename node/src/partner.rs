@@ -56,11 +56,16 @@ pub enum Added {
 }
 
 /// Whether a card says more than another of the same authority: a longer
-/// identity, or the same one and a later time. Times are claims, to the second.
+/// identity, or the same one and a later time. Times are claims, to the second:
+/// of two different cards of one second, the one that comes last counts, or a
+/// node that starts on another port within it could not be reached any more.
 pub(crate) fn is_newer(card: &Card, known: &Card) -> bool {
     match card.identity().relation_to(known.identity()) {
         Some(Relation::Extends | Relation::Supersedes { .. }) => true,
-        Some(Relation::Same | Relation::Conflict { .. }) => card.issued() > known.issued(),
+        Some(Relation::Same | Relation::Conflict { .. }) => {
+            let (new, old) = (card.issued(), known.issued());
+            new > old || (new == old && card.to_line() != known.to_line())
+        }
         _ => false,
     }
 }

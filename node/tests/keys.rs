@@ -507,7 +507,10 @@ fn a_partner_follows_a_rotation_and_proofs_say_which_key_signed_them() {
     ash.ok(&["key", "rotate", "--node", "--with", &key_on(&three), "--next-controllers", &four]);
     ash.start();
     publish(&ash, &contract);
-    replicated(&oak, &id, 0, 8);
+    eventually(PATIENCE, "the log under the new node key", || match held(&oak, &id, 0) {
+        Some((8, 8)) => Ok(()),
+        found => Err(format!("{found:?}\nash: {}\noak: {}", ash.log(), oak.log())),
+    });
     let partners = oak.ok(&["partner", "list"]);
     assert_eq!(partners["partners"].as_array().unwrap().len(), 1, "{partners}");
 }
