@@ -385,6 +385,18 @@ impl VerifiedCheckpoint {
         Self::new(checkpoint, note.attributed())
     }
 
+    /// The checkpoint with its log's line first and the witnesses' in the order of
+    /// their names, so that all who have the same lines have the same bytes.
+    #[must_use]
+    pub fn sorted(self) -> Self {
+        if self.0.note.lines().len() < 2 {
+            return self;
+        }
+        let Signed { checkpoint, note, .. } = Arc::unwrap_or_clone(self.0);
+        let note = note.sorted(checkpoint.origin.key_name());
+        Self::new(checkpoint, note)
+    }
+
     /// The checkpoint with the one line of its log under `key`, and no other; `None`
     /// if it was not verified with that key.
     #[must_use]

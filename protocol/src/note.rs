@@ -450,6 +450,16 @@ impl VerifiedNote {
         self
     }
 
+    /// The note with its lines in one order: those in the name `first`, then by
+    /// name. So whoever has the same lines has the same bytes.
+    #[must_use]
+    pub fn sorted(mut self, first: &KeyName) -> Self {
+        let place = |name: &KeyName, id: u32| (name != first, name.clone(), id);
+        self.lines.sort_by_key(|line| place(line.name(), line.key_id()));
+        self.signers.sort_by_key(|signer| place(signer.key.name(), signer.key.key_id()));
+        self
+    }
+
     /// The note with one line by `key` and no other; `None` if it has none that was verified.
     #[must_use]
     pub fn only(mut self, key: &VerifierKey) -> Option<Self> {

@@ -107,7 +107,7 @@ impl Verified {
         };
         let (checkpoint, standing) = identity.verify_head_with(&head, witnesses)?;
         // Lines of strangers are dropped, or anybody could fill our memory with them.
-        let checkpoint = checkpoint.attributed();
+        let checkpoint = checkpoint.attributed().sorted();
         let signed = |(key, _): &(&PublicKey, KeyStanding<'_>)| {
             checkpoint.note().signers().iter().any(|signer| signer.key.key() == *key)
         };

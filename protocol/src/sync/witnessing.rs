@@ -277,6 +277,6 @@ fn store(cx: &mut Context<'_>, log: LogId, head: VerifiedCheckpoint) {
     let newest = cx.ledger.log(&log).map_or(0, Slot::staged_head_size);
     if newest == size && !cx.ledger.is_appending(&log) {
         let tree = cx.ledger.staged(&log);
-        cx.ledger.append(log, Vec::new(), tree, Some(head), None, cx.out);
+        cx.ledger.append(log, Vec::new(), tree, Some(head.sorted()), None, cx.out);
     }
 }

@@ -147,3 +147,19 @@ fn what_a_witness_decided_before_a_crash_it_signs_after_it() {
         assert_eq!((world.signed(2, 0), cosigned(&world, 2)), (11, 1), "{seed}");
     }
 }
+
+#[test]
+fn in_whatever_order_lines_come_all_end_with_the_same_bytes() {
+    let mut world = witnessed(620, 5, 3);
+    // Only some of the witnesses are connected with the author.
+    for witness in [3, 4, 5] {
+        world.disconnect(0, witness);
+    }
+    for _ in 0..5 {
+        world.author(0, 1, 50);
+        world.run(2);
+    }
+    world.run(90);
+    assert!(world.agree(&[0, 1, 2, 3, 4, 5, 6]));
+    assert_eq!(cosigned(&world, 6), 5);
+}
