@@ -21,9 +21,6 @@ struct Arguments {
     /// How many of these authorities publish; all, if not said.
     #[arg(long)]
     authorities: Option<usize>,
-    /// How many witnesses each authority names, at most 14. Not with `--mixed`.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=14))]
-    witnesses: u8,
     /// Runs, each with another seed.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
@@ -78,8 +75,7 @@ fn grow(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {
         let (nodes, authorities) = (part(nodes, *thousandths), part(authorities, *thousandths));
         #[allow(clippy::disallowed_methods, reason = "how long the run took is reported, not used")]
         let (begin, used) = (Instant::now(), processor_time());
-        let witnesses = usize::from(arguments.witnesses).min(nodes - 1);
-        let run = |seed: &u64| Growth { nodes, authorities, witnesses, seed: *seed }.run();
+        let run = |seed: &u64| Growth { nodes, authorities, seed: *seed }.run();
         let rows = in_parallel(arguments.threads, &seeds(arguments), run);
         let seconds = begin.elapsed().as_secs_f64();
         writeln!(std::io::stderr(), "{nodes} nodes, {authorities} authorities: {seconds:.1} s")?;

@@ -32,8 +32,6 @@ pub struct Growth {
     pub nodes: usize,
     /// How many of these authorities publish.
     pub authorities: usize,
-    /// How many witnesses each authority names, at most 14; most of them confirm a record.
-    pub witnesses: usize,
     /// What makes this run different from others.
     pub seed: u64,
 }
@@ -71,11 +69,10 @@ impl Growth {
     /// If an invariant does not hold, naming the command that repeats the run.
     #[must_use]
     pub fn run(&self) -> Row {
-        let Self { nodes, authorities, witnesses, seed } = self;
+        let Self { nodes, authorities, seed } = self;
         let again = format!(
             "cargo run --release -p tallystick-simulator -- \
-             --nodes {nodes} --authorities {authorities} --witnesses {witnesses} \
-             --first-seed {seed} --seeds 1 --only"
+             --nodes {nodes} --authorities {authorities} --first-seed {seed} --seeds 1 --only"
         );
         attempt(&again, || {
             let mut world = self.network();
@@ -96,7 +93,7 @@ impl Growth {
         let mut world = World::new(self.seed);
         world.is_watchful = true;
         let nodes: Vec<usize> =
-            (0..self.nodes).map(|number| world.place(self.who(number), 0, true)).collect();
+            (0..self.nodes).map(|number| world.place(Who::new(number as u16), 0, true)).collect();
         for (a, b) in ring_and_random(&mut world.chance, &nodes, DEGREE) {
             let model = LinkModel::country(&mut world.chance);
             world.want(a, b, model);
@@ -107,17 +104,6 @@ impl Growth {
             world.nodes[node].disk.delay = world.chance.between(2, 15) * MILLISECOND;
         }
         world
-    }
-
-    /// Authority `number`, whose witnesses are the ones after it.
-    fn who(&self, number: usize) -> Who {
-        let who = Who::new(number as u16);
-        if self.witnesses == 0 {
-            return who;
-        }
-        let behind = (1..=self.witnesses).map(|behind| (number + behind) % self.nodes);
-        let named: Vec<_> = behind.map(|other| Who::new(other as u16).authority()).collect();
-        who.witnessed_by(&named, (self.witnesses / 2 + 1) as u32)
     }
 
     fn come_up(&self, world: &mut World) -> Phase {
