@@ -46,7 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Size of the disk of the member that runs out of it, in mebibytes.
 const SMALL_DISK: u32 = 160;
 /// Refusals that honest partners never give cause for.
-const DISHONEST: [&str; 5] = ["fork", "bad-evidence", "bad-signature", "inconsistent", "bad-entries"];
+const DISHONEST: [&str; 5] =
+    ["fork", "bad-evidence", "bad-signature", "inconsistent", "bad-entries"];
 
 #[test]
 fn invariants_2_4_and_5_hold_under_real_faults() {
