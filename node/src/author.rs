@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tallystick_protocol::body::{Committed, FieldError, Fields, Salt};
 use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
+use tallystick_protocol::erasure::{Erasure, Reason, Scope};
 use tallystick_protocol::id::{AuthorityId, RecordId, Version};
 use tallystick_protocol::record::{Kind, Record, RecordError};
 use tallystick_protocol::time::UnixTime;
@@ -129,6 +130,23 @@ pub fn withdraw(
         fields.insert("reason", &reason.into())?;
     }
     entry(kind, &fields, id, Some(previous), Action::Withdraw, issued, salt)
+}
+
+/// The entry by which the author has values of a record deleted, up to the
+/// version `previous`.
+///
+/// # Errors
+/// [`AuthorError::Body`] for no fields, or too many.
+pub fn erase(
+    (kind, id, previous): (Kind, RecordId, Version),
+    reason: Reason,
+    scope: &Scope,
+    countersignatures: &[(u32, Vec<u8>)],
+    issued: UnixTime,
+    salt: [u8; 32],
+) -> Result<Entry, AuthorError> {
+    let fields = Erasure::to_fields(reason, scope, countersignatures)?;
+    entry(kind, &fields, id, Some(previous), Action::Erase, issued, salt)
 }
 
 /// The entry by which the author endorses what another authority claims.

@@ -13,6 +13,7 @@ pub mod audience;
 pub mod client;
 pub mod compact;
 pub mod demo;
+pub mod erase;
 pub mod import;
 pub mod init;
 pub mod key;
@@ -106,6 +107,7 @@ enum Command {
     Import(import::Import),
     Publish(publish::Publish),
     Withdraw(withdraw::Withdraw),
+    Erase(erase::Erase),
     Search(search::Search),
     Show(show::Show),
     Prove(prove::Prove),
@@ -126,6 +128,7 @@ impl Command {
             Self::Import(command) => command.run(global),
             Self::Publish(command) => command.run(global),
             Self::Withdraw(command) => command.run(global),
+            Self::Erase(command) => command.run(global),
             Self::Search(command) => command.run(global),
             Self::Show(command) => command.run(global),
             Self::Prove(command) => command.run(global),

@@ -361,6 +361,7 @@ impl Driver {
             Output::Append(ticket, append) => self.storage.append(ticket, append),
             Output::Cosign(ticket, head) => self.storage.cosign_held(ticket, head),
             Output::Revert(ticket, revert) => self.storage.revert(ticket, revert),
+            Output::Fill(ticket, fill) => self.storage.fill(ticket, fill),
             Output::StoreIdentity(identity) => self.storage.identity(identity),
             Output::StoreEvidence(evidence) => self.storage.evidence(evidence),
             Output::StoreCursor { authority, cursor } => self.storage.cursor(authority, cursor),
@@ -475,6 +476,12 @@ impl Driver {
                 self.input(Input::Cosigned(ticket, line));
             }
             StorageEvent::Reverted(ticket, tree) => self.input(Input::Reverted(ticket, tree)),
+            StorageEvent::Filled(ticket) => self.input(Input::Filled(ticket)),
+            StorageEvent::Deleted(lacks) => {
+                for (log, index, lack) in lacks {
+                    self.input(Input::Deleted(log, vec![(index, lack)]));
+                }
+            }
             StorageEvent::Loaded(ticket, loaded) => self.input(Input::Loaded(ticket, loaded)),
             StorageEvent::Failed(tickets, error) => {
                 tracing::error!(%error, "cannot store; stopping");
@@ -557,6 +564,7 @@ impl Driver {
                 self.tell(network::Command::Forbid(node));
             }
             Command::Cosign(cosigning) => self.storage.cosign(cosigning),
+            Command::Delete(deletion) => self.storage.delete(deletion),
             Command::Ask(question) => question(self),
             // Answered by the loop before it gets here.
             Command::Shutdown(_) => {}

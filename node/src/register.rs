@@ -27,15 +27,15 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::body::{BodyError, Fields};
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header, UnverifiedEntry};
+use tallystick_protocol::erasure::{Erasure, Erasures, Scope};
 use tallystick_protocol::id::{AuthorityId, LogId, RecordId, Space, Version};
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
 pub use self::resolve::{LISTED, ResolveError};
+use crate::store::erasure::{self, Standing};
 use crate::store::{Change, Replica, StoreError, StoredEntry};
-
-/// Rows read or written at a time.
-pub(crate) const ROWS: usize = 1000;
+pub(crate) use crate::store::{ROWS, each_row};
 
 /// One record of one authority in one space.
 ///
@@ -50,6 +50,13 @@ pub struct RecordKey {
     pub record: RecordId,
 }
 
+impl RecordKey {
+    /// One of the logs in which it may stand: the first of its author in its space.
+    pub(crate) const fn any_log(&self) -> LogId {
+        LogId { authority: self.authority, space: self.space, generation: 0 }
+    }
+}
+
 /// What the register knows of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionInfo {
@@ -61,12 +68,14 @@ pub struct VersionInfo {
     pub action: Action,
     /// When its author says it was issued.
     pub issued: UnixTime,
+    /// Whether it erases fields of earlier versions and leaves the others.
+    pub erases_fields: bool,
 }
 
 /// What the register knows of a record now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
-    /// Its newest version.
+    /// Its newest version that is not there only to erase fields.
     pub newest: VersionInfo,
     /// Its source key; `None` if it has none or its author no longer stands by the record.
     pub source: Option<SourceDigest>,
@@ -147,9 +156,25 @@ impl Reading {
         RecordKey { authority: log.authority, space: log.space, record: self.header.record }
     }
 
-    const fn info(&self) -> VersionInfo {
+    fn info(&self) -> VersionInfo {
         let Header { kind, action, issued, .. } = self.header;
-        VersionInfo { version: self.version, kind, action, issued }
+        let erases_fields = self.erasure().is_some_and(|erasure| erasure.scope != Scope::Whole);
+        VersionInfo { version: self.version, kind, action, issued, erases_fields }
+    }
+
+    /// What it erases.
+    fn erasure(&self) -> Option<Erasure> {
+        Erasure::read(self.version, &self.header, self.fields.as_ref()?)
+    }
+
+    /// Without what is erased.
+    fn veiled(mut self, log: &LogId, erasures: &Erasures) -> Self {
+        for erasure in erasures.covering(log, self.version.index, &self.header) {
+            if let Some(fields) = &mut self.fields {
+                fields.retain(|name| !erasure.scope.covers(name));
+            }
+        }
+        self
     }
 
     /// Digest of the source key, if the entry puts a record that has one.
@@ -277,7 +302,15 @@ impl Register {
         Ok(!self.replica.scan(&key::sources(source), &[], 1)?.is_empty())
     }
 
-    /// The entry that a version of a record is, checked once more.
+    /// What of a record is erased.
+    ///
+    /// # Errors
+    /// See [`Register::current`].
+    pub fn erasures(&self, key: &RecordKey) -> Result<Erasures, StoreError> {
+        erasure::of_record_only(&*self.replica, &key.any_log(), &key.record)
+    }
+
+    /// The entry that a version of a record is, checked once more, without what is erased.
     ///
     /// # Errors
     /// See [`Register::current`]; [`StoreError::Damaged`] if it does not hold.
@@ -291,7 +324,28 @@ impl Register {
         let damaged = |_| damaged(format!("entry {} of log {log}", version.index));
         let entry = checked.map_err(damaged)?;
         // Another one, if the log was set aside and the register does not know it yet.
-        Ok(Some(entry).filter(|entry| entry.header().record == key.record))
+        if entry.header().record != key.record {
+            return Ok(None);
+        }
+        Ok(Some(self.erasures(key)?.veiled(&log, version.index, entry)))
+    }
+
+    /// What is left of the versions that an erasure covers, to be put in their places.
+    pub(crate) fn left_by(
+        &self,
+        standing: &Standing,
+    ) -> Result<Vec<(LogId, u64, Entry)>, StoreError> {
+        let Standing { log: LogId { authority, space, .. }, erasure, .. } = standing;
+        let mut left = Vec::new();
+        for (key, info) in self.versions(authority, &erasure.record)? {
+            let is_covered = info.action != Action::Erase && info.version <= erasure.upto;
+            if key.space == *space && is_covered {
+                let log = log_of(&key, info.version);
+                let entry = self.entry(&key, info.version)?;
+                left.extend(entry.map(|entry| (log, info.version.index, entry)));
+            }
+        }
+        Ok(left)
     }
 
     /// Entries of a log that are in the register.
@@ -324,7 +378,9 @@ impl Register {
         let range = version.index..version.index.saturating_add(1);
         let stored = self.replica.entries(&log, range, usize::MAX)?.pop();
         let reading = stored.map(|stored| Reading::of(&log, version.index, stored)).transpose()?;
-        Ok(reading.filter(|reading| reading.header.record == key.record))
+        let reading = reading.filter(|reading| reading.header.record == key.record);
+        let Some(reading) = reading else { return Ok(None) };
+        Ok(Some(reading.veiled(&log, &self.erasures(key)?)))
     }
 
     /// Takes in the entries of `log` that follow its position, in one write with
@@ -353,7 +409,13 @@ impl Register {
             if current.is_some_and(|current| current.newest.version > info.version) {
                 continue;
             }
-            let next = Current { newest: info, source: reading.source() };
+            let next = match (current, reading.erasure()) {
+                (Some(current), Some(erasure)) if info.erases_fields => {
+                    draft.without(&key, current, &erasure, self)?
+                }
+                (None, Some(_)) if info.erases_fields => continue,
+                _ => Current { newest: info, source: reading.source() },
+            };
             draft.replace(&key, current, Some(next), &mut taken.sources);
         }
         if let Some(entries) = position {
@@ -416,6 +478,25 @@ impl<'r> Draft<'r> {
         value.map(|value| key::read_current_value(&value).ok_or_else(row_damaged)).transpose()
     }
 
+    /// The record as it is without the fields that were erased.
+    fn without(
+        &self,
+        key: &RecordKey,
+        current: Current,
+        erasure: &Erasure,
+        register: &Register,
+    ) -> Result<Current, StoreError> {
+        let reading = register.reading(key, current.newest.version)?;
+        let reading = reading.map(|mut reading| {
+            if let Some(fields) = &mut reading.fields {
+                fields.retain(|name| !erasure.scope.covers(name));
+            }
+            reading
+        });
+        let source = reading.as_ref().and_then(Reading::source);
+        Ok(Current { source, ..current })
+    }
+
     fn replace(
         &mut self,
         key: &RecordKey,
@@ -435,25 +516,6 @@ impl<'r> Draft<'r> {
             sources.extend(old.into_iter().chain(source));
         }
         self.changes.insert(key::current(key), new.as_ref().map(key::current_value));
-    }
-}
-
-/// Visits all rows that start with `prefix`, in order, in bounded portions.
-pub(crate) fn each_row(
-    replica: &dyn Replica,
-    prefix: &[u8],
-    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut from = Vec::new();
-    loop {
-        let rows = replica.scan(prefix, &from, ROWS)?;
-        for (key, value) in &rows {
-            visit(key, value)?;
-        }
-        match rows.last() {
-            Some((last, _)) if rows.len() == ROWS => from = key::behind(last),
-            _ => return Ok(()),
-        }
     }
 }
 

@@ -17,6 +17,7 @@
 pub mod answer;
 mod domains;
 mod endorse;
+mod erasing;
 mod fault;
 mod identity;
 mod import;
@@ -48,6 +49,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
+pub use self::erasing::reason;
 pub use self::fault::failed_store;
 use self::fault::{
     failed_author, failed_driver, failed_projector, failed_search, refused, stopping,
@@ -72,7 +74,7 @@ use crate::store::{Replica, Store, StoreError};
 use crate::witnesses::{COSIGNATURES_FILE, Witnesses};
 
 /// Directory of the search index in the data directory.
-const SEARCH_DIR: &str = "search";
+pub(crate) const SEARCH_DIR: &str = "search";
 /// How long an answer waits for the search index to catch up with own changes.
 const INDEX_PATIENCE: Duration = Duration::from_secs(5);
 /// How long an answer waits for a signature that partners' answers hold up.
@@ -300,7 +302,9 @@ impl Front {
         let (following, own) = (desk.clone(), desk.clone());
         let follower = tokio::spawn(async move {
             let checking = domains::check_again_and_again(own.clone());
-            tokio::join!(follow(following), own.complete_log(), own.renew_partners(), checking);
+            let erasing = erasing::carry_out_again_and_again(own.clone());
+            let (following, completing) = (follow(following), own.complete_log());
+            tokio::join!(following, completing, own.renew_partners(), checking, erasing);
         });
         Ok(Self { http, stopping, api, publication, asking, follower })
     }

@@ -4,6 +4,7 @@
 //! - [`journal`] and [`body_file`]: what only this node has, fsynced first;
 //! - [`durable`]: [`Store`], the two together, and how they are brought back into
 //!   agreement when they are opened;
+//! - [`erasure`]: which values are erased or lacking;
 //! - [`data_dir`]: lock, format number and layout of the data directory;
 //! - [`audit`]: checks a whole log by its hashes; [`disk`]: durable file operations.
 //!
@@ -25,6 +26,7 @@ mod branch;
 pub mod data_dir;
 pub mod disk;
 pub mod durable;
+pub mod erasure;
 mod error;
 mod evidence;
 mod frame;
@@ -51,6 +53,8 @@ pub use durable::{OpenReport, Store, StoreOptions};
 pub use error::{MAKE_ROOM, Refusal, StoreError};
 pub use growth::Extension;
 
+/// Rows read or written at a time.
+pub(crate) const ROWS: usize = 1000;
 /// Longest key of a projection, in bytes.
 pub const KEY_BYTES: usize = 512;
 /// Longest value of a projection, in bytes.
@@ -308,6 +312,8 @@ pub trait Replica: Send + Sync {
             identities: self.identities()?,
             evidence: self.evidence(None)?,
             cursors: self.cursors()?,
+            erasures: erasure::all(self)?.into_iter().map(|s| (s.log, s.erasure)).collect(),
+            lacks: erasure::lacks(self)?,
         })
     }
 
@@ -329,15 +335,37 @@ pub trait Replica: Send + Sync {
                 let bodies = self.bodies(log, *start..*end, *bytes)?;
                 Ok(Loaded::Entries { headers, bodies })
             }
-            Load::Bodies { log, start, end, bytes } => {
+            Load::Bodies { log, start, end, bytes, headers } => {
                 let mut bodies = self.bodies(log, *start..*end, *bytes)?;
                 if bodies.is_empty() && start < end {
                     bodies = self.bodies(log, *start..start.saturating_add(1), usize::MAX)?;
                 }
                 let nothing = bodies.is_empty() && start < end;
-                let loaded = Loaded::Entries { headers: Vec::new(), bodies };
+                let known = start.saturating_add(if *headers { bodies.len() as u64 } else { 0 });
+                let headers = self.headers(log, *start..known)?;
+                let loaded = Loaded::Entries { headers, bodies };
                 Ok(if nothing { Loaded::Unavailable } else { loaded })
             }
+        }
+    }
+}
+
+/// Visits all rows that start with `prefix`, in order, in bounded portions.
+pub(crate) fn each_row(
+    replica: &(impl Replica + ?Sized),
+    prefix: &[u8],
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    loop {
+        let rows = replica.scan(prefix, &from, ROWS)?;
+        for (key, value) in &rows {
+            visit(key, value)?;
+        }
+        match rows.last() {
+            // The next key there can be.
+            Some((last, _)) if rows.len() == ROWS => from = [last.as_slice(), &[0]].concat(),
+            _ => return Ok(()),
         }
     }
 }

@@ -518,7 +518,7 @@ fn loads_are_answered_from_what_is_stored() {
         assert_eq!((headers.len(), bodies.len()), (10, 3));
         assert_eq!(headers[9], entries[309].header_bytes());
         assert_eq!(bodies[2].as_deref(), entries[302].body().map(|body| body.as_bytes()));
-        let load = Load::Bodies { log, start: 300, end: 310, bytes: 1 };
+        let load = Load::Bodies { log, start: 300, end: 310, bytes: 1, headers: false };
         let Loaded::Entries { headers, bodies } = replica.load(&load).unwrap() else {
             panic!("no bodies");
         };
@@ -526,7 +526,7 @@ fn loads_are_answered_from_what_is_stored() {
         for beyond in [
             Load::Outline { log, from: 0, size: 601 },
             Load::Entries { log, start: 599, end: 601, bytes: 100 },
-            Load::Bodies { log, start: 600, end: 601, bytes: 100 },
+            Load::Bodies { log, start: 600, end: 601, bytes: 100, headers: true },
         ] {
             assert!(matches!(replica.load(&beyond).unwrap(), Loaded::Unavailable), "{beyond:?}");
         }

@@ -192,6 +192,11 @@ impl Fields {
         self.value(name).and_then(|value| value.into_text().ok())
     }
 
+    /// Takes out the fields for which `keep` does not say so.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|(name, _)| keep(name.as_str()));
+    }
+
     /// All fields in ascending order of their names, values encoded.
     pub fn iter(&self) -> impl Iterator<Item = (&FieldName, &[u8])> {
         self.0.iter().map(|(name, value)| (name, value.as_slice()))

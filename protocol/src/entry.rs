@@ -375,6 +375,11 @@ impl Entry {
         self.body.as_ref()
     }
 
+    /// The entry with less of its body: one that was made from it.
+    pub(crate) fn with_less(self, body: Body) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
     /// Header and body bytes, for storing or sending.
     #[must_use]
     pub fn into_bytes(self) -> (Vec<u8>, Option<Vec<u8>>) {

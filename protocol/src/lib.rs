@@ -14,6 +14,7 @@
 //! - who says it: [`identity`] (the chain of key events), [`card`] (its visiting card), what it
 //!   claims ([`organisation`]: identifiers in public registers; [`name`]) and what stands
 //!   behind that ([`confirmation`], [`endorsement`]);
+//! - what is taken back: [`erasure`] (values that every holder deletes);
 //! - what convicts: [`equivocation`] (evidence that somebody signed two histories);
 //! - how it spreads: [`sync`], the state machine that the node drives.
 //!
@@ -29,6 +30,7 @@ pub mod confirmation;
 pub mod endorsement;
 pub mod entry;
 pub mod equivocation;
+pub mod erasure;
 pub mod id;
 pub mod identity;
 pub mod key;

@@ -9,6 +9,7 @@
 //! Appended… ──┘   authoring our own log        └── Notify
 //!                 presence  who runs twice
 //!                 witnessing cosignatures
+//!                 mending   bodies that lack something
 //!                 closing   what was disowned
 //!                     └──── ledger ────┘       standing: who misbehaves
 //!              directory: who is who, docket: who signed two histories
@@ -34,6 +35,7 @@ mod effect;
 mod exchange;
 mod gossip;
 mod ledger;
+mod mending;
 mod notice;
 mod outbox;
 mod presence;
@@ -51,10 +53,12 @@ use self::authoring::Authoring;
 use self::closing::Closings;
 pub use self::drive::{Input, Output};
 pub use self::effect::{
-    Append, Cosign, Load, Loaded, Quota, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
+    Append, Cosign, Fill, Load, Loaded, Quota, Revert, Stored, StoredEvidence, StoredIdentity,
+    StoredLog,
 };
 use self::exchange::Exchanges;
 use self::ledger::Ledger;
+use self::mending::Mending;
 pub use self::notice::Notice;
 use self::outbox::{Context, Outbox};
 use self::presence::Presence;
@@ -109,6 +113,7 @@ pub struct Machine {
     exchanges: Exchanges,
     closings: Closings,
     witnessing: Witnessing,
+    mending: Mending,
     authoring: Authoring,
     out: Outbox,
 }
@@ -134,6 +139,7 @@ impl Machine {
             sessions: Sessions::new(stored.cursors),
             exchanges: Exchanges::default(),
             closings: Closings::default(),
+            mending: Mending::default(),
             authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
@@ -166,7 +172,9 @@ impl Machine {
         authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);
         self.show_out();
-        let Self { ledger, sessions, exchanges, closings, witnessing, authoring, out, .. } = self;
+        let Self {
+            ledger, sessions, exchanges, closings, witnessing, mending, authoring, out, ..
+        } = self;
         let mut cx = Context { now, ledger, out };
         witnessing.pass(&mut cx, sessions, authoring.doubts());
         closings.settle(&mut cx, exchanges, sessions);
@@ -175,6 +183,7 @@ impl Machine {
         for log in exchanges.take_strayed() {
             closings.strays(&mut cx, log);
         }
+        mending.pass(&mut cx, exchanges, sessions);
         sessions.settle(&mut cx, exchanges);
         sessions.changed(&cx);
     }
@@ -224,7 +233,14 @@ impl Machine {
                 witnessing.cosigned(&mut cx, sessions, ticket, line.as_deref());
             }
             Input::Reverted(ticket, tree) => closings.reverted(&mut cx, ticket, tree),
+            Input::Filled(ticket) => self.mending.filled(&mut cx, ticket),
+            Input::Deleted(log, lacks) => {
+                for (index, lack) in lacks {
+                    cx.ledger.erased.lacking(&log, index, lack);
+                }
+            }
             Input::StoreFailed(ticket) => {
+                self.mending.store_failed(ticket);
                 closings.store_failed(&mut cx, ticket);
                 if let Some(log) = cx.ledger.store_failed(ticket) {
                     exchanges.store_failed(&log);
@@ -238,6 +254,9 @@ impl Machine {
             }
             Input::Loaded(ticket, loaded) if exchanges.awaits(ticket) => {
                 exchanges.loaded(&mut cx, ticket, &loaded);
+            }
+            Input::Loaded(ticket, loaded) if self.mending.awaits(ticket) => {
+                self.mending.loaded(&mut cx, loaded);
             }
             Input::Loaded(ticket, loaded) => sessions.loaded(&mut cx, ticket, loaded),
             Input::Misbehaved(peer, refusal) => cx.out.refused(Some(peer), None, refusal),
@@ -281,6 +300,7 @@ impl Machine {
         self.authoring.disconnected(now, peer);
         self.sessions.disconnected(peer);
         self.exchanges.disconnected(peer);
+        self.mending.disconnected(peer);
     }
 
     fn clock_jumped(&mut self, now: Timestamp, run: [u8; 16]) {
@@ -288,6 +308,7 @@ impl Machine {
         for peer in &peers {
             self.presence.closed(peer);
             self.exchanges.disconnected(peer);
+            self.mending.disconnected(peer);
         }
         self.out.closing.clear();
         self.sessions.clear();
@@ -319,7 +340,8 @@ impl Machine {
         let (sessions, exchanges) = (self.sessions.deadline(), self.exchanges.deadline());
         let (authoring, witnessing) =
             (self.authoring.deadline(), self.witnessing.deadline(self.authoring.doubts()));
-        let deadlines = [sessions, exchanges, authoring, witnessing, shares];
+        let mending = self.mending.deadline();
+        let deadlines = [sessions, exchanges, authoring, witnessing, mending, shares];
         deadlines.into_iter().flatten().min()
     }
 
@@ -351,7 +373,7 @@ impl Machine {
             Ok(None) => return cx.out.standings.unknown(peer, frame.len()),
             Err(_) => return cx.out.refuse_peer(peer, Refusal::MalformedFrame),
         };
-        if !exchanges.asked_for(&peer, &message) {
+        if !exchanges.asked_for(&peer, &message) && !self.mending.asked_for(&peer, &message) {
             cx.out.standings.work(peer, &message, frame.len(), cx.ledger.entries());
         }
         match message {
@@ -399,6 +421,10 @@ impl Machine {
             Message::WantBodies { id, log, start, end } => {
                 sessions.want_bodies(&mut cx, peer, id, (log, start, end));
             }
+            Message::Entries { id, headers: _, bodies } if self.mending.owes(&peer, id) => {
+                self.mending.bodies(&mut cx, peer, bodies);
+            }
+            Message::Refused { id } if self.mending.owes(&peer, id) => self.mending.refused(),
             Message::Entries { id, headers, bodies } => {
                 exchanges.entries(&mut cx, peer, id, headers, bodies);
             }

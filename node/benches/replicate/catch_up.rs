@@ -122,7 +122,10 @@ impl Source {
             let head = Some(checkpoint::sign(&head, &council.log_key()).unwrap());
             self.changed += 1;
             let (log, changed) = (council.log(), self.changed);
-            let append = Append { log, start, entries, frontier: frontier.clone(), head, changed };
+            let frontier = frontier.clone();
+            let (countersigned, witnessed) = (Vec::new(), None);
+            let append =
+                Append { log, start, entries, frontier, head, changed, countersigned, witnessed };
             self.store.commit(&[append]).unwrap();
         }
         bytes

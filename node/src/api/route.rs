@@ -29,6 +29,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/search", get(search))
         .route("/records", get(show).post(publish))
         .route("/records/withdraw", post(withdraw))
+        .route("/records/erase", get(erasures).post(erase))
+        .route("/records/erase/message", post(countersign))
         .route("/proof", get(prove))
         .route("/import", post(import))
 }
@@ -142,6 +144,27 @@ async fn publish(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Publish
 async fn withdraw(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Published> {
     let answer::Withdraw { reference } = body(sent)?;
     Ok(Json(desk.withdraw(&reference).await?))
+}
+
+async fn erase(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Erased> {
+    Ok(Json(desk.erase(body(sent)?).await?))
+}
+
+async fn countersign(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Countersign> {
+    Ok(Json(desk.countersign_text(body(sent)?).await?))
+}
+
+#[derive(Deserialize)]
+struct WhichErasures {
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+}
+
+async fn erasures(
+    State(desk): State<Desk>,
+    asked: Asked<WhichErasures>,
+) -> Answer<answer::Erasures> {
+    Ok(Json(desk.erasures(query(asked)?.reference.as_deref()).await?))
 }
 
 async fn prove(

@@ -1,6 +1,7 @@
 //! `tally compact`: gives back the disk space that the replica no longer needs.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use serde_json::json;
@@ -12,13 +13,15 @@ use super::wording::{bytes, several};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::keys;
-use crate::service::failed_store;
+use crate::service::{SEARCH_DIR, failed_store};
 use crate::store::{Replica as _, Store};
 
 /// Rewrite the local copy of all records without waste (stop the node first)
 ///
 /// Needs no running node, and as much free space as the copy takes. The old
-/// files are removed only after the new ones have been checked.
+/// files are removed only after the new ones have been checked. The search index
+/// is made anew at the next start. Afterwards no file has anything left of what
+/// was erased and is due.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Compact {}
 
@@ -41,6 +44,14 @@ impl Compact {
         let progress = Progress::over(entries);
         store.compact(&options, |done| progress.reach(done)).map_err(failed_store)?;
         progress.finish();
+        // Its files keep words of records that are no longer in it.
+        let search = place.file(SEARCH_DIR);
+        remove_index(&search).map_err(|error| {
+            Failure::unavailable(
+                format!("{} cannot be removed ({error})", search.display()),
+                "remove this directory by hand; the next start makes it anew",
+            )
+        })?;
         let after = size_of(&replica);
         let text = format!(
             "{} in {}: {} before, {} now.\n",
@@ -51,6 +62,13 @@ impl Compact {
         );
         let json = json!({ "entries": entries, "before": before, "after": after });
         Ok(Answer::done(text, json))
+    }
+}
+
+fn remove_index(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 

@@ -44,6 +44,7 @@ fn text(shown: &Shown) -> String {
         ShownState::Current => "the newest version",
         ShownState::Earlier => "an earlier version; there is a newer one",
         ShownState::Withdrawn => "withdrawn: its author no longer stands by it",
+        ShownState::Erased => "erased: its author has had its values deleted",
         ShownState::Reference => "a public notice, imported here, not signed",
     };
     let issued = if shown.state == ShownState::Reference { "imported" } else { "issued" };
@@ -66,6 +67,10 @@ fn text(shown: &Shown) -> String {
         let short = |(name, value): &(String, String)| (clean(name), cut(&clean(value), VALUE));
         let fields: Vec<_> = fields.iter().map(short).collect();
         text.push_str(&pairs(fields.iter().map(|(name, value)| (name.as_str(), value.clone()))));
+    }
+    if !shown.erasures.is_empty() {
+        text.push_str("\nErased\n");
+        text.push_str(&super::erase::on_page(&shown.erasures));
     }
     if !shown.withheld.is_empty() {
         text.push_str(&format!("\nWithheld here: {}\n", clean(&shown.withheld.join(", "))));
@@ -136,6 +141,7 @@ fn witnessed(state: &str, shown: &Shown) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::answer::ErasureView;
     use tallystick_protocol::confirmation::Confirmation;
     use tallystick_protocol::id::AuthorityId;
 
@@ -179,6 +185,16 @@ mod tests {
                 "value": { "amount": 123_456_789, "currency": "GBP" },
             }),
             withheld: vec!["ownerMailbox".to_owned()],
+            erasures: vec![ErasureView {
+                reference: format!("{authority}/0123456789abcdef0123456789abcdef@0.9"),
+                authority_name: None,
+                fields: vec!["ownerMailbox".to_owned()],
+                reason: "personal-data".to_owned(),
+                seen: 1_774_965_900,
+                due: 1_775_225_100,
+                countersigned: false,
+                deleted: None,
+            }],
             note: String::new(),
             history: Some(vec![
                 version("0.3", "put", &[]),

@@ -14,8 +14,9 @@ use tallystick_protocol::witness::{self, Decision, Seen};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::Driver;
-use super::storage::Cosigning;
+use super::storage::{Cosigning, Deletion};
 use crate::store::Replica;
+use crate::store::erasure::Standing;
 
 /// Requests by unknown nodes that are kept.
 const REQUESTS: usize = 64;
@@ -30,6 +31,7 @@ pub(super) enum Command {
     Allow(NodeId, Vec<Multiaddr>),
     Forbid(NodeId),
     Cosign(Cosigning),
+    Delete(Deletion),
     Ask(Question),
     Shutdown(oneshot::Sender<()>),
 }
@@ -265,6 +267,14 @@ impl Handle {
         let (reply, decided) = oneshot::channel();
         self.command(Command::Cosign(Cosigning { log, decide: Box::new(decide), reply })).await;
         decided.await.ok()
+    }
+
+    /// Carries out an erasure: `left` is what is left of the entries it covers.
+    /// Returns once that is durable; `false` if the node is stopping.
+    pub async fn delete(&self, standing: Standing, left: Vec<(LogId, u64, Entry)>) -> bool {
+        let (reply, done) = oneshot::channel();
+        self.command(Command::Delete(Deletion { standing, left, reply })).await;
+        done.await.is_ok()
     }
 
     /// What happens from now on. A receiver that lags loses the oldest.

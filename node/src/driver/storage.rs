@@ -12,15 +12,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
+use tallystick_protocol::entry::Entry;
+use tallystick_protocol::erasure::Lack;
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::Frontier;
 use tallystick_protocol::sync::{
-    Append, Cosign, Load, Loaded, Revert, StoredEvidence, StoredIdentity, Ticket,
+    Append, Cosign, Fill, Load, Loaded, Revert, StoredEvidence, StoredIdentity, Ticket,
 };
 use tallystick_protocol::witness::{Decision, Refusal, Seen, decide_held};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::clock::unix_time;
+use crate::store::erasure::Standing;
 use crate::store::{Replica, Store, StoreError};
 
 /// Entries in one commit; more wait for the next.
@@ -31,6 +35,9 @@ const COMMIT_ENTRIES: usize = 4096;
 pub(super) enum StorageEvent {
     Appended(Vec<Ticket>),
     Reverted(Ticket, Frontier),
+    Filled(Ticket),
+    /// What bodies of logs lack since an erasure was carried out.
+    Deleted(Vec<(LogId, u64, Lack)>),
     Loaded(Ticket, Loaded),
     /// A head may be cosigned, which is durable; or it may not.
     Cosigned(Ticket, Option<Decision>),
@@ -47,9 +54,21 @@ pub(super) struct Cosigning {
     pub(super) reply: oneshot::Sender<Result<Decision, Refusal>>,
 }
 
+/// An erasure that is to be carried out.
+pub(super) struct Deletion {
+    /// The erasure.
+    pub(super) standing: Standing,
+    /// What is left of the entries it covers.
+    pub(super) left: Vec<(LogId, u64, Entry)>,
+    /// Hears of it once it is durable.
+    pub(super) reply: oneshot::Sender<()>,
+}
+
 enum Work {
     Append(Ticket, Box<Append>),
     Revert(Ticket, Revert),
+    Fill(Ticket, Fill),
+    Delete(Box<Deletion>),
     Identity(StoredIdentity),
     Evidence(StoredEvidence),
     Cursor(AuthorityId, Vec<u8>),
@@ -96,6 +115,14 @@ impl Storage {
 
     pub(super) fn revert(&self, ticket: Ticket, revert: Revert) {
         self.push(Work::Revert(ticket, revert));
+    }
+
+    pub(super) fn fill(&self, ticket: Ticket, fill: Fill) {
+        self.push(Work::Fill(ticket, fill));
+    }
+
+    pub(super) fn delete(&self, deletion: Deletion) {
+        self.push(Work::Delete(Box::new(deletion)));
     }
 
     pub(super) fn identity(&self, identity: StoredIdentity) {
@@ -167,6 +194,11 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
                 let reverted = |tree| Some(StorageEvent::Reverted(ticket, tree));
                 (vec![ticket], store.revert(&revert).map(reverted))
             }
+            Work::Fill(ticket, fill) => {
+                let filled = |()| Some(StorageEvent::Filled(ticket));
+                (vec![ticket], store.fill(&fill).map(filled))
+            }
+            Work::Delete(deletion) => (Vec::new(), delete(&mut store, *deletion).map(Some)),
             Work::Identity(identity) => {
                 (Vec::new(), store.replica().put_identity(&identity).map(|()| None))
             }
@@ -198,6 +230,17 @@ fn run(mut store: Store, queue: &Receiver<Work>, events: &UnboundedSender<Storag
             return;
         }
     }
+}
+
+/// Carries out an erasure, and tells it when it is durable.
+fn delete(store: &mut Store, deletion: Deletion) -> Result<StorageEvent, StoreError> {
+    let Deletion { standing, left, reply } = deletion;
+    store.delete(standing, &left, unix_time())?;
+    // Whoever asked may have gone; what is deleted stays so.
+    let _gone = reply.send(());
+    let lacks =
+        left.iter().filter_map(|(log, index, entry)| Some((*log, *index, Lack::of(entry)?)));
+    Ok(StorageEvent::Deleted(lacks.collect()))
 }
 
 /// Decides, makes the decision durable, and only then tells it.

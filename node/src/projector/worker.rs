@@ -11,7 +11,7 @@ use super::{POSITIONS, ProjectorError, Shared};
 use crate::reference::References;
 use crate::register::{Reach, Reading, RecordKey, Register, SourceDigest, Taken, key, remove_all};
 use crate::search::{Document, Opened, Writer};
-use crate::store::{Branch, Change, Replica, StoreError};
+use crate::store::{Branch, Change, Replica, StoreError, erasure};
 
 /// Entries in one portion.
 const PORTION_ENTRIES: u64 = 1000;
@@ -204,6 +204,7 @@ impl Worker {
     /// Takes at most one portion of every log into the register; whether there was any.
     fn register_each_log(&mut self, shared: &Shared) -> Result<bool, ProjectorError> {
         let mut progress = false;
+        self.queue_changed()?;
         let branches = self.replica.branches()?;
         for stored in self.replica.logs()? {
             let log = stored.log;
@@ -227,6 +228,20 @@ impl Worker {
             shared.done.notify_all();
         }
         Ok(progress)
+    }
+
+    /// Puts records into the queue whose bodies were deleted or came back.
+    fn queue_changed(&self) -> Result<(), ProjectorError> {
+        let changed = erasure::changed(&*self.replica, PORTION_ROWS)?;
+        let mut rows = Vec::with_capacity(changed.len() * 2);
+        for (row, LogId { authority, space, .. }, record) in changed {
+            rows.push(self.queue.row(&Item::Record(RecordKey { authority, space, record })));
+            rows.push((row, None));
+        }
+        if !rows.is_empty() {
+            self.replica.put(&rows)?;
+        }
+        Ok(())
     }
 
     /// Takes out of the register what was set aside of a log since it was taken
@@ -372,6 +387,8 @@ impl Worker {
         let version = current.newest.version;
         let same_log = log.generation == version.generation && record.space == log.space;
         let first = at_hand.first().map_or(0, |reading| reading.version.index);
+        // What is read from the register is without what is erased.
+        let same_log = same_log && self.register.erasures(record)?.is_empty();
         let found = version.index.checked_sub(first).filter(|_| same_log);
         let found = found.and_then(|at| at_hand.get(usize::try_from(at).ok()?));
         let found = found.filter(|reading| reading.key(log) == *record);

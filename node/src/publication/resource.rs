@@ -8,7 +8,7 @@ use tallystick_protocol::checkpoint::Origin;
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::log::{LogError, Tile, TileSpan};
 
-use crate::store::{Replica, StoreError};
+use crate::store::{Replica, StoreError, erasure};
 use crate::witnesses::Witnesses;
 
 /// Parts of an origin of a public log.
@@ -95,12 +95,19 @@ pub(super) fn read(
             answer(bundle(&headers)?, hashes, FOR_EVER)
         }
         Resource::Body(index) if *index < head.size => {
-            let bodies = replica.bodies(log, *index..*index + 1, usize::MAX)?;
-            let body = bodies.into_iter().next().flatten();
-            body.and_then(|body| answer(body, "application/cbor", NEVER))
+            body(replica, log, *index)?.and_then(|body| answer(body, "application/cbor", NEVER))
         }
         Resource::Body(_) => None,
     })
+}
+
+/// What is left of an entry's body without what is erased.
+fn body(replica: &dyn Replica, log: &LogId, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let stored = replica.entries(log, index..index + 1, usize::MAX)?.pop();
+    let Some(stored) = stored.filter(|stored| stored.body.is_some()) else { return Ok(None) };
+    let entry = stored.into_unverified().check().map_err(|_| unreadable(log))?;
+    let erasures = erasure::of_record_only(replica, log, &entry.header().record)?;
+    Ok(erasures.veiled(log, index, entry).into_bytes().1)
 }
 
 /// Headers behind their lengths.

@@ -85,6 +85,7 @@ impl Register {
         let versions = self.versions(&key.authority, &key.record)?.into_iter();
         let others = versions
             .filter(|(of, info)| of == key && !disowned.contains(key, info.version))
+            .filter(|(_, info)| !info.erases_fields)
             .map(|(_, info)| info);
         let Some(newest) = others.max_by_key(|info| info.version) else { return Ok(None) };
         let reading = self.reading(key, newest.version)?;

@@ -249,6 +249,7 @@ fn put_info(bytes: &mut Vec<u8>, info: &VersionInfo) {
     bytes.push(match info.action {
         Action::Put => 0,
         Action::Withdraw => 1,
+        Action::Erase if info.erases_fields => 3,
         Action::Erase => 2,
         // The register takes understood headers only, which have none of these.
         Action::Other(_) => 255,
@@ -289,13 +290,14 @@ impl Cursor<'_> {
 
     fn info(&mut self, version: Version) -> Option<VersionInfo> {
         let kind = Kind::new(u16::from_be_bytes(self.array()?));
-        let action = match self.array()? {
-            [0] => Action::Put,
-            [1] => Action::Withdraw,
-            [2] => Action::Erase,
+        let (action, erases_fields) = match self.array()? {
+            [0] => (Action::Put, false),
+            [1] => (Action::Withdraw, false),
+            [2] => (Action::Erase, false),
+            [3] => (Action::Erase, true),
             _ => return None,
         };
         let issued = UnixTime::from_seconds(u64::from_be_bytes(self.array()?));
-        Some(VersionInfo { version, kind, action, issued })
+        Some(VersionInfo { version, kind, action, issued, erases_fields })
     }
 }

@@ -12,7 +12,7 @@ use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
 use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
 use tallystick_protocol::sync::LogStatus;
 
-use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
+use super::{Desk, answer, blocking, erasing, failed_author, failed_search, failed_store, now};
 use crate::author::{
     Lookup as _, Offer, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
     withdraw,
@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::reference;
 use crate::register::{Current, RecordKey, ResolveError, VersionInfo};
 use crate::search::{Query, Results};
+use crate::store::erasure;
 
 /// Most versions shown in a history, the newest of them.
 const HISTORY: usize = 200;
@@ -89,10 +90,10 @@ pub const fn action_name(action: Action) -> &'static str {
 }
 
 /// A record found by its reference.
-struct Found {
-    key: RecordKey,
-    current: Current,
-    version: Option<Version>,
+pub(super) struct Found {
+    pub(super) key: RecordKey,
+    pub(super) current: Current,
+    pub(super) version: Option<Version>,
 }
 
 impl Desk {
@@ -137,7 +138,7 @@ impl Desk {
             let newest = found.current.newest;
             if newest.action != Action::Put {
                 return Err(Failure::usage(
-                    "this record is withdrawn already",
+                    "this record is withdrawn or erased already",
                     "`tally show REF --history` shows when",
                 ));
             }
@@ -273,7 +274,7 @@ impl Desk {
         .await?
     }
 
-    fn find(&self, text: &str) -> Result<Found, Failure> {
+    pub(super) fn find(&self, text: &str) -> Result<Found, Failure> {
         let register = self.0.projector.register();
         let RecordRef { authority, record, version } =
             register.resolve(text).map_err(unresolved)?;
@@ -282,7 +283,7 @@ impl Desk {
         Ok(Found { key, current, version })
     }
 
-    fn find_own(&self, text: &str) -> Result<Found, Failure> {
+    pub(super) fn find_own(&self, text: &str) -> Result<Found, Failure> {
         let found = self.find(text)?;
         if found.key.authority == self.authority() {
             return Ok(found);
@@ -333,7 +334,11 @@ impl Desk {
             None => last_put.or(all.last()),
         };
         let wanted = wanted.ok_or_else(gone)?;
+        let replica = self.0.handle.replica();
+        let erasures = erasure::of_record(&*replica, &key.any_log(), &key.record);
+        let erasures = erasures.map_err(failed_store)?;
         let state = match current.newest {
+            newest if newest.action == Action::Erase => answer::ShownState::Erased,
             newest if newest.action != Action::Put => answer::ShownState::Withdrawn,
             newest if newest.version == wanted.version => answer::ShownState::Current,
             _ => answer::ShownState::Earlier,
@@ -351,6 +356,7 @@ impl Desk {
             space: key.space.to_string(),
             state,
             issued: wanted.issued.as_seconds(),
+            erasures: erasures.iter().map(|standing| erasing::view(standing, None)).collect(),
             withheld: withheld.iter().map(ToString::to_string).collect(),
             history,
             ..page(description, &fields)
@@ -471,6 +477,7 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         columns: description.columns.iter().map(cell).collect(),
         document: to_json(description.kind, fields),
         withheld: Vec::new(),
+        erasures: Vec::new(),
         note: String::new(),
         history: None,
     }
@@ -518,7 +525,7 @@ fn unknown(kind: Kind) -> Failure {
     )
 }
 
-fn gone() -> Failure {
+pub(super) fn gone() -> Failure {
     Failure::no(
         "this version of the record is not here",
         "`tally show REF --history` lists the versions; it may not have arrived yet",

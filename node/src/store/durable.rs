@@ -24,14 +24,17 @@ use std::sync::Arc;
 use tallystick_protocol::entry::{Entry, EntryError, UnverifiedEntry};
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::log::{Frontier, frontier_at, leaf_hash};
-use tallystick_protocol::sync::{Append, Revert};
+use tallystick_protocol::sync::{Append, Fill, Revert};
+use tallystick_protocol::time::UnixTime;
 
 use super::body_file::BodyFiles;
 use super::data_dir::DataDir;
 use super::disk::{OsDisk, probe_room};
+use super::erasure::{self, Added, Standing};
 use super::journal::{Journal, Record};
 use super::sled::SledReplica;
 use super::{Extension, Refusal, Replica, SignedHead, StoreError};
+use crate::driver::unix_time;
 
 /// Entries brought over at once when a store is opened.
 const BATCH_ENTRIES: u64 = 1000;
@@ -167,6 +170,19 @@ impl<R: Replica> Store<R> {
     /// # Errors
     /// As [`Store::commit_extensions`].
     pub fn commit(&mut self, appends: &[Append]) -> Result<(), StoreError> {
+        let now = unix_time();
+        for append in appends {
+            let head = append.head.as_ref().map(|head| head.checkpoint().size());
+            let added = Added {
+                log: &append.log,
+                start: append.start,
+                entries: &append.entries,
+                countersigned: &append.countersigned,
+                witnessed: head.zip(append.witnessed),
+            };
+            // If we die before the entries are there, the next opening drops these rows.
+            erasure::note(&*self.replica, added, now)?;
+        }
         let extensions: Vec<_> = appends.iter().map(Extension::from).collect();
         self.commit_extensions(&extensions)
     }
@@ -222,6 +238,8 @@ impl<R: Replica> Store<R> {
         changed: u64,
     ) -> Result<Frontier, StoreError> {
         let own = log.authority == self.own;
+        // If we die here, what is disowned erases nothing any more, as it will not either way.
+        erasure::forget(&*self.replica, log, keep)?;
         if own {
             self.journal.set_aside(log, keep, head)?;
             // If we die here, the replica follows when the store is opened.
@@ -232,6 +250,42 @@ impl<R: Replica> Store<R> {
         // not asks for it again: nobody was told that it is done.
         self.replica.flush()?;
         Ok(tree)
+    }
+
+    /// Puts bodies in the place of such as lacked something; durable when this returns.
+    ///
+    /// # Errors
+    /// As [`Store::commit_extensions`].
+    pub fn fill(&mut self, fill: &Fill) -> Result<(), StoreError> {
+        for (index, entry) in &fill.bodies {
+            let body = entry.body().map(|body| body.as_bytes());
+            self.put_body(&fill.log, *index, body)?;
+            // If we die here, the body is asked for once more.
+            erasure::put_lack(&*self.replica, &fill.log, *index, entry)?;
+        }
+        self.replica.flush()
+    }
+
+    /// Puts what is left of bodies in their places, because `standing` erased the
+    /// rest; that is durable when this returns, and the rest is in no file of
+    /// ours any more, but for what the database has not collected yet (see
+    /// [`Store::compact`]).
+    ///
+    /// # Errors
+    /// As [`Store::commit_extensions`].
+    pub fn delete(
+        &mut self,
+        standing: Standing,
+        left: &[(LogId, u64, Entry)],
+        now: UnixTime,
+    ) -> Result<(), StoreError> {
+        for (log, index, entry) in left {
+            self.put_body(log, *index, entry.body().map(|body| body.as_bytes()))?;
+            erasure::put_lack(&*self.replica, log, *index, entry)?;
+        }
+        // If we die before this, the erasure is carried out again.
+        erasure::put_deleted(&*self.replica, standing, now)?;
+        self.replica.flush()
     }
 
     /// Puts a body in the place of an entry's, or removes it with `None`; durable
@@ -245,6 +299,11 @@ impl<R: Replica> Store<R> {
         index: u64,
         body: Option<&[u8]>,
     ) -> Result<(), StoreError> {
+        self.put_body(log, index, body)?;
+        self.replica.flush()
+    }
+
+    fn put_body(&mut self, log: &LogId, index: u64, body: Option<&[u8]>) -> Result<(), StoreError> {
         if log.authority == self.own {
             if index >= self.journal.frontier(log).size() {
                 return Err(StoreError::Refused { log: *log, why: Refusal::Absent(index) });
@@ -253,8 +312,7 @@ impl<R: Replica> Store<R> {
             // If we die here, the replica still has the old body. Whoever asked
             // was not told that it is gone, and asks again.
         }
-        self.replica.set_body(log, index, body)?;
-        self.replica.flush()
+        self.replica.set_body(log, index, body)
     }
 
     /// Visits every signed head of an own log, oldest first.
@@ -327,6 +385,7 @@ fn agree<R: Replica>(
             "journal and replica brought into agreement"
         );
     }
+    erasure::prune(replica)?;
     replica.flush()?;
     Ok(report)
 }
@@ -409,6 +468,7 @@ impl<R: Replica> Both<'_, R> {
     /// Adds to the replica what only the journal has; `frontier` is the replica's.
     fn replay(&mut self, mut frontier: Frontier) -> Result<u64, StoreError> {
         let (begin, end) = (frontier.size(), self.journal.frontier(&self.log).size());
+        let now = unix_time();
         while frontier.size() < end {
             let start = frontier.size();
             let mut entries = Vec::new();
@@ -417,6 +477,9 @@ impl<R: Replica> Both<'_, R> {
                 frontier.push(entry.leaf());
                 entries.push(entry);
             }
+            let (log, countersigned, witnessed) = (&self.log, &[][..], None);
+            let added = Added { log, start, entries: &entries, countersigned, witnessed };
+            erasure::note(self.replica, added, now)?;
             self.replica.extend(&[Extension {
                 log: self.log,
                 start,

@@ -7,7 +7,7 @@ use arbitrary::{Result, Unstructured};
 use tallystick_protocol::entry::UnverifiedEntry;
 use tallystick_protocol::id::{Hash, LogId};
 use tallystick_protocol::log::{Frontier, Nodes, outline, root_at};
-use tallystick_protocol::sync::{Append, Input, Load, Loaded, Ticket};
+use tallystick_protocol::sync::{Append, Fill, Input, Load, Loaded, Ticket};
 
 use super::cast::authors;
 
@@ -83,6 +83,20 @@ impl Disk {
         Some(Input::StoreFailed(ticket))
     }
 
+    /// Invariant 1, of bodies that take the place of others.
+    pub(crate) fn fill(&mut self, fill: &Fill) {
+        let log = self.logs.get_mut(&fill.log).expect("a log that is not there");
+        for (index, entry) in &fill.bodies {
+            let at = usize::try_from(*index).expect("small");
+            let (header, body) = entry.clone().into_bytes();
+            assert_eq!(header, log.headers[at], "the body of another entry");
+            let body = body.expect("an absent body was stored");
+            let checked = UnverifiedEntry::new(header, Some(body.clone())).check();
+            checked.expect("what is stored verifies");
+            log.bodies[at] = body;
+        }
+    }
+
     fn read(&self, load: &Load) -> Loaded {
         let Some(made) = self.try_read(load) else { return Loaded::Unavailable };
         made
@@ -97,7 +111,8 @@ impl Disk {
             Load::Entries { log, start, end, .. } | Load::Bodies { log, start, end, .. } => {
                 let (kept, range) = (self.logs.get(log)?, at(start)?..at(end)?);
                 let bodies = kept.bodies.get(range.clone())?.iter().cloned().map(Some).collect();
-                let whole = matches!(load, Load::Entries { .. });
+                let whole =
+                    matches!(load, Load::Entries { .. } | Load::Bodies { headers: true, .. });
                 let headers = if whole { kept.headers.get(range)?.to_vec() } else { Vec::new() };
                 Some(Loaded::Entries { headers, bodies })
             }

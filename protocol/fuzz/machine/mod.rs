@@ -241,6 +241,10 @@ impl Run {
                         && author.identity.events() == identity.events
                 }));
             }
+            Output::Fill(ticket, fill) => {
+                self.disk.fill(&fill);
+                self.disk.later(Input::Filled(ticket));
+            }
             // Nothing that peers say disowns entries; only controllers can, and here none do.
             Output::Revert(_, revert) => panic!("{} is reverted", revert.log),
             _ => {}

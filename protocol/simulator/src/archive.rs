@@ -10,13 +10,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use tallystick_protocol::entry::UnverifiedEntry;
+use tallystick_protocol::body::Body;
+use tallystick_protocol::entry::{Action, Entry, UnverifiedEntry};
+use tallystick_protocol::erasure::{Erasures, Lack};
 use tallystick_protocol::id::{Hash, LogId};
 use tallystick_protocol::log::{Frontier, Nodes, leaf_hash, root_at};
-use tallystick_protocol::sync::Append;
+use tallystick_protocol::sync::{Append, Fill};
 
 /// One entry, as received.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptEntry {
     /// Header bytes.
     pub header: Vec<u8>,
@@ -24,6 +26,31 @@ pub struct KeptEntry {
     pub body: Vec<u8>,
     /// Hash of the header as a leaf.
     pub leaf: Hash,
+    /// What its body lacks.
+    pub lack: Option<Lack>,
+    /// Whether it erases something.
+    pub erases: bool,
+}
+
+impl KeptEntry {
+    /// The entry, checked once more.
+    ///
+    /// # Panics
+    /// If it is none.
+    #[must_use]
+    pub fn checked(&self) -> Entry {
+        let (header, body) = (self.header.clone(), self.body.clone());
+        UnverifiedEntry::new(header, Some(body)).check().expect("a bad entry")
+    }
+
+    /// Header, and what is left of the body without what is erased.
+    #[must_use]
+    pub fn veiled(&self, log: &LogId, index: u64, erasures: &Erasures) -> (Vec<u8>, Vec<u8>) {
+        let entry = self.checked();
+        let left = entry.body().and_then(|b| erasures.veil(log, index, entry.header(), b));
+        let body = left.map_or_else(|| self.body.clone(), Body::into_bytes);
+        (self.header.clone(), body)
+    }
 }
 
 /// One state of a log.
@@ -35,6 +62,8 @@ pub struct Kept {
     pub tree: Frontier,
     /// Size and note of the newest signed head.
     pub head: Option<(u64, Vec<u8>)>,
+    /// Which bodies lack something, and what is left of them: a sum over hashes.
+    lacking: [u8; 32],
 }
 
 impl Nodes for Kept {
@@ -58,6 +87,36 @@ impl Kept {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.entries.len() as u64
+    }
+
+    /// Puts another body in the place of an entry's.
+    fn replace(&mut self, index: u64, entry: Rc<KeptEntry>) {
+        let before = core::mem::replace(&mut self.entries[index as usize], entry);
+        self.count_lack(index, &before);
+        let now = Rc::clone(&self.entries[index as usize]);
+        self.count_lack(index, &now);
+    }
+
+    /// Adds or takes back that an entry lacks something.
+    fn count_lack(&mut self, index: u64, entry: &KeptEntry) {
+        if entry.lack.is_some() {
+            let mut hash = blake3::Hasher::new();
+            hash.update(&index.to_be_bytes()).update(&entry.body);
+            let hash = hash.finalize();
+            self.lacking.iter_mut().zip(hash.as_bytes()).for_each(|(sum, one)| *sum ^= one);
+        }
+    }
+
+    /// The first `size` entries, without a head.
+    #[must_use]
+    pub fn beginning(&self, size: u64) -> Self {
+        let mut kept = Self::default();
+        for (index, entry) in (0..).zip(self.entries.iter().take(size as usize)) {
+            kept.tree.push(entry.leaf);
+            kept.count_lack(index, entry);
+            kept.entries.push(Rc::clone(entry));
+        }
+        kept
     }
 
     /// Leaf hashes of the first `size` entries.
@@ -115,15 +174,14 @@ impl Archive {
             .entries
             .iter()
             .zip(append.start..)
-            .map(|(entry, index)| {
-                let body = entry.body().expect("an absent body was stored").as_bytes();
-                versions.entry(index as usize, entry.header_bytes(), body)
-            })
+            .map(|(entry, index)| versions.entry(index as usize, entry))
             .collect();
         let note = append.head.as_ref().map(|head| (head.checkpoint().size(), head.to_bytes()));
         let head = note.or_else(|| before.head.clone());
+        let mut bodies = Kept { lacking: before.lacking, ..Kept::default() };
+        (append.start..).zip(&fresh).for_each(|(index, entry)| bodies.count_lack(index, entry));
         let mut hash = blake3::Hasher::new();
-        hash.update(append.frontier.root().as_bytes());
+        hash.update(append.frontier.root().as_bytes()).update(&bodies.lacking);
         if let Some((size, note)) = &head {
             assert!(*size >= before.signed(), "a head went back");
             hash.update(note);
@@ -135,15 +193,33 @@ impl Archive {
             assert!(known.is_built_by(before, &fresh), "other entries under the same root");
             return (Rc::clone(known), false);
         }
-        let kept = Rc::new(build(before, fresh, append, head));
+        let lacking = bodies.lacking;
+        let kept = Rc::new(Kept { lacking, ..build(before, fresh, append, head) });
         versions.states.insert(key, Rc::clone(&kept));
         (kept, true)
+    }
+
+    /// The state of a log with bodies in the place of others.
+    ///
+    /// # Panics
+    /// If these are not the bodies of its entries (invariant 1 of the design).
+    pub fn fill(&mut self, before: &Kept, fill: &Fill) -> Rc<Kept> {
+        let versions = self.logs.entry(fill.log).or_default();
+        let mut kept = before.clone();
+        for (index, entry) in &fill.bodies {
+            let entry = versions.entry(*index as usize, entry);
+            assert_eq!(entry.leaf, kept.entries[*index as usize].leaf, "another entry's body");
+            kept.replace(*index, entry);
+        }
+        Rc::new(kept)
     }
 }
 
 impl Versions {
     /// The entry of these bytes at `index`; checked if it is new.
-    fn entry(&mut self, index: usize, header: &[u8], body: &[u8]) -> Rc<KeptEntry> {
+    fn entry(&mut self, index: usize, entry: &Entry) -> Rc<KeptEntry> {
+        let header = entry.header_bytes();
+        let body = entry.body().expect("an absent body was stored").as_bytes();
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, Vec::new);
         }
@@ -155,7 +231,8 @@ impl Versions {
         let (header, body) = (header.to_vec(), body.to_vec());
         UnverifiedEntry::new(header.clone(), Some(body.clone())).check().expect("a bad entry");
         let leaf = leaf_hash(&header);
-        known.push(Rc::new(KeptEntry { header, body, leaf }));
+        let (lack, erases) = (Lack::of(entry), entry.header().action == Action::Erase);
+        known.push(Rc::new(KeptEntry { header, body, leaf, lack, erases }));
         Rc::clone(&known[known.len() - 1])
     }
 }

@@ -5,16 +5,19 @@
 //! promises is kept even then: no log has a gap, and nothing is durable that was
 //! handed over after an identity chain which is not.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Deref;
 use std::rc::Rc;
 
 use tallystick_protocol::checkpoint::{self, Checkpoint, Origin, UnverifiedCheckpoint};
-use tallystick_protocol::entry::Entry;
+use tallystick_protocol::entry::{Entry, UnverifiedEntry};
+use tallystick_protocol::erasure::{Erasure, Erasures, Lack, Scope};
 use tallystick_protocol::id::{AuthorityId, LogId};
 use tallystick_protocol::log::{Frontier, outline};
 use tallystick_protocol::sync::{
-    Append, Cosign, Load, Loaded, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog, Ticket,
+    Append, Cosign, Fill, Load, Loaded, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
+    Ticket,
 };
 use tallystick_protocol::witness::{Decision, Seen, decide_held};
 
@@ -51,21 +54,27 @@ impl Log {
         fresh
     }
 
-    /// Whether both hold the same entries under the same head, to the byte.
+    /// Whether both hold the same entries of log `id` under the same head, to the
+    /// byte, but for what is erased on `disk`.
     #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
-        let same = |(one, other): (&Rc<KeptEntry>, &Rc<KeptEntry>)| Rc::ptr_eq(one, other);
+    pub fn same(&self, other: &Self, id: &LogId, disk: &Disk) -> bool {
+        let erasures = OnceCell::new();
+        let same = |(index, (one, other)): (u64, (&Rc<KeptEntry>, &Rc<KeptEntry>))| {
+            if Rc::ptr_eq(one, other) {
+                return true;
+            }
+            let erasures = erasures.get_or_init(|| disk.erasures());
+            one.veiled(id, index, erasures) == other.veiled(id, index, erasures)
+        };
         Rc::ptr_eq(&self.kept, &other.kept)
             || (self.head == other.head
                 && self.entries.len() == other.entries.len()
-                && self.entries.iter().zip(&other.entries).all(same))
+                && (0..).zip(self.entries.iter().zip(&other.entries)).all(same))
     }
 
     /// Keeps the first entries only, under another head, and gives the tree over them.
     fn revert(&mut self, revert: &Revert) -> Frontier {
-        let mut kept = Kept::default();
-        kept.entries.extend(self.kept.entries.iter().take(revert.keep as usize).cloned());
-        kept.entries.iter().for_each(|entry| kept.tree.push(entry.leaf));
+        let mut kept = self.kept.beginning(revert.keep);
         kept.head = revert.head.as_ref().map(|head| (head.checkpoint().size(), head.to_bytes()));
         assert!(revert.changed > self.changed, "a change counter was used twice");
         self.changed = revert.changed;
@@ -74,9 +83,25 @@ impl Log {
         tree
     }
 
+    /// The erasures in it.
+    fn erasures(&self, log: LogId) -> impl Iterator<Item = (LogId, Erasure)> {
+        let erasing = (0..).zip(&self.kept.entries).filter(|(_, entry)| entry.erases);
+        erasing.filter_map(move |(index, entry)| {
+            Some((log, Erasure::of(&log, index, &entry.checked())?))
+        })
+    }
+
+    /// What its bodies lack.
+    fn lacks(&self, log: LogId) -> impl Iterator<Item = (LogId, u64, Lack)> {
+        let entries = (0..).zip(&self.kept.entries);
+        entries.filter_map(move |(index, entry)| Some((log, index, entry.lack.clone()?)))
+    }
+
     /// Loses the head and keeps the entries, as if they had not been signed yet.
     pub fn forget_head(&mut self) {
-        self.kept = Rc::new(Kept { head: None, ..Kept::clone(&self.kept) });
+        let mut kept = Kept::clone(&self.kept);
+        kept.head = None;
+        self.kept = Rc::new(kept);
     }
 }
 
@@ -87,6 +112,8 @@ pub enum Write {
     Append(Ticket, Append),
     /// What is disowned is set aside.
     Revert(Ticket, Revert),
+    /// Bodies in the place of others.
+    Fill(Ticket, Fill),
     /// What is about to be cosigned.
     Cosign(Ticket, Cosign),
     /// Evidence.
@@ -115,6 +142,8 @@ pub enum Done {
     Cosigned(Ticket, Option<Decision>),
     /// A log was reverted to this tree.
     Reverted(Ticket, Frontier),
+    /// Bodies were filled.
+    Filled(Ticket),
     /// It failed.
     Failed(Ticket),
 }
@@ -170,6 +199,37 @@ impl Disk {
             identities: self.identities.iter().map(identity).collect(),
             evidence: self.evidence.clone(),
             cursors: self.cursors.iter().map(|(a, c)| (*a, c.clone())).collect(),
+            erasures: self.logs.iter().flat_map(|(id, log)| log.erasures(*id)).collect(),
+            lacks: self.logs.iter().flat_map(|(id, log)| log.lacks(*id)).collect(),
+        }
+    }
+
+    /// The erasures in all its logs.
+    #[must_use]
+    pub fn erasures(&self) -> Erasures {
+        let mut erasures = Erasures::default();
+        for (id, log) in &self.logs {
+            log.erasures(*id).for_each(|(log, erasure)| erasures.insert(&log, erasure));
+        }
+        erasures
+    }
+
+    /// Takes values out of the body of an entry, as whoever withholds or deletes them does.
+    ///
+    /// # Panics
+    /// If there is no such entry.
+    pub fn reduce(&mut self, log: &LogId, index: u64, scope: &Scope, archive: &mut Archive) {
+        let kept = self.logs.get_mut(log).expect("no such log");
+        let entry = kept.entries[index as usize].checked();
+        let less = scope.apply(entry.body().expect("an absent body")).unwrap().into_bytes();
+        let entry = UnverifiedEntry::new(entry.header_bytes().to_vec(), Some(less));
+        let fill = Fill { log: *log, bodies: vec![(index, entry.check().unwrap())] };
+        kept.kept = archive.fill(&kept.kept, &fill);
+    }
+
+    fn fill_bodies(&mut self, fill: &Fill, archive: &mut Archive) {
+        if let Some(log) = self.logs.get_mut(&fill.log) {
+            log.kept = archive.fill(&log.kept, fill);
         }
     }
 
@@ -195,6 +255,10 @@ impl Disk {
                 Write::Revert(ticket, revert) => {
                     let tree = self.logs.entry(revert.log).or_default().revert(&revert);
                     done.push(Done::Reverted(ticket, tree));
+                }
+                Write::Fill(ticket, fill) => {
+                    self.fill_bodies(&fill, archive);
+                    done.push(Done::Filled(ticket));
                 }
                 Write::Cosign(ticket, cosign) => {
                     done.push(Done::Cosigned(ticket, self.cosign(cosign)));
@@ -270,6 +334,10 @@ impl Disk {
                     broken.insert(revert.log);
                     lost += 1;
                 }
+                Write::Fill(_, fill) if keeps && !broken.contains(&fill.log) => {
+                    self.fill_bodies(&fill, archive);
+                }
+                Write::Fill(..) => lost += 1,
                 // Written down or not, nobody has signed it.
                 Write::Cosign(_, cosign) if keeps && !broken.contains(&cosign.log) => {
                     let _decided = self.cosign(cosign);
@@ -304,7 +372,10 @@ impl Disk {
         let head = Checkpoint::new(origin, 1, frontier.root()).unwrap();
         let head = Some(checkpoint::sign(&head, &who.log_key()).unwrap());
         let (log, entries) = (who.log(), vec![entry]);
-        let append = Append { log, start: 0, entries, frontier, head, changed: changed + 1 };
+        let changed = changed + 1;
+        let (countersigned, witnessed) = (Vec::new(), None);
+        let append =
+            Append { log, start: 0, entries, frontier, head, changed, countersigned, witnessed };
         self.append(&append, archive);
     }
 
@@ -327,12 +398,13 @@ impl Disk {
                     bodies: fitting(kept, *bytes, 0),
                 },
             },
-            Load::Bodies { log, start, end, bytes } => match range(log, *start, *end) {
-                None => Loaded::Unavailable,
-                Some(kept) => {
-                    Loaded::Entries { headers: Vec::new(), bodies: fitting(kept, *bytes, 1) }
-                }
-            },
+            Load::Bodies { log, start, end, bytes, headers } => {
+                let Some(kept) = range(log, *start, *end) else { return Loaded::Unavailable };
+                let bodies = fitting(kept, *bytes, 1);
+                let known = if *headers { &kept[..bodies.len()] } else { &[] };
+                let headers = known.iter().map(|entry| entry.header.clone()).collect();
+                Loaded::Entries { headers, bodies }
+            }
         }
     }
 }

@@ -168,6 +168,8 @@ pub enum Event {
     Cosigned,
     /// What its controllers had disowned of a log was set aside.
     SetAside,
+    /// A body was replaced that lacked something.
+    BodyFilled,
     /// A node was restarted over an older copy of its disk.
     Restored,
     /// A peer that read too slowly was disconnected.

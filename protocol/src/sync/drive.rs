@@ -1,9 +1,10 @@
 //! What goes into the machine and what comes out: the whole of its contract
 //! with the driver.
 
-use super::effect::{Append, Cosign, Load, Loaded, Revert, StoredEvidence, StoredIdentity};
+use super::effect::{Append, Cosign, Fill, Load, Loaded, Revert, StoredEvidence, StoredIdentity};
 use super::{AuthorRefusal, Notice, Refusal, Ticket, Verdict};
 use crate::entry::Entry;
+use crate::erasure::Lack;
 use crate::id::{AuthorityId, LogId, NodeId};
 use crate::log::Frontier;
 
@@ -39,10 +40,14 @@ pub enum Input {
     Appended(Ticket),
     /// A log is reverted, and that is durable; this is the tree over what is left of it.
     Reverted(Ticket, Frontier),
+    /// Bodies are filled, and that is durable.
+    Filled(Ticket),
+    /// What was erased was deleted, as is durable: what bodies of a log lack now.
+    Deleted(LogId, Vec<(u64, Lack)>),
     /// A head was cosigned: the line, without its line feed. `None` if it must
     /// not be, or could not.
     Cosigned(Ticket, Option<String>),
-    /// An append or a reversion failed; nothing of it may be relied upon.
+    /// An append, a reversion or a fill failed; nothing of it may be relied upon.
     StoreFailed(Ticket),
     /// A load has finished.
     Loaded(Ticket, Loaded),
@@ -77,6 +82,9 @@ pub enum Output {
     /// Set aside what is disowned of a log, make that durable, in the order of
     /// the outputs, then say `Reverted`.
     Revert(Ticket, Revert),
+    /// Put bodies in the place of such as lack something, make that durable,
+    /// then say `Filled`.
+    Fill(Ticket, Fill),
     /// Decide whether a head of another's log, which is durable here, may be
     /// cosigned ([`crate::witness`]), make that durable, sign with our witness
     /// key, then say `Cosigned`.

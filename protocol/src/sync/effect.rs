@@ -7,9 +7,11 @@
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
 use crate::equivocation::{Evidence, EvidenceKind};
+use crate::erasure::{Erasure, Lack};
 use crate::id::{AuthorityId, LogId};
 use crate::limits;
 use crate::log::{Frontier, Outline};
+use crate::time::UnixTime;
 use crate::witness::Seen;
 
 /// Entries that belong to a log, to be stored behind the ones it has.
@@ -30,6 +32,20 @@ pub struct Append {
     pub head: Option<VerifiedCheckpoint>,
     /// Change counter of this change.
     pub changed: u64,
+    /// Those of the entries that are erasures which the author's controllers
+    /// countersigned, so that they are due at once.
+    pub countersigned: Vec<u64>,
+    /// The time by which enough of the author's witnesses had cosigned `head`.
+    pub witnessed: Option<UnixTime>,
+}
+
+/// Bodies in the place of such as lack something, checked against their headers.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// The log.
+    pub log: LogId,
+    /// Indices, and the entries with their new bodies.
+    pub bodies: Vec<(u64, Entry)>,
 }
 
 /// What its author's controllers have disowned of a log: everything from `keep`
@@ -142,6 +158,10 @@ pub struct Stored {
     pub evidence: Vec<StoredEvidence>,
     /// Where reading of each partner's news stopped.
     pub cursors: Vec<(AuthorityId, Vec<u8>)>,
+    /// All erasures that stand, carried out or not.
+    pub erasures: Vec<(LogId, Erasure)>,
+    /// What the bodies of entries lack, erased or not.
+    pub lacks: Vec<(LogId, u64, Lack)>,
 }
 
 /// Something to be read from storage for a peer.
@@ -177,6 +197,8 @@ pub enum Load {
         end: u64,
         /// Room for bodies.
         bytes: usize,
+        /// Whether their headers are wanted, too.
+        headers: bool,
     },
 }
 
@@ -185,7 +207,8 @@ pub enum Load {
 pub enum Loaded {
     /// To [`Load::Outline`].
     Outline(Outline),
-    /// To [`Load::Entries`] (`headers` complete) and [`Load::Bodies`] (`headers` empty).
+    /// To [`Load::Entries`] (`headers` complete) and [`Load::Bodies`] (`headers`
+    /// of these bodies, or empty, as asked for).
     Entries {
         /// Headers as stored.
         headers: Vec<Vec<u8>>,

@@ -119,6 +119,11 @@ impl Exchanges {
         self.active.contains(log)
     }
 
+    /// Whether somebody has told of more of the log than we hold.
+    pub(super) fn is_behind(&self, log: &LogId) -> bool {
+        self.behind.contains_key(log)
+    }
+
     /// The size that a log is being caught up to.
     pub(super) fn reach(&self, log: &LogId) -> Option<u64> {
         self.behind.get(log).map(Pursuit::reach)

@@ -8,7 +8,7 @@
 
 use super::ledger::{HeadError, Slot};
 use super::wire::Announcement;
-use super::{Context, Exchanges, Output, Refusal, Verdict};
+use super::{Context, Exchanges, Output, Refusal, Verdict, ledger};
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::{Entry, UnverifiedEntry};
 use crate::id::{LogId, NodeId};
@@ -104,9 +104,9 @@ fn check(
     let known = usize::try_from(staged.size() - announcement.start).unwrap_or(usize::MAX);
     let mut entries = Vec::new();
     for (header, body) in announcement.entries.into_iter().skip(known) {
-        let body = body.ok_or(Refusal::AbsentBody)?;
-        let entry = UnverifiedEntry::new(header, Some(body)).check();
-        let entry = entry.map_err(|_| Refusal::BadEntries)?;
+        let entry = UnverifiedEntry::new(header, body);
+        let leaf = entry.claimed_leaf();
+        let entry = ledger::check(entry, leaf)?;
         staged.push(entry.leaf());
         entries.push(entry);
     }

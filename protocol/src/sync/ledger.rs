@@ -11,6 +11,7 @@
 //! whatever of our memory a crash takes.
 
 mod author;
+mod erased;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +28,8 @@ use crate::identity::{KeyStanding, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
 use crate::time::Timestamp;
+use erased::Erased;
+pub(super) use erased::check;
 
 /// Counters left out at every start. A crash forgets identities that peers have
 /// heard of and storage had not kept; their counters must not come again, or a
@@ -124,6 +127,8 @@ pub(super) struct Ledger {
     quota: Option<(AuthorityId, Quota)>,
     /// Who signed two histories.
     docket: Docket,
+    /// What authors have erased, and what our bodies lack.
+    pub(super) erased: Erased,
     /// Spares checks; says nothing about what we hold.
     pub(super) verified: Verified,
 }
@@ -166,6 +171,7 @@ impl Ledger {
             unsettled: BTreeSet::new(),
             quota: None,
             docket: Docket::default(),
+            erased: Erased::open(&stored.erasures, &stored.lacks),
             verified: Verified::default(),
         };
         for known in &stored.identities {
@@ -295,6 +301,7 @@ impl Ledger {
         slot.staged_head = revert.head.as_ref().map(size_and_root);
         slot.head = revert.head;
         slot.disputed = false;
+        self.erased.forget(&revert.log, revert.keep);
         // Bytes are counted anew from here; they only bound what is fetched.
         slot.bytes = (0, 0);
         (slot.staged, slot.stored) = (tree.clone(), tree);
@@ -397,8 +404,12 @@ impl Ledger {
         out: &mut Outbox,
     ) -> Ticket {
         let changed = self.take_change();
+        let start = self.staged_size(&log);
+        let entries = self.erased.without_erased(&log, start, entries);
+        self.erased.note(&log, start, &entries);
+        let countersigned = self.countersigned(&log, start, &entries);
+        let witnessed = head.as_ref().and_then(|head| self.witnessed(&log, head));
         let slot = self.logs.entry(log).or_default();
-        let start = slot.staged.size();
         debug_assert_eq!(start + entries.len() as u64, tree.size(), "entries and tree differ");
         slot.staged.clone_from(&tree);
         slot.bytes.0 += entries.iter().map(|entry| entry.size() as u64).sum::<u64>();
@@ -414,7 +425,9 @@ impl Ledger {
             bytes: slot.bytes.0,
         };
         self.appends.insert(ticket, staged);
-        let append = Append { log, start, entries, frontier: tree, head, changed };
+        let frontier = tree;
+        let append =
+            Append { log, start, entries, frontier, head, changed, countersigned, witnessed };
         out.push(Output::Append(ticket, append));
         ticket
     }
@@ -453,6 +466,7 @@ impl Ledger {
         self.appends.retain(|_, append| append.log != log);
         if let Some(slot) = self.logs.get_mut(&log) {
             slot.staged = slot.stored.clone();
+            self.erased.forget(&log, slot.stored.size());
             slot.bytes.0 = slot.bytes.1;
             slot.staged_head = slot.head.as_ref().map(size_and_root);
         }

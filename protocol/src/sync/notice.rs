@@ -33,6 +33,13 @@ pub enum Notice {
         /// Entries left. What is missing of what stands is fetched.
         to: u64,
     },
+    /// The body of an entry has come that lacked something.
+    BodyFilled {
+        /// The log.
+        log: LogId,
+        /// Which entry.
+        index: u64,
+    },
     /// An authority has newer keys or describes itself anew.
     IdentityChanged {
         /// Which.

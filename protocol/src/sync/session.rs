@@ -70,10 +70,30 @@ struct Session {
 struct Serving {
     peer: NodeId,
     request: RequestId,
-    /// Entries asked for; none for an outline.
-    count: u64,
-    /// Bytes of the outline asked for.
-    outline: u64,
+    wanted: Wanted,
+}
+
+/// What a peer asked for.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    /// An outline of so many bytes.
+    Outline(u64),
+    Entries {
+        log: LogId,
+        start: u64,
+        count: u64,
+        /// The peer has the headers.
+        bodies_only: bool,
+    },
+}
+
+impl Wanted {
+    const fn outline_bytes(self) -> u64 {
+        match self {
+            Self::Outline(bytes) => bytes,
+            Self::Entries { .. } => 0,
+        }
+    }
 }
 
 /// All connected peers.
@@ -354,11 +374,14 @@ impl Sessions {
         let large = |bytes: u64| bytes > limits::OUTLINE_LOAD_BYTES;
         // Large ones are read one after the other.
         let busy = large(outline)
-            && self.serving.values().any(|other| other.peer == peer && large(other.outline));
+            && self
+                .serving
+                .values()
+                .any(|other| other.peer == peer && large(other.wanted.outline_bytes()));
         let load = Load::Outline { log, from, size };
         self.load(
             cx,
-            Serving { peer, request: id, count: 0, outline },
+            Serving { peer, request: id, wanted: Wanted::Outline(outline) },
             load,
             from <= size && size <= stored && !busy,
         );
@@ -373,12 +396,9 @@ impl Sessions {
     ) {
         let load = Load::Entries { log, start, end, bytes: BODY_ROOM };
         let count = end.saturating_sub(start);
-        self.load(
-            cx,
-            Serving { peer, request: id, count, outline: 0 },
-            load,
-            is_servable(cx.ledger, &log, start, end),
-        );
+        let wanted = Wanted::Entries { log, start, count, bodies_only: false };
+        let servable = is_servable(cx.ledger, &log, start, end);
+        self.load(cx, Serving { peer, request: id, wanted }, load, servable);
     }
 
     pub(super) fn want_bodies(
@@ -388,14 +408,13 @@ impl Sessions {
         id: RequestId,
         (log, start, end): (LogId, u64, u64),
     ) {
-        let load = Load::Bodies { log, start, end, bytes: FRAME_ROOM };
+        // What must be hidden is found by the headers.
+        let headers = cx.ledger.erased.concerns(&log);
+        let load = Load::Bodies { log, start, end, bytes: FRAME_ROOM, headers };
         let count = end.saturating_sub(start);
-        self.load(
-            cx,
-            Serving { peer, request: id, count, outline: 0 },
-            load,
-            is_servable(cx.ledger, &log, start, end),
-        );
+        let wanted = Wanted::Entries { log, start, count, bodies_only: true };
+        let servable = is_servable(cx.ledger, &log, start, end);
+        self.load(cx, Serving { peer, request: id, wanted }, load, servable);
     }
 
     fn load(&mut self, cx: &mut Context<'_>, serving: Serving, load: Load, servable: bool) {
@@ -417,15 +436,20 @@ impl Sessions {
         if let Some(session) = self.open.get_mut(&peer) {
             session.loads = session.loads.saturating_sub(1);
         }
-        match loaded {
-            Loaded::Outline(outline) if serving.count == 0 => send_outline(cx, peer, id, &outline),
-            Loaded::Entries { headers, bodies } if is_answer(&serving, &headers, &bodies) => {
-                cx.out.send(peer, &Message::Entries { id, headers, bodies });
+        let answer = match (serving.wanted, loaded) {
+            (Wanted::Outline(_), Loaded::Outline(outline)) => {
+                return send_outline(cx, peer, id, &outline);
             }
-            _ => {
-                cx.out.push(Output::Notify(Notice::ReadFailed { peer }));
-                cx.out.send(peer, &Message::Refused { id });
+            (wanted, Loaded::Entries { headers, bodies }) => {
+                answer(cx.ledger, wanted, headers, bodies)
             }
+            _ => None,
+        };
+        if let Some((headers, bodies)) = answer {
+            cx.out.send(peer, &Message::Entries { id, headers, bodies });
+        } else {
+            cx.out.push(Output::Notify(Notice::ReadFailed { peer }));
+            cx.out.send(peer, &Message::Refused { id });
         }
     }
 
@@ -481,16 +505,37 @@ fn is_servable(ledger: &Ledger, log: &LogId, start: u64, end: u64) -> bool {
     start < end && end <= stored && start / limits::SUBTREE_ENTRIES == last
 }
 
-/// Whether storage gave what was asked for, and it fits into a frame.
-fn is_answer(serving: &Serving, headers: &[Vec<u8>], bodies: &[Option<Vec<u8>>]) -> bool {
-    let whole = headers.is_empty() || headers.len() as u64 == serving.count;
+/// Headers and bodies of entries.
+type Entries = (Vec<Vec<u8>>, Vec<Option<Vec<u8>>>);
+
+/// What a peer gets of what storage gave, if that is what was asked for and fits
+/// into a frame: nothing that is erased.
+fn answer(
+    ledger: &Ledger,
+    wanted: Wanted,
+    mut headers: Vec<Vec<u8>>,
+    mut bodies: Vec<Option<Vec<u8>>>,
+) -> Option<Entries> {
+    let Wanted::Entries { log, start, count, bodies_only } = wanted else { return None };
+    let known = headers.len();
+    let veils = ledger.erased.concerns(&log);
+    let whole = if bodies_only { !veils || known == bodies.len() } else { known as u64 == count };
+    if !whole || bodies.len() as u64 > count {
+        return None;
+    }
     let header_bytes: usize = headers.iter().map(|header| header.len() + 3).sum();
+    let taken = if bodies_only { 0 } else { header_bytes } + 64;
+    let room = limits::FRAME_BYTES.checked_sub(taken)?;
+    if veils {
+        ledger.erased.veil(&log, start, &headers, &mut bodies, room);
+    }
+    if bodies_only {
+        headers.clear();
+    }
     let body_bytes: usize =
         bodies.iter().map(|body| body.as_ref().map_or(1, |b| b.len() + 5)).sum();
-    whole
-        && (!headers.is_empty() || !bodies.is_empty())
-        && bodies.len() as u64 <= serving.count
-        && header_bytes + body_bytes + 64 <= limits::FRAME_BYTES
+    let something = !headers.is_empty() || !bodies.is_empty();
+    (something && body_bytes <= room).then_some((headers, bodies))
 }
 
 fn send_outline(cx: &mut Context<'_>, peer: NodeId, id: RequestId, outline: &Outline) {

@@ -89,6 +89,7 @@ impl World {
             }
             Output::Append(ticket, append) => self.write(node, Write::Append(ticket, append)),
             Output::Revert(ticket, revert) => self.write(node, Write::Revert(ticket, revert)),
+            Output::Fill(ticket, fill) => self.write(node, Write::Fill(ticket, fill)),
             Output::Cosign(ticket, cosign) => self.write(node, Write::Cosign(ticket, cosign)),
             Output::StoreEvidence(evidence) => self.write(node, Write::Evidence(evidence)),
             Output::StoreIdentity(identity) => {
@@ -199,6 +200,10 @@ impl World {
                 Done::Reverted(ticket, tree) => {
                     self.happened.add(Happening::SetAside, 1);
                     self.handle(node, Input::Reverted(ticket, tree));
+                }
+                Done::Filled(ticket) => {
+                    self.happened.add(Happening::BodyFilled, 1);
+                    self.handle(node, Input::Filled(ticket));
                 }
                 Done::Failed(ticket) => {
                     self.happened.add(Happening::StoreFailed, 1);

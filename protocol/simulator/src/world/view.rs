@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tallystick_protocol::erasure::Scope;
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Machine, Refusal};
 
@@ -22,6 +23,12 @@ pub struct Disagreement {
 }
 
 impl World {
+    /// Takes values out of the body of an entry at one node, as whoever withholds
+    /// or deletes them does.
+    pub fn reduce(&mut self, node: usize, log: &LogId, index: u64, scope: &Scope) {
+        self.nodes[node].disk.reduce(log, index, scope, &mut self.archive);
+    }
+
     /// The state of a log of `of` at `node`.
     #[must_use]
     pub fn status(&self, node: usize, of: usize) -> Option<LogStatus> {
@@ -45,8 +52,10 @@ impl World {
             logs.filter(|(_, log)| !log.entries.is_empty()).collect::<Vec<_>>()
         };
         let first = logs(nodes[0]);
-        let same =
-            |((a, one), (b, other)): (&(&LogId, &Log), &(&LogId, &Log))| a == b && one.same(other);
+        let disk = &self.nodes[nodes[0]].disk;
+        let same = |((a, one), (b, other)): (&(&LogId, &Log), &(&LogId, &Log))| {
+            a == b && one.same(other, a, disk)
+        };
         nodes.iter().all(|node| {
             let logs = logs(*node);
             logs.len() == first.len() && logs.iter().zip(&first).all(same)
@@ -67,7 +76,8 @@ impl World {
             let logs = &self.nodes[node].disk.logs;
             wanted.iter().find_map(|(id, log, except)| {
                 let has = logs.get(*id);
-                let same = *except == Some(node) || has.is_some_and(|has| has.same(log));
+                let same = *except == Some(node)
+                    || has.is_some_and(|has| has.same(log, id, &self.nodes[node].disk));
                 let has = has.map_or(0, |has| has.signed());
                 let wanted = log.signed();
                 (!same).then_some(Disagreement { node, log: **id, wanted, has })

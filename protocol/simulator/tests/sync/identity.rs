@@ -43,7 +43,7 @@ fn rotate(world: &mut World, node: usize) {
     world.rekey(node, rotated);
 }
 
-fn recover(world: &mut World, node: usize, closes: Head) {
+pub(crate) fn recover(world: &mut World, node: usize, closes: Head) {
     let recovered = world.nodes[node].who.recovered(closes);
     world.rekey(node, recovered);
     // What a node does at its start: the event is the first entry.
@@ -51,7 +51,7 @@ fn recover(world: &mut World, node: usize, closes: Head) {
 }
 
 /// Somebody who has stolen disk and keys of node 0 and runs them elsewhere.
-fn thief(world: &mut World) -> usize {
+pub(crate) fn thief(world: &mut World) -> usize {
     let who = world.nodes[0].who.clone();
     let thief = world.place(who, 1, false);
     world.nodes[thief].disk = world.nodes[0].disk.clone();

@@ -9,6 +9,7 @@
 
 mod catch_up;
 mod copies;
+mod erasure;
 mod hostile;
 mod identity;
 mod live;

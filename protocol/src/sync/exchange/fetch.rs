@@ -12,7 +12,7 @@ use crate::entry::{Entry, UnverifiedEntry};
 use crate::id::Hash;
 use crate::limits;
 use crate::log::{self, Frontier, VerifiedOutline};
-use crate::sync::Refusal;
+use crate::sync::{Refusal, ledger};
 
 /// Fetching entries under a verified outline.
 #[derive(Debug)]
@@ -145,10 +145,7 @@ impl Fetch {
         arriving.entries.reserve_exact(bodies.len());
         for body in bodies {
             let (leaf, header) = arriving.headers.pop_front().ok_or(Refusal::BadEntries)?;
-            // Nothing erases bodies yet, so an absent one is one its holder will not give.
-            let body = body.ok_or(Refusal::AbsentBody)?;
-            let entry = UnverifiedEntry::new(header, Some(body)).check_under(leaf);
-            let entry = entry.map_err(|_| Refusal::BadEntries)?;
+            let entry = ledger::check(UnverifiedEntry::new(header, body), leaf)?;
             bytes += entry.size();
             arriving.entries.push(entry);
         }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use super::{Change, Ledger, Teller};
 use crate::checkpoint::{Origin, UnverifiedCheckpoint, VerifiedCheckpoint, witness_key};
+use crate::entry::Entry;
 use crate::equivocation::{Evidence, Finding};
+use crate::erasure::Erasure;
 use crate::id::{AuthorityId, Hash, LogId, NodeId, Space};
 use crate::identity::{Head, Identity, IdentityError, UnverifiedChain};
 use crate::limits;
@@ -19,6 +21,8 @@ use crate::note::VerifierKey;
 use crate::sync::directory::Judgement;
 use crate::sync::effect::{StoredEvidence, StoredIdentity};
 use crate::sync::{Notice, Outbox, Output};
+use crate::time::UnixTime;
+use crate::witness::confirmation::{Confirmation, Rule};
 
 impl Ledger {
     pub(in crate::sync) fn identity(&self, authority: &AuthorityId) -> Option<&Identity> {
@@ -35,6 +39,25 @@ impl Ledger {
     pub(in crate::sync) fn closing(&self, log: &LogId) -> Option<&Head> {
         let identity = self.identity(&log.authority)?;
         (log.space == Space::Public).then(|| identity.closing(log.generation)).flatten()
+    }
+
+    /// Those of the entries that are erasures which the author's controllers countersigned.
+    pub(super) fn countersigned(&self, log: &LogId, start: u64, entries: &[Entry]) -> Vec<u64> {
+        let Some(author) = self.identity(&log.authority) else { return Vec::new() };
+        let is_countersigned = |(index, entry): &(u64, &Entry)| {
+            let erasure = Erasure::of(log, *index, entry).zip(entry.body());
+            erasure.is_some_and(|(erasure, body)| {
+                erasure.is_countersigned(&body.fields(), log.space, author)
+            })
+        };
+        (start..).zip(entries).filter(is_countersigned).map(|(index, _)| index).collect()
+    }
+
+    /// The time by which enough of the author's witnesses had cosigned a head.
+    pub(super) fn witnessed(&self, log: &LogId, head: &VerifiedCheckpoint) -> Option<UnixTime> {
+        let quorum = self.identity(&log.authority)?.quorum() as usize;
+        let witnesses = self.witness_keys(&log.authority);
+        Confirmation::of(head, Rule::Named { witnesses: &witnesses, quorum }).confirmed
     }
 
     pub(in crate::sync) fn authority_of(&self, node: &NodeId) -> Option<AuthorityId> {

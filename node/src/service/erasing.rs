@@ -1,0 +1,303 @@
+//! Erasure at the desk: asking for it, what has become of it, carrying it out.
+//!
+//! An erasure hides at once, because whatever is shown or served is read through
+//! the list of erasures. A task here carries out what is due: a minute late at
+//! most, and a moment after it came if controllers countersigned. **Invariant:**
+//! nothing is deleted before the register knows the erasure, so that all it
+//! covers is found. Deliberately absent: legal holds.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tallystick_protocol::body::{Body, FieldName};
+use tallystick_protocol::entry::{Action, Entry};
+use tallystick_protocol::erasure::{Erasure, Reason, Scope, message};
+use tallystick_protocol::id::{LogId, RecordRef, Version};
+use tallystick_protocol::identity::Identity;
+use tallystick_protocol::time::UnixTime;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::record::{Found, gone};
+use super::{Desk, answer, blocking, failed_author, failed_store, now};
+use crate::author::{erase, random_salt};
+use crate::driver::unix_time;
+use crate::failure::Failure;
+use crate::store::erasure::{self, Standing};
+
+/// How often what is due is looked for, when nothing happens.
+const PERIOD: Duration = Duration::from_secs(60);
+/// How long to wait after something has happened: more may follow.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// The reason with a code.
+///
+/// # Errors
+/// A [`Failure`] that lists the codes.
+pub fn reason(code: &str) -> Result<Reason, Failure> {
+    Reason::from_code(code).ok_or_else(|| {
+        let codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        Failure::usage(
+            format!("{code:?} is no reason for an erasure"),
+            format!("there are {}", codes.join(", ")),
+        )
+    })
+}
+
+/// The fields named, or all of them.
+fn scope(fields: &[String]) -> Result<Scope, Failure> {
+    let names = fields.iter().map(|name| {
+        FieldName::new(name).map_err(|_| {
+            Failure::usage(
+                format!("{name:?} is no name of a field"),
+                "`tally show REF --json` shows the names, joined by dots",
+            )
+        })
+    });
+    let names = names.collect::<Result<BTreeSet<_>, _>>()?;
+    Ok(if names.is_empty() { Scope::Whole } else { Scope::Fields(names) })
+}
+
+/// An erasure that is asked for.
+struct Asked {
+    found: Found,
+    upto: Version,
+    scope: Scope,
+    reason: Reason,
+}
+
+impl Desk {
+    /// What controllers sign to have a record erased at once.
+    ///
+    /// # Errors
+    /// As [`Desk::erase`].
+    pub async fn countersign_text(
+        &self,
+        asked: answer::Erase,
+    ) -> Result<answer::Countersign, Failure> {
+        let desk = self.clone();
+        let asked = blocking(move || {
+            desk.settle_register()?;
+            desk.asked(&asked)
+        })
+        .await??;
+        let (identity, key) = (self.newest_identity().await?, asked.found.key);
+        let (network, authority) = (&self.0.config.network, self.authority());
+        let record = (key.record, asked.upto);
+        let message = message(network, &authority, key.space, record, &asked.scope, asked.reason);
+        let (record, version) = (key.record, Some(asked.upto));
+        let controllers = identity.controllers();
+        Ok(answer::Countersign {
+            reference: RecordRef { authority, record, version }.to_string(),
+            message: String::from_utf8(message).map_err(Failure::internal)?,
+            controllers: controllers.keys.iter().map(ToString::to_string).collect(),
+            threshold: controllers.threshold,
+        })
+    }
+
+    /// Erases a record of this authority, or fields of it; returns once that is
+    /// durable, and from then on nothing here shows or serves them.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such record or field, it is not this
+    /// authority's, a countersignature does not fit, or the node cannot write now.
+    pub async fn erase(&self, wanted: answer::Erase) -> Result<answer::Erased, Failure> {
+        let countersignatures = countersignatures(&wanted.countersignatures)?;
+        let writing = self.0.writing.lock().await;
+        let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
+        let identity = self.newest_identity().await?;
+        let countersigned = !countersignatures.is_empty();
+        let (asked, entry) = blocking(move || {
+            desk.settle_register()?;
+            let asked = desk.asked(&wanted)?;
+            let Asked { found, upto, scope, reason } = &asked;
+            let record = (found.current.newest.kind, found.key.record, *upto);
+            let salt = salt.map_err(Failure::internal)?;
+            let entry = erase(record, *reason, scope, &countersignatures, issued, salt);
+            Ok::<_, Failure>((asked, entry.map_err(failed_author)?))
+        })
+        .await??;
+        if countersigned && !is_countersigned(&asked, &entry, &identity) {
+            return Err(Failure::usage(
+                "these signatures are not those of enough controllers, or of another erasure",
+                "`tally key show` says whose signatures are needed; name their files with --with",
+            ));
+        }
+        let authored = self.write(vec![entry]).await?;
+        let version = Version { generation: authored.log.generation, index: authored.start };
+        drop(writing);
+        let signed = self.is_signed(authored).await;
+        let (authority, record) = (self.authority(), asked.found.key.record);
+        let reference = RecordRef { authority, record, version: Some(version) }.to_string();
+        let due = if countersigned { unix_time() } else { Erasure::due(unix_time(), None) };
+        Ok(answer::Erased { reference, due: due.as_seconds(), countersigned, signed })
+    }
+
+    /// What has become of all erasures, or those of one record, as far as this node knows.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the text means no record.
+    pub async fn erasures(&self, text: Option<&str>) -> Result<answer::Erasures, Failure> {
+        let met = self.acquaintances().await;
+        let (desk, text) = (self.clone(), text.map(str::to_owned));
+        blocking(move || {
+            desk.settle_register()?;
+            let replica = desk.0.handle.replica();
+            let standing = match text {
+                Some(text) => {
+                    let key = desk.find(&text)?.key;
+                    erasure::of_record(&*replica, &key.any_log(), &key.record)
+                }
+                None => erasure::all(&*replica),
+            };
+            let mut erasures = Vec::new();
+            for standing in standing.map_err(failed_store)? {
+                let known = met.known(&standing.log.authority).map_err(failed_store)?;
+                erasures.push(view(&standing, known.map(|known| known.name)));
+            }
+            Ok(answer::Erasures { erasures })
+        })
+        .await?
+    }
+
+    /// The desk's own identity, as it is now.
+    async fn newest_identity(&self) -> Result<Identity, Failure> {
+        self.0.handle.identity(self.authority()).await.ok_or_else(gone)
+    }
+
+    fn asked(&self, asked: &answer::Erase) -> Result<Asked, Failure> {
+        let (reason, scope) = (reason(&asked.reason)?, scope(&asked.fields)?);
+        let found = self.find_own(&asked.reference)?;
+        let newest = found.current.newest;
+        if newest.action == Action::Erase {
+            return Err(Failure::usage(
+                "this record is erased already",
+                "`tally erase --status REF` says what has become of it",
+            ));
+        }
+        if found.version.is_some_and(|version| version != newest.version) {
+            return Err(Failure::usage(
+                "this is not the newest version of the record",
+                "an erasure covers all versions: leave out the version behind @",
+            ));
+        }
+        self.refuse_unknown_fields(&found, &scope)?;
+        Ok(Asked { upto: newest.version, found, scope, reason })
+    }
+
+    /// Refuses names that no version has.
+    fn refuse_unknown_fields(&self, found: &Found, scope: &Scope) -> Result<(), Failure> {
+        let Scope::Fields(names) = scope else { return Ok(()) };
+        let register = self.0.projector.register();
+        let mut unknown = names.clone();
+        let versions = register.versions(&found.key.authority, &found.key.record);
+        for (key, info) in versions.map_err(failed_store)? {
+            let entry = register.entry(&key, info.version).map_err(failed_store)?;
+            let Some(body) = entry.as_ref().and_then(Entry::body) else { continue };
+            let fields = body.fields();
+            let all = fields.iter().map(|(name, _)| name.clone()).chain(body.withheld());
+            let all: Vec<FieldName> = all.collect();
+            unknown.retain(|name| {
+                let one = Scope::Fields(BTreeSet::from([name.clone()]));
+                !all.iter().any(|field| one.covers(field.as_str()))
+            });
+        }
+        match unknown.first() {
+            None => Ok(()),
+            Some(name) => Err(Failure::usage(
+                format!("no version of this record has a field {name}"),
+                "`tally show REF --json` shows the names, joined by dots",
+            )),
+        }
+    }
+
+    /// Carries out what is due.
+    async fn carry_out(&self) -> Result<(), Failure> {
+        let desk = self.clone();
+        let due = blocking(move || desk.due_erasures(unix_time())).await??;
+        for (standing, left) in due {
+            let (record, entries) = (standing.erasure.record, left.len());
+            if !self.0.handle.delete(standing, left).await {
+                return Ok(());
+            }
+            tracing::info!(%record, entries, "an erasure was carried out");
+            self.0.projector.wake();
+        }
+        Ok(())
+    }
+
+    fn due_erasures(&self, now: UnixTime) -> Result<Vec<(Standing, Vec<Left>)>, Failure> {
+        let pending = erasure::pending(&*self.0.handle.replica()).map_err(failed_store)?;
+        let projector = &self.0.projector;
+        let mut due = Vec::new();
+        for standing in pending.into_iter().filter(|standing| standing.due() <= now) {
+            if projector.registered(&standing.log) > standing.erasure.at.index {
+                let left = projector.register().left_by(&standing).map_err(failed_store)?;
+                due.push((standing, left));
+            }
+        }
+        Ok(due)
+    }
+}
+
+/// What is left of an entry.
+type Left = (LogId, u64, Entry);
+
+fn is_countersigned(asked: &Asked, entry: &Entry, identity: &Identity) -> bool {
+    let Asked { found, upto, scope, reason } = asked;
+    let erasure = Erasure {
+        at: *upto,
+        record: found.key.record,
+        upto: *upto,
+        scope: scope.clone(),
+        reason: *reason,
+    };
+    let fields = entry.body().map(Body::fields).unwrap_or_default();
+    erasure.is_countersigned(&fields, found.key.space, identity)
+}
+
+fn countersignatures(sent: &[answer::Countersignature]) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
+    let read = |one: &answer::Countersignature| {
+        let signature = STANDARD.decode(&one.signature).map_err(|_| {
+            Failure::usage("a countersignature is not base64", "make it again with --with")
+        })?;
+        Ok((one.controller, signature))
+    };
+    sent.iter().map(read).collect()
+}
+
+pub(super) fn view(standing: &Standing, authority_name: Option<String>) -> answer::ErasureView {
+    let Standing { log, erasure, .. } = standing;
+    let (authority, record) = (log.authority, erasure.record);
+    let fields = match &erasure.scope {
+        Scope::Whole => Vec::new(),
+        Scope::Fields(names) => names.iter().map(ToString::to_string).collect(),
+    };
+    answer::ErasureView {
+        reference: RecordRef { authority, record, version: Some(erasure.at) }.to_string(),
+        authority_name,
+        fields,
+        reason: erasure.reason.code().to_owned(),
+        seen: standing.seen.as_seconds(),
+        due: standing.due().as_seconds(),
+        countersigned: standing.countersigned,
+        deleted: standing.deleted.map(UnixTime::as_seconds),
+    }
+}
+
+/// Carries out erasures as they become due.
+pub(super) async fn carry_out_again_and_again(desk: Desk) {
+    let mut notices = desk.0.handle.notices();
+    loop {
+        if let Err(failure) = desk.carry_out().await {
+            tracing::warn!(error = %failure, "an erasure could not be carried out; trying again");
+        }
+        let something = async {
+            // Whatever it was, and whatever was missed.
+            while let Err(RecvError::Lagged(_)) = notices.recv().await {}
+        };
+        let _elapsed = tokio::time::timeout(PERIOD, something).await;
+        tokio::time::sleep(MOMENT).await;
+    }
+}

@@ -1,0 +1,517 @@
+//! Which values are erased or lacking, in rows beside the logs.
+//!
+//! | key | value |
+//! |---|---|
+//! | `era/e`, author, space, record, position | a [`Standing`] erasure |
+//! | `era/d`, log, index | record: the erasure there is still to be carried out |
+//! | `era/l`, log, index | a [`Lack`] |
+//! | `era/c`, log, index | record: the body there has changed, and projections have not seen it |
+//!
+//! Rows are written before the entries they come from, and those of entries that
+//! a crash took are dropped at open; so there is a row for every entry, and the
+//! next start finds what is hidden before it serves anything. Deliberately
+//! absent: what is to be hidden or due, which the protocol says.
+
+use std::collections::BTreeSet;
+
+use tallystick_protocol::body::FieldName;
+use tallystick_protocol::entry::Entry;
+use tallystick_protocol::erasure::{Erasure, Erasures, Lack, Reason, Scope};
+use tallystick_protocol::id::{LogId, RecordId, Version};
+use tallystick_protocol::time::UnixTime;
+
+use super::layout::{Fields, put_log};
+use super::{Change, Replica, StoreError, each_row};
+
+const ERASURES: &[u8] = b"era/e";
+const DUE: &[u8] = b"era/d";
+const LACKS: &[u8] = b"era/l";
+const CHANGED: &[u8] = b"era/c";
+
+/// An erasure, and how far it is carried out here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The log in which it stands.
+    pub log: LogId,
+    /// What it says.
+    pub erasure: Erasure,
+    /// When it was stored here, by this machine's clock.
+    pub seen: UnixTime,
+    /// The time by which enough of its author's witnesses had cosigned it.
+    pub witnessed: Option<UnixTime>,
+    /// Whether the author's controllers countersigned it.
+    pub countersigned: bool,
+    /// When its values were deleted here.
+    pub deleted: Option<UnixTime>,
+}
+
+impl Standing {
+    /// When it is to be carried out.
+    #[must_use]
+    pub const fn due(&self) -> UnixTime {
+        if self.countersigned { self.seen } else { Erasure::due(self.seen, self.witnessed) }
+    }
+
+    fn row(&self) -> Change {
+        (erasure_key(&self.log, &self.erasure.record, self.erasure.at), Some(self.value()))
+    }
+
+    fn value(&self) -> Vec<u8> {
+        let upto = self.erasure.upto;
+        let mut value = upto.generation.to_be_bytes().to_vec();
+        let times = [Some(self.seen), self.witnessed, self.deleted];
+        let times = times.map(|time| time.map_or(0, UnixTime::as_seconds));
+        for number in [upto.index].into_iter().chain(times) {
+            value.extend_from_slice(&number.to_be_bytes());
+        }
+        value.push(u8::from(self.countersigned));
+        let reason = Reason::ALL.iter().position(|reason| *reason == self.erasure.reason);
+        value.push(reason.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX));
+        put_scope(&mut value, &self.erasure.scope);
+        value
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let mut fields = Fields::new(key.strip_prefix(ERASURES)?);
+        let (log, record) = fields.log().zip(fields.array().map(RecordId::from_bytes))?;
+        let at = Version { generation: fields.u32()?, index: fields.u64()? };
+        let log = LogId { generation: at.generation, ..log };
+        let mut fields = Fields::new(value);
+        let upto = Version { generation: fields.u32()?, index: fields.u64()? };
+        let seen = UnixTime::from_seconds(fields.u64()?);
+        let witnessed = time(fields.u64()?);
+        let deleted = time(fields.u64()?);
+        let countersigned = fields.u8()? == 1;
+        let reason = Reason::ALL.get(usize::from(fields.u8()?)).copied().unwrap_or(Reason::Other);
+        let scope = read_scope(&mut fields)?;
+        let erasure = Erasure { at, record, upto, scope, reason };
+        Some(Self { log, erasure, seen, witnessed, countersigned, deleted })
+    }
+}
+
+const fn time(seconds: u64) -> Option<UnixTime> {
+    if seconds == 0 { None } else { Some(UnixTime::from_seconds(seconds)) }
+}
+
+/// What is added to a log, as far as erasure is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Added<'a> {
+    /// The log.
+    pub log: &'a LogId,
+    /// Index of the first entry.
+    pub start: u64,
+    /// The entries.
+    pub entries: &'a [Entry],
+    /// Those among them that are countersigned erasures.
+    pub countersigned: &'a [u64],
+    /// Entries under the head that was added, and when enough had cosigned it.
+    pub witnessed: Option<(u64, UnixTime)>,
+}
+
+/// Writes down what entries erase and lack, before they are added.
+///
+/// # Errors
+/// [`StoreError`] if the replica fails; so for all functions here.
+pub fn note(
+    replica: &(impl Replica + ?Sized),
+    added: Added<'_>,
+    seen: UnixTime,
+) -> Result<(), StoreError> {
+    let mut changes = Vec::new();
+    for (index, entry) in (added.start..).zip(added.entries) {
+        if let Some(lack) = Lack::of(entry) {
+            changes.push(lack_row(added.log, index, Some(&lack)));
+        }
+        if let Some(erasure) = Erasure::of(added.log, index, entry) {
+            if is_known(replica, added.log, &erasure)? {
+                continue;
+            }
+            let countersigned = added.countersigned.contains(&index);
+            let due = (entry_key(DUE, added.log, index), Some(erasure.record.as_bytes().to_vec()));
+            let (log, witnessed, deleted) = (*added.log, None, None);
+            let standing = Standing { log, erasure, seen, witnessed, countersigned, deleted };
+            changes.extend([standing.row(), due]);
+        }
+    }
+    if !changes.is_empty() {
+        replica.put(&changes)?;
+    }
+    match added.witnessed {
+        Some((size, at)) => note_witnessed(replica, added.log, size, at),
+        None => Ok(()),
+    }
+}
+
+/// Whether it was written down before a crash took the entry.
+fn is_known(
+    replica: &(impl Replica + ?Sized),
+    log: &LogId,
+    erasure: &Erasure,
+) -> Result<bool, StoreError> {
+    let key = erasure_key(log, &erasure.record, erasure.at);
+    let known = replica.get(&key)?.and_then(|value| Standing::read(&key, &value));
+    Ok(known.is_some_and(|known| known.erasure == *erasure))
+}
+
+/// Enough witnesses have cosigned a head over `size` entries.
+fn note_witnessed(
+    replica: &(impl Replica + ?Sized),
+    log: &LogId,
+    size: u64,
+    at: UnixTime,
+) -> Result<(), StoreError> {
+    let mut changes = Vec::new();
+    for standing in due_in(replica, &log_key(DUE, log))? {
+        if standing.witnessed.is_none() && standing.erasure.at.index < size {
+            changes.push(Standing { witnessed: Some(at), ..standing }.row());
+        }
+    }
+    if changes.is_empty() { Ok(()) } else { replica.put(&changes) }
+}
+
+/// Forgets what entries of a log from `from` on erase and lack.
+///
+/// # Errors
+/// See [`note`].
+pub fn forget(replica: &(impl Replica + ?Sized), log: &LogId, from: u64) -> Result<(), StoreError> {
+    let mut changes = Vec::new();
+    each_row(replica, &author_key(log), |key, value| {
+        let standing = Standing::read(key, value).ok_or_else(damaged)?;
+        if standing.log == *log && standing.erasure.at.index >= from {
+            changes.push((key.to_vec(), None));
+            changes.push((entry_key(DUE, log, standing.erasure.at.index), None));
+        }
+        Ok(())
+    })?;
+    each_row(replica, &log_key(LACKS, log), |key, _| {
+        let index = read_entry_key(LACKS, key).ok_or_else(damaged)?.1;
+        if index >= from {
+            changes.push((key.to_vec(), None));
+        }
+        Ok(())
+    })?;
+    changes.chunks(super::ROWS).try_for_each(|changes| replica.put(changes))
+}
+
+/// Drops the rows of entries that are not there.
+///
+/// # Errors
+/// See [`note`].
+pub fn prune(replica: &(impl Replica + ?Sized)) -> Result<(), StoreError> {
+    let sizes = |log: &LogId| {
+        let logs = replica.logs()?;
+        Ok::<_, StoreError>(logs.iter().find(|l| l.log == *log).map_or(0, |l| l.frontier.size()))
+    };
+    let mut beyond = BTreeSet::new();
+    each_row(replica, ERASURES, |key, value| {
+        let standing = Standing::read(key, value).ok_or_else(damaged)?;
+        if standing.erasure.at.index >= sizes(&standing.log)? {
+            beyond.insert(standing.log);
+        }
+        Ok(())
+    })?;
+    each_row(replica, LACKS, |key, _| {
+        let (log, index) = read_entry_key(LACKS, key).ok_or_else(damaged)?;
+        if index >= sizes(&log)? {
+            beyond.insert(log);
+        }
+        Ok(())
+    })?;
+    beyond.iter().try_for_each(|log| forget(replica, log, sizes(log)?))
+}
+
+/// What the body of an entry lacks now, which projections are to look at.
+///
+/// # Errors
+/// See [`note`].
+pub fn put_lack(
+    replica: &(impl Replica + ?Sized),
+    log: &LogId,
+    index: u64,
+    entry: &Entry,
+) -> Result<(), StoreError> {
+    let record = entry.header().record.as_bytes().to_vec();
+    let changed = (entry_key(CHANGED, log, index), Some(record));
+    replica.put(&[lack_row(log, index, Lack::of(entry).as_ref()), changed])
+}
+
+/// At most so many bodies that have changed, for projections: their rows, which
+/// are to be removed then, and the records.
+///
+/// # Errors
+/// See [`note`].
+pub fn changed(
+    replica: &(impl Replica + ?Sized),
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, LogId, RecordId)>, StoreError> {
+    let rows = replica.scan(CHANGED, &[], limit)?;
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        let (log, _) = read_entry_key(CHANGED, &key)?;
+        Some((key, log, RecordId::from_bytes(value.try_into().ok()?)))
+    };
+    rows.into_iter().map(|row| read(row).ok_or_else(damaged)).collect()
+}
+
+/// An erasure is carried out.
+///
+/// # Errors
+/// See [`note`].
+pub fn put_deleted(
+    replica: &(impl Replica + ?Sized),
+    standing: Standing,
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    let done = (entry_key(DUE, &standing.log, standing.erasure.at.index), None);
+    replica.put(&[Standing { deleted: Some(now), ..standing }.row(), done])
+}
+
+/// All erasures that stand.
+///
+/// # Errors
+/// See [`note`].
+pub fn all(replica: &(impl Replica + ?Sized)) -> Result<Vec<Standing>, StoreError> {
+    under(replica, ERASURES)
+}
+
+/// The erasures of one record, the oldest first.
+///
+/// # Errors
+/// See [`note`].
+pub fn of_record(
+    replica: &(impl Replica + ?Sized),
+    log: &LogId,
+    record: &RecordId,
+) -> Result<Vec<Standing>, StoreError> {
+    let key = [author_key(log), record.as_bytes().to_vec()].concat();
+    under(replica, &key)
+}
+
+/// The same, as what decides on what is hidden.
+///
+/// # Errors
+/// See [`note`].
+pub fn of_record_only(
+    replica: &(impl Replica + ?Sized),
+    log: &LogId,
+    record: &RecordId,
+) -> Result<Erasures, StoreError> {
+    let mut erasures = Erasures::default();
+    for standing in of_record(replica, log, record)? {
+        erasures.insert(&standing.log, standing.erasure);
+    }
+    Ok(erasures)
+}
+
+/// Those that are still to be carried out.
+///
+/// # Errors
+/// See [`note`].
+pub fn pending(replica: &(impl Replica + ?Sized)) -> Result<Vec<Standing>, StoreError> {
+    due_in(replica, DUE)
+}
+
+/// What bodies lack.
+///
+/// # Errors
+/// See [`note`].
+pub fn lacks(replica: &(impl Replica + ?Sized)) -> Result<Vec<(LogId, u64, Lack)>, StoreError> {
+    let mut lacks = Vec::new();
+    each_row(replica, LACKS, |key, value| {
+        let (log, index) = read_entry_key(LACKS, key).ok_or_else(damaged)?;
+        let mut fields = Fields::new(value);
+        let record = fields.array().map(RecordId::from_bytes).ok_or_else(damaged)?;
+        let fields = read_scope(&mut fields).ok_or_else(damaged)?;
+        lacks.push((log, index, Lack { record, fields }));
+        Ok(())
+    })?;
+    Ok(lacks)
+}
+
+fn under(replica: &(impl Replica + ?Sized), prefix: &[u8]) -> Result<Vec<Standing>, StoreError> {
+    let mut found = Vec::new();
+    each_row(replica, prefix, |key, value| {
+        found.push(Standing::read(key, value).ok_or_else(damaged)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn due_in(replica: &(impl Replica + ?Sized), prefix: &[u8]) -> Result<Vec<Standing>, StoreError> {
+    let mut found = Vec::new();
+    each_row(replica, prefix, |key, value| {
+        let (log, index) = read_entry_key(DUE, key).ok_or_else(damaged)?;
+        let record = value.try_into().map(RecordId::from_bytes).map_err(|_| damaged())?;
+        let at = Version { generation: log.generation, index };
+        let key = erasure_key(&log, &record, at);
+        if let Some(value) = replica.get(&key)? {
+            found.push(Standing::read(&key, &value).ok_or_else(damaged)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Erasures of all generations of a log lie together.
+fn author_key(log: &LogId) -> Vec<u8> {
+    let mut key = ERASURES.to_vec();
+    put_log(&mut key, &LogId { generation: 0, ..*log });
+    key
+}
+
+fn erasure_key(log: &LogId, record: &RecordId, at: Version) -> Vec<u8> {
+    let mut key = author_key(log);
+    key.extend_from_slice(record.as_bytes());
+    key.extend_from_slice(&at.generation.to_be_bytes());
+    key.extend_from_slice(&at.index.to_be_bytes());
+    key
+}
+
+fn log_key(prefix: &[u8], log: &LogId) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    put_log(&mut key, log);
+    key
+}
+
+fn entry_key(prefix: &[u8], log: &LogId, index: u64) -> Vec<u8> {
+    let mut key = log_key(prefix, log);
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+fn read_entry_key(prefix: &[u8], key: &[u8]) -> Option<(LogId, u64)> {
+    let mut fields = Fields::new(key.strip_prefix(prefix)?);
+    Some((fields.log()?, fields.u64()?))
+}
+
+fn lack_row(log: &LogId, index: u64, lack: Option<&Lack>) -> Change {
+    let value = lack.map(|lack| {
+        let mut value = lack.record.as_bytes().to_vec();
+        put_scope(&mut value, &lack.fields);
+        value
+    });
+    (entry_key(LACKS, log, index), value)
+}
+
+fn put_scope(out: &mut Vec<u8>, scope: &Scope) {
+    let Scope::Fields(names) = scope else { return out.push(0) };
+    out.push(1);
+    for name in names {
+        // A name has at most 128 bytes.
+        out.push(u8::try_from(name.as_str().len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(name.as_str().as_bytes());
+    }
+}
+
+fn read_scope(fields: &mut Fields<'_>) -> Option<Scope> {
+    if fields.u8()? == 0 {
+        return Some(Scope::Whole);
+    }
+    let mut names = BTreeSet::new();
+    while !fields.is_empty() {
+        let length = usize::from(fields.u8()?);
+        let name = core::str::from_utf8(fields.bytes(length)?).ok()?;
+        names.insert(FieldName::new(name).ok()?);
+    }
+    Some(Scope::Fields(names))
+}
+
+fn damaged() -> StoreError {
+    StoreError::damaged("the list of erasures")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryReplica;
+    use tallystick_protocol::body::{Body, Fields as BodyFields, FullBody, Salt};
+    use tallystick_protocol::entry::{Action, Header};
+    use tallystick_protocol::id::AuthorityId;
+    use tallystick_protocol::record::Kind;
+
+    fn log() -> LogId {
+        LogId::public(AuthorityId::from_bytes([1; 32]), 2)
+    }
+
+    fn entry(action: Action, upto: Option<u64>, fields: &BodyFields) -> Entry {
+        let (body, commitment) = FullBody::new(&Salt::from_random([9; 32]), fields).unwrap();
+        let size = u32::try_from(body.as_bytes().len()).unwrap();
+        let (record, issued) = (RecordId::from_bytes([2; 16]), UnixTime::from_seconds(5));
+        let mut header = Header::new(Kind::CONTRACT, record, action, issued, commitment, size);
+        header.previous = upto.map(|index| Version { generation: 2, index });
+        Entry::author(header, Body::Full(body)).unwrap()
+    }
+
+    fn erasing(scope: &Scope, upto: u64) -> Entry {
+        let fields = Erasure::to_fields(Reason::CourtOrder, scope, &[]).unwrap();
+        entry(Action::Erase, Some(upto), &fields)
+    }
+
+    fn reduced() -> Entry {
+        let mut fields = BodyFields::new();
+        fields.insert("title", &"Made up".into()).unwrap();
+        let whole = entry(Action::Put, None, &fields);
+        let left = Scope::Whole.apply(whole.body().unwrap()).unwrap();
+        Entry::author(whole.header().clone(), left).unwrap()
+    }
+
+    fn add(replica: &MemoryReplica, start: u64, entries: &[Entry], seen: u64) {
+        let added = Added { log: &log(), start, entries, countersigned: &[31], witnessed: None };
+        note(replica, added, UnixTime::from_seconds(seen)).unwrap();
+    }
+
+    #[test]
+    fn what_is_noted_is_read_back() {
+        let replica = MemoryReplica::new([0; 16]);
+        let title = Scope::Fields(BTreeSet::from([FieldName::new("title").unwrap()]));
+        add(&replica, 30, &[erasing(&title, 4), erasing(&Scope::Whole, 30), reduced()], 1000);
+        let all = all(&replica).unwrap();
+        assert_eq!(all.iter().map(|one| one.erasure.at.index).collect::<Vec<_>>(), [30, 31]);
+        assert_eq!(all[0].erasure.scope, title);
+        assert_eq!((all[0].countersigned, all[1].countersigned), (false, true));
+        assert_eq!(all[1].due(), UnixTime::from_seconds(1000), "countersigned: at once");
+        assert_eq!(all[1].erasure.reason, Reason::CourtOrder);
+        assert_eq!(pending(&replica).unwrap(), all);
+        assert_eq!(of_record(&replica, &log(), &RecordId::from_bytes([2; 16])).unwrap(), all);
+        assert!(of_record(&replica, &log(), &RecordId::from_bytes([3; 16])).unwrap().is_empty());
+        let lacks = lacks(&replica).unwrap();
+        assert_eq!(lacks.iter().map(|(_, index, _)| *index).collect::<Vec<_>>(), [32]);
+    }
+
+    #[test]
+    fn the_first_cosigned_head_that_covers_it_counts_and_a_replay_starts_no_new_delay() {
+        let replica = MemoryReplica::new([0; 16]);
+        let entries = [erasing(&Scope::Whole, 4)];
+        add(&replica, 30, &entries, 1000);
+        add(&replica, 30, &entries, 9000);
+        let witnessed = |size, at| {
+            let witnessed = Some((size, UnixTime::from_seconds(at)));
+            let countersigned = &[][..];
+            let added = Added { log: &log(), start: 31, entries: &[], countersigned, witnessed };
+            note(&replica, added, UnixTime::from_seconds(9000)).unwrap();
+            pending(&replica).unwrap()[0].clone()
+        };
+        let delay = tallystick_protocol::erasure::DELAY_SECONDS;
+        assert_eq!(witnessed(30, 1500).due().as_seconds(), 1000 + delay, "does not cover it");
+        assert_eq!(witnessed(31, 2000).due().as_seconds(), 2000 + delay);
+        assert_eq!(witnessed(32, 3000).due().as_seconds(), 2000 + delay);
+        put_deleted(&replica, witnessed(32, 3000), UnixTime::from_seconds(5)).unwrap();
+        assert!(pending(&replica).unwrap().is_empty());
+        assert_eq!(all(&replica).unwrap()[0].deleted, Some(UnixTime::from_seconds(5)));
+    }
+
+    #[test]
+    fn rows_of_entries_that_are_gone_or_disowned_go_too() {
+        let replica = MemoryReplica::new([0; 16]);
+        let put = reduced();
+        add(&replica, 30, &[erasing(&Scope::Whole, 4), put.clone(), erasing(&Scope::Whole, 5)], 1);
+        add(&replica, 33, &[put], 1);
+        forget(&replica, &log(), 32).unwrap();
+        assert_eq!(all(&replica).unwrap().len(), 1);
+        assert_eq!(pending(&replica).unwrap().len(), 1);
+        assert_eq!(lacks(&replica).unwrap().len(), 1);
+        // The log is not there at all.
+        prune(&replica).unwrap();
+        assert!(all(&replica).unwrap().is_empty() && lacks(&replica).unwrap().is_empty());
+        assert!(pending(&replica).unwrap().is_empty());
+    }
+}
