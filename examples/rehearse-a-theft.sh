@@ -9,9 +9,6 @@
 # Every step says what happens and why, and every claim is checked: exit code 0
 # means that all of them hold. A node that is "cut off" is stopped here; what its
 # partners see is the same.
-#
-# What is not rehearsed: erasure. `tally erase` does not exist yet, so a thief can
-# withdraw records, but has no command to erase their bodies.
 set -eu
 
 TALLY=${TALLY:-tally}
@@ -174,8 +171,8 @@ same_logs() {
     logs oak >oak.logs
     logs elm >elm.logs
     logs ash >ash.logs
-    # Three logs, one of them in two generations.
-    [ "$(wc -l <oak.logs)" -eq 4 ] && cmp -s oak.logs elm.logs && cmp -s oak.logs ash.logs
+    # Four logs, one of them in two generations.
+    [ "$(wc -l <oak.logs)" -eq 5 ] && cmp -s oak.logs elm.logs && cmp -s oak.logs ash.logs
 }
 
 # ------------------------------------------------------------------------------
@@ -197,7 +194,7 @@ befriend ash elm
 befriend oak elm
 HOUSING=$(publish ash 'Housing management system')
 GROUNDS=$(publish ash 'Grounds maintenance')
-publish ash 'School meals' >/dev/null
+MEALS=$(publish ash 'School meals')
 for partner in oak elm; do
     comes "$partner has the three contracts of Ash" log_is "$partner" "$ASH" 0 '4 4 current'
 done
@@ -215,9 +212,23 @@ start thief
 comes 'Elm is connected with the thief' connected elm 1
 FORGED=$(publish thief 'Consultancy without a tender')
 ask thief withdraw "$GROUNDS" >/dev/null
-comes 'Elm took the false contract and the withdrawal' log_is elm "$ASH" 0 '6 6 current'
+ask thief --yes erase "$MEALS" --reason mistake >/dev/null
+comes 'Elm took the false contract, the withdrawal and the erasure' log_is elm "$ASH" 0 '7 7 current'
 comes 'Elm finds the false contract' finds elm 'Consultancy without a tender'
 comes 'Elm no longer finds the contract that was withdrawn' finds_not elm 'Grounds maintenance'
+comes 'Elm no longer finds the contract that was erased' finds_not elm 'School meals'
+say 'Elm hides it, and deletes it in three days. At once would take a controller, who does not sign.'
+holds 'the thief has no key of a controller' refused said ask thief --yes erase "$HOUSING" \
+    --reason mistake --with thief/keys/log.key
+ask elm erase --status >said
+holds 'Elm has not deleted it yet' grep -q '"deleted":null' said
+say 'Fir becomes a partner of Elm that night: it gets nothing of what was erased.'
+"$TALLY" --data fir init --name 'Fir Town Council' >/dev/null
+start fir
+befriend fir elm
+comes 'Fir has the log as the thief left it' log_is fir "$ASH" 0 '7 7 current'
+holds 'Fir does not find the contract that was erased' finds_not fir 'School meals'
+stop fir
 
 step 'The fork: Ash knows nothing of it, and goes on'
 say 'The morning: Elm is cut off now. Ash publishes, and Oak takes it: two histories under one key.'
@@ -276,6 +287,7 @@ for node in ash oak elm; do
     comes "$node has the first contract of the new generation" finds "$node" 'Library books'
     comes "$node does not find the false contract" finds_not "$node" 'Consultancy without a tender'
     comes "$node finds the contract that the thief withdrew" finds "$node" 'Grounds maintenance'
+    comes "$node finds the contract that the thief erased" finds "$node" 'School meals'
     comes "$node finds what Ash published after the theft" finds "$node" 'Winter gritting'
     comes "$node finds what Ash published before" finds "$node" 'Housing management system'
 done
@@ -305,6 +317,10 @@ for node in ash oak elm; do
     holds "$node has nothing of the thief's" finds_not "$node" 'Second false contract'
     holds "$node has the same old generation" log_is "$node" "$ASH" 0 "$SOUND $SOUND closed"
 done
+say 'Fir is back after days of silence, and hears of everything from Elm.'
+start fir
+comes 'Fir, which had come to the stolen log, has the erased contract now' finds fir 'School meals'
+comes 'and nothing of the thief'"'"'s' finds_not fir 'Consultancy without a tender'
 holds 'nobody talks with the thief' connected thief 0
 stop thief
 
