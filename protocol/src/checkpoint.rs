@@ -22,7 +22,7 @@ use crate::key::{PublicKey, SecretKey};
 use crate::limits;
 use crate::log::empty_root;
 use crate::note::{
-    Algorithm, KeyName, NoteError, SignatureLine, Signer, UnverifiedNote, VerifiedNote,
+    Algorithm, KeyName, Merged, NoteError, SignatureLine, Signer, UnverifiedNote, VerifiedNote,
     VerifierKey, cosignature_line, sign_note,
 };
 use crate::time::UnixTime;
@@ -158,6 +158,17 @@ impl fmt::Debug for Origin {
 pub fn witness_key(network: &NetworkName, authority: &AuthorityId, key: PublicKey) -> VerifierKey {
     let name = KeyName::from_plain(format!("{PREFIX}/{network}/{authority}/witness"));
     VerifierKey::new(name, Algorithm::CosignatureV1, key)
+}
+
+/// The authority in whose name as witness lines of this key name are.
+#[must_use]
+pub fn witness_of(network: &NetworkName, name: &KeyName) -> Option<AuthorityId> {
+    let rest = name.as_str().strip_prefix(PREFIX)?.strip_prefix('/')?;
+    let rest = rest.strip_prefix(network.as_str())?.strip_prefix('/')?;
+    let text = rest.strip_suffix("/witness")?;
+    let authority: AuthorityId = text.parse().ok()?;
+    // One spelling only.
+    (authority.to_string() == text).then_some(authority)
 }
 
 /// The verifier key of a log: its origin and log key.
@@ -386,7 +397,7 @@ impl VerifiedCheckpoint {
     }
 
     /// The checkpoint with its log's line first and the witnesses' in the order of
-    /// their names, so that all who have the same lines have the same bytes.
+    /// their names, one for each, so that all who have the same lines have the same bytes.
     #[must_use]
     pub fn sorted(self) -> Self {
         if self.0.note.lines().len() < 2 {
@@ -420,7 +431,7 @@ impl VerifiedCheckpoint {
         Ok(cosignature_line(self.0.note.text(), name, key, time)?)
     }
 
-    /// Checks a witness's line and adds it; once per witness.
+    /// Checks a witness's line and adds it; of several by one witness the earliest stays.
     ///
     /// # Errors
     /// [`CheckpointError::UnknownSignature`] if the line is not the witness's;
@@ -434,6 +445,20 @@ impl VerifiedCheckpoint {
         let signer = signed.note.add(line, witness)?;
         signed.bytes = signed.note.to_bytes();
         Ok(signer)
+    }
+
+    /// Takes over the lines that another copy of the same head was verified with;
+    /// see [`VerifiedNote::merge`].
+    pub fn merge(&mut self, other: &Self, replaces: bool) -> Merged {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Merged::default();
+        }
+        let mut note = self.0.note.clone();
+        let merged = note.merge(&other.0.note, replaces);
+        if merged != Merged::default() {
+            *self = Self::new(self.0.checkpoint.clone(), note);
+        }
+        merged
     }
 }
 
@@ -587,6 +612,55 @@ mod tests {
         assert_eq!(UnverifiedCheckpoint::parse(&note), Err(CheckpointError::Root));
         let note = sign_note(&format!("a b\n1\n{root}\n"), &"a".parse().unwrap(), &key(1)).unwrap();
         assert_eq!(UnverifiedCheckpoint::parse(&note), Err(CheckpointError::Origin));
+    }
+
+    #[test]
+    fn the_name_of_a_witness_leads_back_to_it_in_one_spelling() {
+        let name = witness_key(&network(), &authority(), key(1).public()).name().clone();
+        assert_eq!(witness_of(&network(), &name), Some(authority()));
+        assert_eq!(witness_of(&"other".parse().unwrap(), &name), None);
+        for bad in [
+            name.as_str().replace("/witness", "/witnesses"),
+            name.as_str().replace("/witness", ""),
+            name.as_str().replace("tally1", "TALLY1"),
+            format!("{name}/witness"),
+        ] {
+            assert_eq!(witness_of(&network(), &bad.parse().unwrap()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn copies_that_are_merged_in_whatever_order_have_the_same_bytes() {
+        let plain = sign(&head(7), &key(1)).unwrap();
+        let witness = witness_key(&network(), &AuthorityId::from_bytes([6; 32]), key(2).public());
+        let other = witness_key(&network(), &AuthorityId::from_bytes([7; 32]), key(3).public());
+        let with = |witness: &VerifierKey, seed: u8, time: u64| {
+            let mut copy = plain.clone();
+            let time = UnixTime::from_seconds(time);
+            let line = plain.cosign(witness.name(), &key(seed), time).unwrap();
+            copy.add(line, witness).unwrap();
+            copy
+        };
+        // One witness signed twice, at two times.
+        let copies = [with(&witness, 2, 9), with(&witness, 2, 5), with(&other, 3, 7)];
+        let merged = |order: [usize; 3]| {
+            let mut all = plain.clone();
+            order.iter().for_each(|at| _ = all.merge(&copies[*at], true));
+            all.sorted()
+        };
+        let first = merged([0, 1, 2]);
+        for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            assert_eq!(merged(order), first);
+        }
+        let times: Vec<_> = first.cosignatures().map(|signer| signer.time).collect();
+        assert_eq!(times, [5, 7].map(|time| Some(UnixTime::from_seconds(time))));
+        assert_eq!(first.clone().merge(&copies[0], true), Merged::default());
+        // Where nothing may be replaced only what is missing comes.
+        let mut late = copies[0].clone();
+        assert_eq!(late.merge(&first, false), Merged { added: 1, replaced: 0 });
+        assert_eq!(late.merge(&first, true), Merged { added: 0, replaced: 1 });
+        let mut elsewhere = sign(&head(8), &key(1)).unwrap();
+        assert_eq!(elsewhere.merge(&first, true), Merged::default(), "of another head");
     }
 
     #[test]

@@ -265,6 +265,11 @@ impl SignatureLine {
         self.key_id
     }
 
+    /// Bytes that it takes, about.
+    pub(crate) const fn size(&self) -> usize {
+        self.name.0.len() + self.signature.len()
+    }
+
     fn by(&self, key: &VerifierKey) -> bool {
         (&self.name, self.key_id) == (&key.name, key.id)
     }
@@ -451,13 +456,25 @@ impl VerifiedNote {
     }
 
     /// The note with its lines in one order: those in the name `first`, then by
-    /// name. So whoever has the same lines has the same bytes.
+    /// name; and of each signer the one that [`VerifiedNote::add`] would keep. So
+    /// whoever has the same lines has the same bytes.
     #[must_use]
     pub fn sorted(mut self, first: &KeyName) -> Self {
         let place = |name: &KeyName, id: u32| (name != first, name.clone(), id);
-        self.lines.sort_by_key(|line| place(line.name(), line.key_id()));
+        self.lines.sort_by_key(|line| (place(line.name(), line.key_id()), line.signature.clone()));
+        let signers = &self.signers;
+        self.lines.dedup_by(|line, kept| {
+            let same = (line.name(), line.key_id()) == (kept.name(), kept.key_id());
+            same && signers.iter().any(|signer| kept.by(&signer.key))
+        });
         self.signers.sort_by_key(|signer| place(signer.key.name(), signer.key.key_id()));
         self
+    }
+
+    /// The lines that no given key accounts for, unverified.
+    pub fn unattributed(&self) -> impl Iterator<Item = &SignatureLine> {
+        let known = |line: &&SignatureLine| self.signers.iter().any(|signer| line.by(&signer.key));
+        self.lines.iter().filter(move |line| !known(line))
     }
 
     /// The note with one line by `key` and no other; `None` if it has none that was verified.
@@ -469,8 +486,9 @@ impl VerifiedNote {
         (!self.signers.is_empty()).then_some(self)
     }
 
-    /// Adds a line by a further key after checking it. A line by a key that
-    /// already signed is checked and dropped.
+    /// Adds a line by a further key after checking it. Of several lines by one
+    /// key the one whose signature has the lowest bytes stays: the earliest, if it
+    /// states a time. So whoever has seen the same lines keeps the same one.
     ///
     /// # Errors
     /// [`NoteError::UnknownSignature`] if the line is not in the name of `key`;
@@ -481,18 +499,64 @@ impl VerifiedNote {
             return Err(NoteError::UnknownSignature(line.name));
         }
         let time = key.check(&self.text, &line.signature)?;
-        if let Some(signer) = self.signers.iter().find(|signer| signer.key == *key) {
-            return Ok(signer.clone());
-        }
-        let len = self.to_bytes().len() + line.to_string().len() + 1;
-        if self.lines.len() >= limits::NOTE_SIGNATURES || len > limits::NOTE_BYTES {
-            return Err(NoteError::TooLarge);
-        }
         let signer = Signer { key: key.clone(), time };
-        self.signers.push(signer.clone());
-        self.lines.push(line);
-        Ok(signer)
+        self.put(line, signer)?;
+        let stays = self.signers.iter().find(|signer| signer.key == *key);
+        Ok(stays.cloned().unwrap_or(Signer { key: key.clone(), time }))
     }
+
+    /// Takes over the lines that another note of the same text was verified with,
+    /// as [`VerifiedNote::add`] would, without checking them once more. Those by
+    /// keys that signed already replace the ones that are here only if `replaces`.
+    pub fn merge(&mut self, other: &Self, replaces: bool) -> Merged {
+        let mut merged = Merged::default();
+        if self.text != other.text {
+            return merged;
+        }
+        for signer in &other.signers {
+            let known = self.signers.iter().any(|known| known.key == signer.key);
+            let lines = other.lines.iter().filter(|line| line.by(&signer.key));
+            let lowest = lines.min_by(|one, two| one.signature.cmp(&two.signature));
+            let Some(lowest) = lowest.filter(|_| !known || replaces) else { continue };
+            if self.put(lowest.clone(), signer.clone()) == Ok(true) {
+                *(if known { &mut merged.replaced } else { &mut merged.added }) += 1;
+            }
+        }
+        merged
+    }
+
+    /// A line that was checked; says whether it changes anything.
+    fn put(&mut self, line: SignatureLine, signer: Signer) -> Result<bool, NoteError> {
+        // A line in its name that nobody has checked does not count.
+        let signed = self.signers.iter().any(|held| held.key == signer.key);
+        let held = self.lines.iter().filter(|held| signed && held.by(&signer.key));
+        let lowest = held.map(|held| &held.signature).min();
+        match lowest {
+            Some(lowest) if *lowest <= line.signature => return Ok(false),
+            Some(_) => {
+                self.lines.retain(|held| !held.by(&signer.key));
+                self.signers.retain(|held| held.key != signer.key);
+            }
+            None => {
+                let len = self.to_bytes().len() + line.to_string().len() + 1;
+                if self.lines.len() >= limits::NOTE_SIGNATURES || len > limits::NOTE_BYTES {
+                    return Err(NoteError::TooLarge);
+                }
+            }
+        }
+        self.signers.push(signer);
+        self.lines.push(line);
+        Ok(true)
+    }
+}
+
+/// What one note gained from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Keys that had not signed.
+    pub added: usize,
+    /// Keys that had, and of which the other note had an earlier line.
+    pub replaced: usize,
 }
 
 /// Signs `text` as a note under the key's `name`.
