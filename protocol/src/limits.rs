@@ -28,6 +28,12 @@ pub const NOTE_BYTES: usize = 128 << 10;
 pub const NOTE_SIGNATURES: usize = 32;
 /// Longest signature line of a witness on the wire.
 pub const COSIGNATURE_BYTES: usize = 8 << 10;
+/// Bytes of lines, over all logs, that wait for the identities of their witnesses;
+/// of one log at most [`WITNESSES`] lines wait.
+pub const WAITING_LINE_BYTES: usize = 4 << 20;
+/// Lines of one head that give way to earlier ones of the same witnesses: a witness
+/// that signs one head again after a crash makes one, a hostile one any number.
+pub const REPLACED_LINES: usize = 28;
 /// Longest key name in a note.
 pub const KEY_NAME_BYTES: usize = 256;
 /// Most hashes in an inclusion or consistency proof: two per level of a 64-level tree.

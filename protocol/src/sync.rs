@@ -57,7 +57,7 @@ pub use self::effect::{
     StoredLog,
 };
 use self::exchange::Exchanges;
-use self::ledger::Ledger;
+use self::ledger::{HeardHead, Ledger};
 use self::mending::Mending;
 pub use self::notice::Notice;
 use self::outbox::{Context, Outbox};
@@ -403,13 +403,9 @@ impl Machine {
                     // Whoever passes on bad heads has not answered.
                     return;
                 }
-                for (log, head) in &own {
-                    self.witnessing.collect(&mut cx, *log, head);
-                }
+                own.iter().for_each(|heard| self.witnessing.collect(&cx, heard));
                 authoring.claimed(&mut cx, exchanges, peer, own);
-                for (log, head) in heads {
-                    self.head_seen(now, peer, log, head);
-                }
+                heads.into_iter().for_each(|heard| self.head_seen(now, peer, heard));
             }
             Message::WantOutline { id, log, from, size } => {
                 sessions.want_outline(&mut cx, peer, id, (log, from, size));
@@ -433,13 +429,14 @@ impl Machine {
     }
 
     /// A verified head of somebody's log: pursue it, unless its author equivocated.
-    fn head_seen(&mut self, now: Timestamp, peer: NodeId, log: LogId, head: VerifiedCheckpoint) {
+    fn head_seen(&mut self, now: Timestamp, peer: NodeId, heard: HeardHead) {
         let Self { ledger, exchanges, witnessing, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
-        if log == authoring.log() {
+        if heard.log == authoring.log() {
             return;
         }
-        witnessing.collect(&mut cx, log, &head);
+        witnessing.collect(&cx, &heard);
+        let HeardHead { log, head, .. } = heard;
         if cx.ledger.contradicts(&log, &head, cx.out) {
             cx.out.refused(Some(peer), Some(log), Refusal::Fork);
             exchanges.forget(&log);

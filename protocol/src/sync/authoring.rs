@@ -25,7 +25,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::doubt::Doubt;
-use super::ledger::Slot;
+use super::ledger::{HeardHead, Slot};
 use super::presence::Copy;
 use super::{AuthorRefusal, Context, Exchanges, Notice, Output, Refusal, Ticket, gossip};
 use crate::checkpoint::{self, VerifiedCheckpoint};
@@ -248,10 +248,10 @@ impl Authoring {
         cx: &mut Context<'_>,
         exchanges: &mut Exchanges,
         peer: NodeId,
-        heads: Vec<(LogId, VerifiedCheckpoint)>,
+        heads: Vec<HeardHead>,
     ) {
         let own = self.log;
-        for (log, head) in heads.into_iter().filter(|(log, _)| *log == own) {
+        for HeardHead { log, head, .. } in heads.into_iter().filter(|heard| heard.log == own) {
             let size = head.checkpoint().size();
             if cx.ledger.contradicts(&log, &head, cx.out) {
                 cx.out.refused(Some(peer), Some(log), Refusal::Fork);

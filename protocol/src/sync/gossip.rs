@@ -6,7 +6,7 @@
 //! message too: accept what checks out and is new, reject what proves that its
 //! sender is wrong, ignore the rest.
 
-use super::ledger::{HeadError, Slot};
+use super::ledger::{HeadError, HeardHead, Slot};
 use super::wire::Announcement;
 use super::{Context, Exchanges, Output, Refusal, Verdict, ledger};
 use crate::checkpoint::VerifiedCheckpoint;
@@ -36,7 +36,8 @@ pub(super) fn heard(
         return (Verdict::Reject, Next::Done);
     };
     let (log, head) = match cx.ledger.verify_head(&announcement.head) {
-        Ok(verified) => verified,
+        // An author announces what nobody has cosigned yet.
+        Ok(HeardHead { log, head, lines: _ }) => (log, head),
         Err(HeadError::Unknown) => return (Verdict::Ignore, Next::AskNews),
         Err(HeadError::Known | HeadError::Retired) => return (Verdict::Ignore, Next::Done),
         Err(HeadError::Refused(refusal)) => {

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::directory::{Directory, Known};
 use super::docket::Docket;
 use super::effect::{Append, Quota, Revert, Stored, StoredLog};
-use super::verified::Verified;
+use super::verified::{Judged, Verified};
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{Checkpoint, CheckpointError, Origin, VerifiedCheckpoint};
 use crate::entry::Entry;
@@ -27,6 +27,7 @@ use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
 use crate::identity::{KeyStanding, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
+use crate::note::SignatureLine;
 use crate::time::Timestamp;
 use erased::Erased;
 pub(super) use erased::check;
@@ -129,8 +130,19 @@ pub(super) struct Ledger {
     docket: Docket,
     /// What authors have erased, and what our bodies lack.
     pub(super) erased: Erased,
+    /// Authorities whose chains have changed of late.
+    stirred: BTreeSet<AuthorityId>,
     /// Spares checks; says nothing about what we hold.
     pub(super) verified: Verified,
+}
+
+/// A head that somebody told us of, verified.
+#[derive(Clone, Debug)]
+pub(super) struct HeardHead {
+    pub(super) log: LogId,
+    pub(super) head: VerifiedCheckpoint,
+    /// Lines on it that may be of witnesses that are not known here yet.
+    pub(super) lines: Vec<SignatureLine>,
 }
 
 /// Why a signed head was not taken.
@@ -172,6 +184,7 @@ impl Ledger {
             quota: None,
             docket: Docket::default(),
             erased: Erased::open(&stored.erasures, &stored.lacks),
+            stirred: BTreeSet::new(),
             verified: Verified::default(),
         };
         for known in &stored.identities {
@@ -194,6 +207,7 @@ impl Ledger {
         let counters = counters.chain(stored.identities.iter().map(|identity| identity.changed));
         let counters = counters.chain(stored.evidence.iter().map(|evidence| evidence.changed));
         let newest = counters.max().unwrap_or(0);
+        ledger.stirred.clear();
         ledger.next_change = newest.saturating_add(1 + COUNTERS_LEFT_OUT);
         (ledger, damaged)
     }
@@ -311,13 +325,11 @@ impl Ledger {
         self.unsettled.insert(revert.log);
     }
 
-    /// Verifies a signed head under the log key of its author. One under a
-    /// retired key counts if it is the very head that was pinned then; an older
-    /// one is what the newer ones will show to be the beginning of.
-    pub(super) fn verify_head(
-        &mut self,
-        note: &[u8],
-    ) -> Result<(LogId, VerifiedCheckpoint), HeadError> {
+    /// Verifies a signed head under the log key of its author, and gives the lines
+    /// on it that nobody known here accounts for, unverified. One under a retired key
+    /// counts if it is the very head that was pinned then; an older one is what the
+    /// newer ones will show to be the beginning of.
+    pub(super) fn verify_head(&mut self, note: &[u8]) -> Result<HeardHead, HeadError> {
         let refused = |refusal| Err(HeadError::Refused(refusal));
         let Some(claim) = self.verified.claim(note) else {
             return refused(Refusal::MalformedHead);
@@ -344,17 +356,18 @@ impl Ledger {
         if claim.size > limits::LOG_ENTRIES {
             return refused(Refusal::TooLarge);
         }
-        let (head, standing) = match verified.head(claim, &known.identity, &witnesses) {
-            Ok(verified) => verified,
+        let judged = match verified.head(claim, &known.identity, &witnesses) {
+            Ok(judged) => judged,
             // Under a key that its author's next events may name.
             Err(CheckpointError::NotSigned) => return Err(HeadError::Unknown),
             Err(_) => return refused(Refusal::BadSignature),
         };
+        let Judged { checkpoint: head, standing, lines } = judged;
         let counts = match standing {
             KeyStanding::Current => known.conflict.is_none(),
             KeyStanding::Retired(pin) => pin.is(head.checkpoint()),
         };
-        if counts { Ok((log, head)) } else { Err(HeadError::Retired) }
+        if counts { Ok(HeardHead { log, head, lines }) } else { Err(HeadError::Retired) }
     }
 
     /// Compares a verified head with ours. `true` if it is the other half of a

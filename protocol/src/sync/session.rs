@@ -14,11 +14,10 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Load, Loaded};
-use super::ledger::{Asker, HeadError, Ledger, Teller};
+use super::ledger::{Asker, HeadError, HeardHead, Ledger, Teller};
 use super::presence::Presence;
 use super::wire::{Hello, Message, News, OutlinePage, RequestId};
 use super::{Context, Exchanges, Notice, Output, PeerStatus, Refusal, Ticket};
-use crate::checkpoint::VerifiedCheckpoint;
 use crate::id::{AuthorityId, LogId, NodeId};
 use crate::limits;
 use crate::log::Outline;
@@ -458,7 +457,7 @@ impl Sessions {
         cx: &mut Context<'_>,
         peer: NodeId,
         notes: &[Vec<u8>],
-    ) -> Vec<(LogId, VerifiedCheckpoint)> {
+    ) -> Vec<HeardHead> {
         let mut heads = Vec::new();
         for note in notes {
             match cx.ledger.verify_head(note) {

@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::checkpoint::{CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint};
+use crate::checkpoint::{CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint, witness_of};
 use crate::id::{Hash, LogId, NetworkName};
 use crate::identity::{Identity, IdentityError, KeyStanding, UnverifiedChain};
 use crate::key::PublicKey;
 use crate::limits;
-use crate::note::VerifierKey;
+use crate::note::{SignatureLine, VerifierKey};
 
 /// What a machine remembers of earlier checks; see [`super::Machine::swap_verified`].
 #[derive(Debug)]
@@ -37,6 +37,15 @@ struct Head {
     /// The witnesses whose lines were verified.
     witnesses: Vec<VerifierKey>,
     checkpoint: VerifiedCheckpoint,
+    lines: Vec<SignatureLine>,
+}
+
+/// A head that was verified, and by what right its key signed it.
+pub(super) struct Judged<'a> {
+    pub(super) checkpoint: VerifiedCheckpoint,
+    pub(super) standing: KeyStanding<'a>,
+    /// Lines that stood on it and that nobody asked for accounts for: unverified.
+    pub(super) lines: Vec<SignatureLine>,
 }
 
 /// A head of a public log as it came in: what it claims.
@@ -90,7 +99,7 @@ impl Verified {
         claim: Claim<'_>,
         identity: &'a Identity,
         witnesses: &[VerifierKey],
-    ) -> Result<(VerifiedCheckpoint, KeyStanding<'a>), CheckpointError> {
+    ) -> Result<Judged<'a>, CheckpointError> {
         let Claim { network, log, note, hash, source, .. } = claim;
         let head = match source {
             Source::New(head) => head,
@@ -100,23 +109,29 @@ impl Verified {
             Source::Known(head) => {
                 let mut keys = identity.log_keys(log.generation);
                 if let Some((_, standing)) = keys.find(|(key, _)| **key == head.key) {
-                    return Ok((head.checkpoint.clone(), standing));
+                    let (checkpoint, lines) = (head.checkpoint.clone(), head.lines.clone());
+                    return Ok(Judged { checkpoint, standing, lines });
                 }
                 UnverifiedCheckpoint::parse(note)?
             }
         };
         let (checkpoint, standing) = identity.verify_head_with(&head, witnesses)?;
-        // Lines of strangers are dropped, or anybody could fill our memory with them.
+        // Of lines by others only those stay, apart, that may be of a witness that is
+        // not known yet; or anybody could fill our memory with them.
+        let others = checkpoint.note().unattributed();
+        let others = others.filter(|line| witness_of(&network, line.name()).is_some());
+        let lines: Vec<_> = others.take(limits::WITNESSES).cloned().collect();
         let checkpoint = checkpoint.attributed().sorted();
         let signed = |(key, _): &(&PublicKey, KeyStanding<'_>)| {
             checkpoint.note().signers().iter().any(|signer| signer.key.key() == *key)
         };
         if let Some((key, _)) = identity.log_keys(log.generation).find(signed) {
             let (key, witnesses) = (*key, witnesses.to_vec());
-            let head = Head { network, log, key, witnesses, checkpoint: checkpoint.clone() };
+            let (checkpoint, lines) = (checkpoint.clone(), lines.clone());
+            let head = Head { network, log, key, witnesses, checkpoint, lines };
             self.heads.insert(hash, Arc::new(head));
         }
-        Ok((checkpoint, standing))
+        Ok(Judged { checkpoint, standing, lines })
     }
 
     /// Verifies an identity chain for a network.
@@ -220,12 +235,12 @@ mod tests {
         let check = |verified: &mut Verified| {
             let claim = verified.claim(&note).unwrap();
             assert_eq!((claim.network.as_str(), claim.size), ("test", 7));
-            verified.head(claim, &identity, &[])
+            verified.head(claim, &identity, &[]).unwrap().checkpoint
         };
-        let first = check(&mut verified).unwrap();
+        let first = check(&mut verified);
         assert!(is_remembered(&mut verified, &note));
-        assert_eq!(check(&mut verified), Ok(first.clone()));
-        assert_eq!(first.0.as_bytes(), note);
+        assert_eq!(check(&mut verified), first);
+        assert_eq!(first.as_bytes(), note);
     }
 
     #[test]
@@ -235,8 +250,8 @@ mod tests {
         let [old, new] = KEYS.map(|key| head(7, key));
         let mut standing = |note: &[u8], identity: &Identity| {
             let claim = verified.claim(note).unwrap();
-            let verified = verified.head(claim, identity, &[]).ok()?;
-            Some(verified.1 == KeyStanding::Current)
+            let judged = verified.head(claim, identity, &[]).ok()?;
+            Some(judged.standing == KeyStanding::Current)
         };
         for _ in 0..2 {
             assert_eq!(standing(&new, &before), None);
@@ -259,10 +274,12 @@ mod tests {
         let line = signed.cosign(key.name(), &secret(23), time).unwrap();
         signed.add(line, &key).unwrap();
         let note = signed.to_bytes();
-        for (witnesses, lines) in [(vec![], 0), (vec![key.clone()], 1), (vec![], 0)] {
+        // Those of others are apart, whoever asks, also if they are remembered.
+        for (witnesses, lines) in [(vec![], 0), (vec![], 0), (vec![key.clone()], 1), (vec![], 0)] {
             let claim = verified.claim(&note).unwrap();
-            let (found, _) = verified.head(claim, &identity, &witnesses).unwrap();
-            assert_eq!(found.cosignatures().count(), lines);
+            let found = verified.head(claim, &identity, &witnesses).unwrap();
+            assert_eq!(found.checkpoint.cosignatures().count(), lines);
+            assert_eq!(found.lines.len(), 1 - lines);
         }
     }
 

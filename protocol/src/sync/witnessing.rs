@@ -12,24 +12,34 @@
 //! A line travels to the author directly, who tells all partners of many at
 //! once; so a head is told about twice, not once for each witness.
 //!
+//! Lines that come before the identity of their witness, before the event that
+//! names it, or before the head they stand on is durable here, wait apart
+//! (`waiting`) and are verified when that has come. Of several lines by one
+//! witness on one head the earliest stays, at everybody.
+//!
 //! **Invariants:** only heads that are durable here, under a current key and not
 //! in dispute are offered for cosigning; only lines that were verified under the
-//! witness key of somebody the author names are kept. Deliberately absent: what
-//! was cosigned before, which storage keeps and decides upon
+//! witness key of somebody the author names are stored, shown and told; no line
+//! that was stored is lost to one that comes at the same time. Deliberately
+//! absent: what was cosigned before, which storage keeps and decides upon
 //! ([`crate::witness`]), and witnesses outside of the network.
 
-use core::time::Duration;
-use std::collections::BTreeMap;
+mod waiting;
 
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::waiting::Waiting;
 use super::doubt::GRACE;
 use super::effect::Cosign;
-use super::ledger::{Ledger, Slot};
+use super::ledger::{HeardHead, Ledger};
 use super::wire::Message;
 use super::{Context, Output, Refusal, Sessions, Ticket};
-use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
+use crate::checkpoint::{CheckpointError, VerifiedCheckpoint, witness_of};
 use crate::id::{AuthorityId, LogId, NodeId};
 use crate::identity::Identity;
-use crate::note::{SignatureLine, VerifierKey};
+use crate::limits;
+use crate::note::{Merged, SignatureLine, VerifierKey};
 use crate::time::Timestamp;
 use crate::witness::Seen;
 
@@ -52,12 +62,17 @@ pub(super) struct Witnessing {
     look: Timestamp,
     /// When each was cosigned last.
     last: BTreeMap<LogId, Timestamp>,
-    asked: BTreeMap<Ticket, LogId>,
+    /// The heads that storage was asked about.
+    asked: BTreeMap<Ticket, (LogId, u64)>,
     /// The largest heads that bear a line of ours. After a return to an older
     /// state, others know more of them than we do.
     promised: BTreeMap<LogId, Seen>,
     /// Heads with lines that are not stored yet.
     gathered: BTreeMap<LogId, Gathered>,
+    /// Lines that cannot be verified yet.
+    waiting: Waiting,
+    /// How many lines of a head, by its size, have given way to earlier ones.
+    replaced: BTreeMap<LogId, (u64, usize)>,
 }
 
 #[derive(Debug)]
@@ -78,11 +93,19 @@ impl Witnessing {
             asked: BTreeMap::new(),
             promised: BTreeMap::new(),
             gathered: BTreeMap::new(),
+            waiting: Waiting::default(),
+            replaced: BTreeMap::new(),
         }
     }
 
     /// A log has a newer durable head.
     pub(super) fn advanced(&mut self, cx: &Context<'_>, log: LogId) {
+        self.promote(cx, log);
+        self.want(cx, log);
+    }
+
+    /// The newest head of a log is to be cosigned, if its author names us.
+    fn want(&mut self, cx: &Context<'_>, log: LogId) {
         if cx.ledger.is_witness(&self.own, &log.authority) {
             let earliest = self.last.get(&log).map_or(cx.now, |last| last.after(PAUSE));
             self.due.entry(log).or_insert(earliest.max(cx.now));
@@ -92,7 +115,35 @@ impl Witnessing {
     /// We have met an author: what we cosigned may not have reached it.
     pub(super) fn met(&mut self, cx: &Context<'_>, author: AuthorityId) {
         if let Some(generation) = cx.ledger.identity(&author).map(Identity::generation) {
-            self.advanced(cx, LogId::public(author, generation));
+            self.want(cx, LogId::public(author, generation));
+        }
+    }
+
+    /// Authorities have other chains than before: lines of theirs may be verified
+    /// now, or on heads of theirs, and they may name us.
+    fn stirred(&mut self, cx: &Context<'_>, changed: &BTreeSet<AuthorityId>) {
+        for log in self.waiting.concerning(changed) {
+            self.promote(cx, log);
+        }
+        changed.iter().for_each(|author| self.met(cx, *author));
+    }
+
+    /// Lines that waited are verified, as far as that is possible now.
+    fn promote(&mut self, cx: &Context<'_>, log: LogId) {
+        let Some(ours) = cx.ledger.log(&log).and_then(|slot| slot.head.clone()) else { return };
+        let keys = cx.ledger.witness_keys(&log.authority);
+        let ready = self.waiting.ready(&log, Seen::from(&ours), &keys);
+        if ready.is_empty() {
+            return;
+        }
+        let before = self.gathering(&log, ours);
+        let mut head = before.clone();
+        for (line, key) in ready {
+            // Nobody is to blame for one that does not fit: it was not verified by anybody.
+            let _bad = head.add(line, &key);
+        }
+        if head != before {
+            self.gather(cx, log, head);
         }
     }
 
@@ -100,7 +151,11 @@ impl Witnessing {
     /// stores what was gathered.
     pub(super) fn pass(&mut self, cx: &mut Context<'_>, sessions: &Sessions, is_old: bool) {
         for log in core::mem::take(&mut self.found) {
-            self.advanced(cx, log);
+            self.want(cx, log);
+        }
+        let changed = cx.ledger.take_stirred();
+        if !changed.is_empty() {
+            self.stirred(cx, &changed);
         }
         if !is_old {
             self.offer(cx, sessions);
@@ -109,7 +164,12 @@ impl Witnessing {
         let full: Vec<LogId> =
             self.gathered.iter().filter(|(_, g)| g.until <= now).map(|(log, _)| *log).collect();
         for log in full {
-            if let Some(gathered) = self.gathered.remove(&log) {
+            let Some(mut gathered) = self.gathered.remove(&log) else { continue };
+            if cx.ledger.is_appending(&log) {
+                // What is on its way may have lines that these lack.
+                gathered.until = now.after(LOOK);
+                self.gathered.insert(log, gathered);
+            } else {
                 store(cx, log, gathered.head);
             }
         }
@@ -132,7 +192,7 @@ impl Witnessing {
             self.due.remove(&log);
             if let Some(head) = self.uncosigned(cx.ledger, &log) {
                 let ticket = cx.out.ticket();
-                self.asked.insert(ticket, log);
+                self.asked.insert(ticket, (log, head.checkpoint().size()));
                 self.last.insert(log, now);
                 let promised = self.promised.get(&log).copied();
                 cx.out.push(Output::Cosign(ticket, Cosign { log, head, promised }));
@@ -159,9 +219,8 @@ impl Witnessing {
         ticket: Ticket,
         line: Option<&str>,
     ) {
-        let Some(log) = self.asked.remove(&ticket) else { return };
+        let Some((log, size)) = self.asked.remove(&ticket) else { return };
         let Some(line) = line else { return };
-        let Some(size) = cx.ledger.log(&log).map(Slot::head_size) else { return };
         let author = sessions
             .peers()
             .find(|peer| peer.greeted && cx.ledger.authority_of(&peer.node) == Some(log.authority));
@@ -190,23 +249,31 @@ impl Witnessing {
     /// that of a witness; an error if it says so and is not.
     fn take(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         log: LogId,
         size: u64,
         line: &str,
     ) -> Result<(), CheckpointError> {
         let Ok(line) = line.parse::<SignatureLine>() else { return Ok(()) };
-        let Some(newest) = cx.ledger.log(&log).and_then(|slot| slot.head.clone()) else {
+        let newest = cx.ledger.log(&log).and_then(|slot| slot.head.clone());
+        let Some(newest) = newest.filter(|newest| newest.checkpoint().size() == size) else {
             return Ok(());
         };
         let keys = cx.ledger.witness_keys(&log.authority);
         let by = |key: &&VerifierKey| key.name() == line.name() && key.key_id() == line.key_id();
-        let Some(key) = keys.iter().find(by).filter(|_| newest.checkpoint().size() == size) else {
+        let Some(key) = keys.iter().find(by) else {
+            self.keep(cx, log, Seen::from(&newest), vec![line]);
             return Ok(());
         };
-        let mut head = self.gathering(&log, newest);
-        if head.cosignatures().all(|signer| signer.key != *key) {
-            head.add(line, key)?;
+        let before = self.gathering(&log, newest);
+        let known = before.cosignatures().any(|signer| signer.key == *key);
+        if known && !self.may_replace(&log, size) {
+            return Ok(());
+        }
+        let mut head = before.clone();
+        head.add(line, key)?;
+        if head != before {
+            self.count_replaced(log, size, usize::from(known));
             self.gather(cx, log, head);
         }
         Ok(())
@@ -214,35 +281,58 @@ impl Witnessing {
 
     /// A verified head that somebody told of: perhaps one we have, with lines that
     /// ours lacks, perhaps one that we have cosigned and know nothing of.
-    pub(super) fn collect(&mut self, cx: &mut Context<'_>, log: LogId, copy: &VerifiedCheckpoint) {
+    pub(super) fn collect(&mut self, cx: &Context<'_>, heard: &HeardHead) {
+        let HeardHead { log, head: copy, lines } = heard;
+        let seen = Seen::from(copy);
         let key = cx.ledger.witness_key_of(&self.own);
         if copy.cosignatures().any(|signer| Some(&signer.key) == key.as_ref()) {
-            let seen = Seen::from(copy);
-            let known = self.promised.entry(log).or_insert(seen);
+            let known = self.promised.entry(*log).or_insert(seen);
             if known.size < seen.size {
                 *known = seen;
             }
         }
-        let Some(ours) = cx.ledger.log(&log).and_then(|slot| slot.head.clone()) else { return };
-        if ours.checkpoint() != copy.checkpoint() {
-            return;
-        }
-        let mut head = self.gathering(&log, ours);
-        let before = head.cosignatures().count();
-        for signer in copy.cosignatures() {
-            let by = |line: &&SignatureLine| {
-                line.name() == signer.key.name() && line.key_id() == signer.key.key_id()
-            };
-            let line = copy.note().lines().iter().find(by);
-            if let Some(line) = line
-                && head.cosignatures().all(|known| known.key != signer.key)
-            {
-                // It was verified with the copy; a full note takes no more.
-                let _full = head.add(line.clone(), &signer.key);
+        let slot = cx.ledger.log(log);
+        match slot.and_then(|slot| slot.head.clone()) {
+            Some(ours) if ours.checkpoint() == copy.checkpoint() => {
+                self.keep(cx, *log, seen, lines.clone());
+                let mut head = self.gathering(log, ours);
+                let merged = head.merge(copy, self.may_replace(log, seen.size));
+                if merged != Merged::default() {
+                    self.count_replaced(*log, seen.size, merged.replaced);
+                    self.gather(cx, *log, head);
+                }
             }
+            ours if ours.as_ref().is_none_or(|ours| ours.checkpoint().size() < seen.size) => {
+                // It is not here yet; then a copy with other lines may be what comes.
+                let cosigned = copy.note().lines().iter();
+                let lines = cosigned.chain(lines).cloned().collect();
+                self.keep(cx, *log, seen, lines);
+            }
+            _ => {}
         }
-        if head.cosignatures().count() > before {
-            self.gather(cx, log, head);
+    }
+
+    /// Lets lines wait for what is needed to verify them.
+    fn keep(&mut self, cx: &Context<'_>, log: LogId, head: Seen, lines: Vec<SignatureLine>) {
+        let named = cx.ledger.identity(&log.authority).map_or(&[][..], Identity::witnesses);
+        let lines = lines.into_iter().filter_map(|line| {
+            let witness = witness_of(cx.ledger.network(), line.name())?;
+            Some((witness, line))
+        });
+        self.waiting.keep(log, head, named, lines);
+    }
+
+    /// Whether an earlier line by a witness may still take the place of its later one.
+    fn may_replace(&self, log: &LogId, size: u64) -> bool {
+        let replaced = self.replaced.get(log).filter(|(of, _)| *of == size);
+        replaced.is_none_or(|(_, count)| *count < limits::REPLACED_LINES)
+    }
+
+    fn count_replaced(&mut self, log: LogId, size: u64, count: usize) {
+        if count > 0 {
+            let known = self.replaced.entry(log).or_default();
+            let before = if known.0 == size { known.1 } else { 0 };
+            *known = (size, before + count);
         }
     }
 
@@ -253,7 +343,7 @@ impl Witnessing {
         same.cloned().unwrap_or(newest)
     }
 
-    fn gather(&mut self, cx: &mut Context<'_>, log: LogId, head: VerifiedCheckpoint) {
+    fn gather(&mut self, cx: &Context<'_>, log: LogId, head: VerifiedCheckpoint) {
         let quorum = cx.ledger.identity(&log.authority).map_or(0, |author| author.quorum());
         let lines = head.cosignatures().count();
         // The author tells at once that it is confirmed.
@@ -271,12 +361,14 @@ impl Witnessing {
     }
 }
 
-/// Stores a head with more lines than before, unless a newer one is there or coming.
-fn store(cx: &mut Context<'_>, log: LogId, head: VerifiedCheckpoint) {
-    let size = head.checkpoint().size();
-    let newest = cx.ledger.log(&log).map_or(0, Slot::staged_head_size);
-    if newest == size && !cx.ledger.is_appending(&log) {
+/// Stores a head with more lines than before, unless a newer one is there.
+fn store(cx: &mut Context<'_>, log: LogId, mut head: VerifiedCheckpoint) {
+    let Some(ours) = cx.ledger.log(&log).and_then(|slot| slot.head.clone()) else { return };
+    // Others may have been stored while these were gathered.
+    head.merge(&ours, true);
+    let head = head.sorted();
+    if head.checkpoint() == ours.checkpoint() && head != ours && !cx.ledger.is_reverting(&log) {
         let tree = cx.ledger.staged(&log);
-        cx.ledger.append(log, Vec::new(), tree, Some(head.sorted()), None, cx.out);
+        cx.ledger.append(log, Vec::new(), tree, Some(head), None, cx.out);
     }
 }

@@ -3,9 +3,12 @@
 
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::log::root_at;
+use tallystick_protocol::sync::wire::Message;
 
+use tallystick_simulator::authority::Who;
+use tallystick_simulator::link::LinkModel;
 use tallystick_simulator::measure::Event;
-use tallystick_simulator::topology::Partition;
+use tallystick_simulator::topology::{Partition, ring_and_random};
 use tallystick_simulator::world::World;
 
 /// Author 0, who names nodes 1 to `witnesses`; one more node only follows. All are connected.
@@ -162,4 +165,130 @@ fn in_whatever_order_lines_come_all_end_with_the_same_bytes() {
     world.run(90);
     assert!(world.agree(&[0, 1, 2, 3, 4, 5, 6]));
     assert_eq!(cosigned(&world, 6), 5);
+}
+
+/// So many authorities, each with so many witnesses and a record. All start at once and
+/// know of nobody but their partners, who are not all among their witnesses.
+fn start_at_once(seed: u64, authorities: usize, witnesses: usize, quorum: u32) -> World {
+    let mut world = World::new(seed);
+    world.is_watchful = true;
+    let nodes: Vec<_> =
+        (0..authorities).map(|number| world.place(Who::new(number as u16), 0, true)).collect();
+    for node in &nodes {
+        let named = (1..=witnesses).map(|step| (node + step * 3) % authorities);
+        let named: Vec<_> = named.map(|witness| world.nodes[witness].who.authority()).collect();
+        let who = world.nodes[*node].who.witnessed_by(&named, quorum);
+        world.oracle.register(&who, true);
+        world.nodes[*node].who = who;
+        world.nodes[*node].disk.delay = world.chance.between(2_000, 400_000);
+    }
+    for (a, b) in ring_and_random(&mut world.chance, &nodes, 6) {
+        let model = LinkModel::country(&mut world.chance);
+        world.want(a, b, model);
+    }
+    nodes.iter().for_each(|node| world.start(*node));
+    nodes.iter().for_each(|node| world.author(*node, 2, 50));
+    world
+}
+
+#[test]
+fn authorities_that_all_start_at_once_see_each_other_confirmed_by_all_witnesses() {
+    for seed in 630..634 {
+        let mut world = start_at_once(seed, 25, 14, 8);
+        world.run(120);
+        for (node, of) in (0..25).flat_map(|node| (0..25).map(move |of| (node, of))) {
+            let status = world.status(node, of).unwrap();
+            assert_eq!((status.signed, status.cosigned), (2, 14), "seed {seed}: {of} at {node}");
+        }
+        assert!(world.agree(&(0..25).collect::<Vec<_>>()), "seed {seed}");
+        world.assert_no_refusals();
+    }
+}
+
+#[test]
+fn whoever_is_named_after_the_last_head_cosigns_it_all_the_same() {
+    let mut world = witnessed(640, 1, 1);
+    let named = [1, 2].map(|node: usize| world.nodes[node].who.authority());
+    let who = world.nodes[0].who.witnessed_by(&named, 2);
+    // The event comes by itself, as a card does; the log stays as it is.
+    world.oracle.register(&who, true);
+    for node in [1, 2] {
+        world.introduce(node, who.events.clone());
+    }
+    world.run(30);
+    assert_eq!(cosigned(&world, 2), 2);
+    assert_eq!(world.signed(2, 0), 10);
+}
+
+#[test]
+fn invariant_1_a_line_that_cannot_be_verified_yet_is_neither_shown_nor_told_until_it_is() {
+    let mut world = World::new(641);
+    world.add_many(4);
+    // Node 1 cosigns for node 0. Node 2 never hears who node 1 is, but for its line.
+    let named = [world.nodes[1].who.authority()];
+    let who = world.nodes[0].who.witnessed_by(&named, 1);
+    world.rekey(0, who);
+    world.author(0, 3, 50);
+    world.connect(0, 1);
+    world.run(20);
+    let witness = world.nodes[1].who.events.clone();
+    let hidden = witness.clone();
+    world.nodes[0].lie = Some(Box::new(move |_, mut message| {
+        if let Message::News(news) = &mut message {
+            news.identities.retain(|events| *events != hidden);
+        }
+        vec![message.encode()]
+    }));
+    let told = std::rc::Rc::new(std::cell::Cell::new(0));
+    let most = std::rc::Rc::clone(&told);
+    world.nodes[2].lie = Some(Box::new(move |_, message| {
+        if let Message::News(news) = &message {
+            let lines = |head: &Vec<u8>| String::from_utf8_lossy(head).matches('\u{2014}').count();
+            most.set(news.heads.iter().map(lines).fold(most.get(), usize::max));
+        }
+        vec![message.encode()]
+    }));
+    world.isolate(1);
+    world.connect(0, 2);
+    world.connect(2, 3);
+    world.run(20);
+    assert_eq!((world.signed(2, 0), cosigned(&world, 2)), (3, 0), "nobody knows the witness");
+    assert_eq!(told.get(), 1, "the log's own line, and no other");
+    world.introduce(2, witness);
+    world.run(20);
+    assert_eq!(cosigned(&world, 2), 1, "the line was kept until it could be verified");
+    assert_eq!((cosigned(&world, 3), told.get()), (1, 2), "and is told from then on");
+}
+
+#[test]
+fn two_lines_of_one_witness_for_one_head_end_as_one_at_everybody() {
+    for seed in 650..656 {
+        let mut world = witnessed(seed, 2, 2);
+        world.author(0, 1, 50);
+        world.run_for(600_000);
+        // The witness has signed, and crashes before the line has come back to it. It
+        // does not reach the author any more, signs once more, and tells node 3.
+        world.crash(1);
+        world.cut(Partition::island(&[0, 2]));
+        world.run(20);
+        world.start(1);
+        world.connect(1, 3);
+        world.run(30);
+        let line = |world: &World, node: usize| {
+            let (size, note) = world.nodes[node].disk.logs[&log(world)].head.clone().unwrap();
+            let name = format!("{}/witness ", world.nodes[1].who.authority());
+            let note = String::from_utf8(note).unwrap();
+            (size, note.lines().find(|line| line.contains(&name)).map(str::to_owned))
+        };
+        let (first, second) = (line(&world, 2), line(&world, 3));
+        assert!(first.1.is_some() && second.1.is_some() && first != second, "{seed}");
+        world.heal();
+        for (a, b) in [(0, 1), (0, 3), (1, 2), (2, 3)] {
+            world.connect(a, b);
+        }
+        world.run(60);
+        assert!(world.agree(&[0, 1, 2, 3]), "{seed}");
+        assert_eq!(line(&world, 3), first, "{seed}: the earlier one stays");
+        world.assert_no_refusals();
+    }
 }

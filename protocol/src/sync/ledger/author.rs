@@ -6,7 +6,7 @@
 //! key of now. Deliberately absent: which of two chains counts (`directory`) and
 //! how much evidence is kept (`docket`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Change, Ledger, Teller};
@@ -130,8 +130,14 @@ impl Ledger {
             self.changes.remove(&old);
         }
         self.changes.insert(changed, (Change::Identity(authority), teller));
+        self.stirred.insert(authority);
         self.unsettle_closed_of(&authority);
         self.weigh(&authority);
+    }
+
+    /// The authorities whose chains have changed since this was asked last.
+    pub(in crate::sync) fn take_stirred(&mut self) -> BTreeSet<AuthorityId> {
+        core::mem::take(&mut self.stirred)
     }
 
     /// Takes evidence that an authority signed two histories; `false` if it says
