@@ -43,7 +43,7 @@ use tallystick_protocol::checkpoint::VerifiedCheckpoint;
 use tallystick_protocol::entry::UnverifiedEntry;
 use tallystick_protocol::id::{AuthorityId, Hash, LogId};
 use tallystick_protocol::limits;
-use tallystick_protocol::log::{Frontier, Nodes, outline};
+use tallystick_protocol::log::{Frontier, Nodes, outline, shown_proof};
 use tallystick_protocol::sync::{
     Append, Load, Loaded, Stored, StoredEvidence, StoredIdentity, StoredLog,
 };
@@ -345,6 +345,10 @@ pub trait Replica: Send + Sync {
                 let headers = self.headers(log, *start..known)?;
                 let loaded = Loaded::Entries { headers, bodies };
                 Ok(if nothing { Loaded::Unavailable } else { loaded })
+            }
+            Load::Proof { log, old, new } => {
+                let proof = shown_proof(&*self.nodes(log)?, *old, *new);
+                Ok(proof.map_or(Loaded::Unavailable, Loaded::Proof))
             }
         }
     }

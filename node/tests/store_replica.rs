@@ -510,6 +510,13 @@ fn loads_are_answered_from_what_is_stored() {
             panic!("no outline");
         };
         assert_eq!(outline, merkle::outline(&*replica.nodes(&log).unwrap(), 100, 600).unwrap());
+        let Loaded::Proof(proof) = replica.load(&Load::Proof { log, old: 256, new: 600 }).unwrap()
+        else {
+            panic!("no proof");
+        };
+        let nodes = replica.nodes(&log).unwrap();
+        let [old, new] = [256, 600].map(|size| merkle::root_at(&*nodes, size).unwrap());
+        assert_eq!(merkle::shown_old_root(256, 600, &new, &proof), Ok(old));
         let size = entries[300].body().unwrap().as_bytes().len();
         let load = Load::Entries { log, start: 300, end: 310, bytes: 3 * size };
         let Loaded::Entries { headers, bodies } = replica.load(&load).unwrap() else {
@@ -527,6 +534,7 @@ fn loads_are_answered_from_what_is_stored() {
             Load::Outline { log, from: 0, size: 601 },
             Load::Entries { log, start: 599, end: 601, bytes: 100 },
             Load::Bodies { log, start: 600, end: 601, bytes: 100, headers: true },
+            Load::Proof { log, old: 600, new: 601 },
         ] {
             assert!(matches!(replica.load(&beyond).unwrap(), Loaded::Unavailable), "{beyond:?}");
         }

@@ -29,13 +29,14 @@
 mod facts;
 mod file;
 
+use core::ops::Range;
+
 use crate::checkpoint::{CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint};
 use crate::id::{AuthorityId, Generation, Hash, NetworkName};
 use crate::identity::{Identity, IdentityError, KeyStanding, Relation, UnverifiedChain};
 use crate::key::PublicKey;
 use crate::log::{
-    LogError, Nodes, ProofError, consistency_proof, implied_old_root, root_at, shown_old_root,
-    verify_consistency,
+    LogError, Nodes, ProofError, implied_old_root, shown_old_root, shown_proof, verify_consistency,
 };
 
 pub use self::facts::{Facts, FindingFacts, ForkFacts, LogHead, PartingFacts};
@@ -309,11 +310,22 @@ impl Evidence {
     ) -> Result<Self, EvidenceError> {
         let [older, newer] = sorted(heads);
         let (old, new) = (older.checkpoint().size(), newer.checkpoint().size());
-        let mut proof = consistency_proof(log, old, new)?;
-        if old.is_power_of_two() && old < new {
-            proof.insert(0, root_at(log, old)?);
-        }
+        let shows = old > 0 && old < new;
+        let proof = if shows { shown_proof(log, old, new)? } else { Vec::new() };
         Self::of_heads(identity, [older, newer], proof)
+    }
+
+    /// As [`Evidence::of_fork_in`], of two sizes, with the proof that somebody made of
+    /// the log of the larger head ([`crate::log::shown_proof`]).
+    ///
+    /// # Errors
+    /// As [`Evidence::of_fork`], but never [`EvidenceError::Unproven`].
+    pub fn of_shown_fork(
+        identity: &Identity,
+        heads: [&VerifiedCheckpoint; 2],
+        proof: &[Hash],
+    ) -> Result<Self, EvidenceError> {
+        Self::of_heads(identity, sorted(heads), proof.to_vec())
     }
 
     fn of_heads(
@@ -505,6 +517,16 @@ impl Fork {
         self.common.as_ref()
     }
 
+    /// Where the last size lies that both histories share: not below what is shown
+    /// to be common, and below the smaller head, at whose size they differ. Two
+    /// signed heads alone say no more; somebody who has the entries of both can
+    /// narrow it down ([`Evidence::with_common`]).
+    #[must_use]
+    pub fn last_common(&self) -> Range<u64> {
+        let [smaller, _] = self.signed();
+        self.common.map_or(0, |common| common.size)..smaller.size
+    }
+
     fn signed(&self) -> [LogHead; 2] {
         self.heads.each_ref().map(|head| LogHead::from(head.checkpoint()))
     }
@@ -560,7 +582,7 @@ mod tests {
     use crate::checkpoint::{Checkpoint, Origin, sign, witness_key};
     use crate::identity::tests::{establishing, incepted, network, secret};
     use crate::identity::{EventType, Head};
-    use crate::log::{Frontier, leaf_hash};
+    use crate::log::{Frontier, consistency_proof, leaf_hash, root_at};
     use crate::time::UnixTime;
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
@@ -673,6 +695,14 @@ mod tests {
         assert_eq!(facts.shown, root_at(&branch(20, 7, 2), 11).unwrap());
         let common = facts.common.unwrap();
         assert_eq!((common.size, common.root), (7, root_at(&ours, 7).unwrap()));
+        let last_common = |evidence: &Evidence| match evidence.finding() {
+            Finding::Fork(fork) => fork.last_common(),
+            Finding::Identity(_) => panic!("a fork"),
+        };
+        assert_eq!(last_common(&fork()), 7..11);
+        let heads = [&head(&ours, 11), &head(&branch(20, 7, 2), 14)];
+        let bare = Evidence::of_fork_in(&incepted(10), heads, &branch(20, 7, 2)).unwrap();
+        assert_eq!(last_common(&bare), 0..11);
         let proofs = |size| {
             [(&ours, 11), (&branch(20, 7, 2), 14)]
                 .map(|(tree, head)| consistency_proof(tree, size, head).unwrap())

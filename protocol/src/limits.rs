@@ -84,6 +84,13 @@ pub const RUNS: usize = 4096;
 pub const RUN_HINTS: usize = 32;
 /// Most peers with a session at one time.
 pub const PEERS: usize = 512;
+/// Heads smaller than ours that are compared with what we hold, per second: each
+/// costs a read from storage.
+pub const COMPARISONS_PER_SECOND: u64 = 10;
+/// Of those that one peer told, how many wait to be compared.
+pub const COMPARISONS_PER_PEER: usize = 8;
+/// Heads of one log that are remembered to be of the history that is held.
+pub const HEADS_HAD: usize = 16;
 /// Subtrees requested and not yet stored, over all peers of one log.
 pub const SUBTREES_IN_FLIGHT: usize = 24;
 /// Bytes of entries verified or waiting and not yet stored, over all logs.

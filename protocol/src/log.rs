@@ -23,8 +23,8 @@ use crate::id::Hash;
 pub use nodes::{Nodes, frontier_at, range_root, root_at};
 pub use outline::{Outline, OutlineBuilder, VerifiedOutline, outline, outline_page, outline_tail};
 pub use path::{
-    consistency_proof, implied_old_root, inclusion_proof, shown_old_root, verify_consistency,
-    verify_inclusion,
+    consistency_proof, implied_old_root, inclusion_proof, shown_old_root, shown_proof,
+    verify_consistency, verify_inclusion,
 };
 pub use tile::{TILE_WIDTH, Tile, TileError, TileSpan};
 

@@ -11,6 +11,7 @@
 //!                 witnessing cosignatures
 //!                 mending   bodies that lack something
 //!                 closing   what was disowned
+//!                 contest   smaller heads than ours
 //!                     └──── ledger ────┘       standing: who misbehaves
 //!              directory: who is who, docket: who signed two histories
 //! ```
@@ -27,6 +28,7 @@
 
 mod authoring;
 mod closing;
+mod contest;
 mod directory;
 mod docket;
 mod doubt;
@@ -51,6 +53,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::authoring::Authoring;
 use self::closing::Closings;
+use self::contest::Contest;
 pub use self::drive::{Input, Output};
 pub use self::effect::{
     Append, Cosign, Fill, Load, Loaded, Quota, Revert, Stored, StoredEvidence, StoredIdentity,
@@ -112,6 +115,7 @@ pub struct Machine {
     sessions: Sessions,
     exchanges: Exchanges,
     closings: Closings,
+    contest: Contest,
     witnessing: Witnessing,
     mending: Mending,
     authoring: Authoring,
@@ -140,6 +144,7 @@ impl Machine {
             exchanges: Exchanges::default(),
             closings: Closings::default(),
             mending: Mending::default(),
+            contest: Contest::default(),
             authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
@@ -173,11 +178,21 @@ impl Machine {
         self.take(now, input);
         self.show_out();
         let Self {
-            ledger, sessions, exchanges, closings, witnessing, mending, authoring, out, ..
+            ledger,
+            sessions,
+            exchanges,
+            closings,
+            contest,
+            witnessing,
+            mending,
+            authoring,
+            out,
+            ..
         } = self;
         let mut cx = Context { now, ledger, out };
         witnessing.pass(&mut cx, sessions, authoring.doubts());
         closings.settle(&mut cx, exchanges, sessions);
+        contest.pass(&mut cx);
         authoring.heed(&mut cx);
         exchanges.advance(&mut cx);
         for log in exchanges.take_strayed() {
@@ -189,7 +204,9 @@ impl Machine {
     }
 
     fn take(&mut self, now: Timestamp, input: Input) {
-        let Self { ledger, sessions, exchanges, closings, witnessing, authoring, out, .. } = self;
+        let Self {
+            ledger, sessions, exchanges, closings, contest, witnessing, authoring, out, ..
+        } = self;
         let mut cx = Context { now, ledger, out };
         match input {
             Input::Connected(peer) => self.connected(now, peer),
@@ -205,8 +222,10 @@ impl Machine {
                 }
                 let own = authoring.log();
                 let (verdict, next) = gossip::heard(&mut cx, exchanges, &own, peer, &bytes);
-                if next == gossip::Next::AskNews {
-                    sessions.hurry(&mut cx, peer);
+                match next {
+                    gossip::Next::Done => {}
+                    gossip::Next::AskNews => sessions.hurry(&mut cx, peer),
+                    gossip::Next::Compare(log, head) => contest.heard(&cx, peer, log, &head),
                 }
                 cx.out.push(Output::Verdict { handle, verdict });
             }
@@ -251,6 +270,9 @@ impl Machine {
             }
             Input::Loaded(ticket, loaded) if closings.awaits(ticket) => {
                 closings.loaded(&mut cx, ticket, &loaded);
+            }
+            Input::Loaded(ticket, loaded) if contest.awaits(ticket) => {
+                contest.loaded(&mut cx, exchanges, &loaded);
             }
             Input::Loaded(ticket, loaded) if exchanges.awaits(ticket) => {
                 exchanges.loaded(&mut cx, ticket, &loaded);
@@ -341,7 +363,8 @@ impl Machine {
         let (authoring, witnessing) =
             (self.authoring.deadline(), self.witnessing.deadline(self.authoring.doubts()));
         let mending = self.mending.deadline();
-        let deadlines = [sessions, exchanges, authoring, witnessing, mending, shares];
+        let contest = self.contest.deadline();
+        let deadlines = [sessions, exchanges, authoring, witnessing, contest, mending, shares];
         deadlines.into_iter().flatten().min()
     }
 
@@ -403,7 +426,10 @@ impl Machine {
                     // Whoever passes on bad heads has not answered.
                     return;
                 }
-                own.iter().for_each(|heard| self.witnessing.collect(&cx, heard));
+                for heard in &own {
+                    self.witnessing.collect(&cx, heard);
+                    self.contest.heard(&cx, peer, heard.log, &heard.head);
+                }
                 authoring.claimed(&mut cx, exchanges, peer, own);
                 heads.into_iter().for_each(|heard| self.head_seen(now, peer, heard));
             }
@@ -430,7 +456,7 @@ impl Machine {
 
     /// A verified head of somebody's log: pursue it, unless its author equivocated.
     fn head_seen(&mut self, now: Timestamp, peer: NodeId, heard: HeardHead) {
-        let Self { ledger, exchanges, witnessing, authoring, out, .. } = self;
+        let Self { ledger, exchanges, contest, witnessing, authoring, out, .. } = self;
         let mut cx = Context { now, ledger, out };
         if heard.log == authoring.log() {
             return;
@@ -441,6 +467,7 @@ impl Machine {
             cx.out.refused(Some(peer), Some(log), Refusal::Fork);
             exchanges.forget(&log);
         } else {
+            contest.heard(&cx, peer, log, &head);
             exchanges.announced(&mut cx, peer, log, head);
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use arbitrary::{Result, Unstructured};
 use tallystick_protocol::entry::UnverifiedEntry;
 use tallystick_protocol::id::{Hash, LogId};
-use tallystick_protocol::log::{Frontier, Nodes, outline, root_at};
+use tallystick_protocol::log::{Frontier, Nodes, outline, root_at, shown_proof};
 use tallystick_protocol::sync::{Append, Fill, Input, Load, Loaded, Ticket};
 
 use super::cast::authors;
@@ -115,6 +115,9 @@ impl Disk {
                     matches!(load, Load::Entries { .. } | Load::Bodies { headers: true, .. });
                 let headers = if whole { kept.headers.get(range)?.to_vec() } else { Vec::new() };
                 Some(Loaded::Entries { headers, bodies })
+            }
+            Load::Proof { log, old, new } => {
+                shown_proof(self.logs.get(log)?, *old, *new).ok().map(Loaded::Proof)
             }
         }
     }

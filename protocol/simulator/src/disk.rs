@@ -14,7 +14,7 @@ use tallystick_protocol::checkpoint::{self, Checkpoint, Origin, UnverifiedCheckp
 use tallystick_protocol::entry::{Entry, UnverifiedEntry};
 use tallystick_protocol::erasure::{Erasure, Erasures, Lack, Scope};
 use tallystick_protocol::id::{AuthorityId, LogId};
-use tallystick_protocol::log::{Frontier, outline};
+use tallystick_protocol::log::{Frontier, outline, shown_proof};
 use tallystick_protocol::sync::{
     Append, Cosign, Fill, Load, Loaded, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
     Ticket,
@@ -404,6 +404,10 @@ impl Disk {
                 let known = if *headers { &kept[..bodies.len()] } else { &[] };
                 let headers = known.iter().map(|entry| entry.header.clone()).collect();
                 Loaded::Entries { headers, bodies }
+            }
+            Load::Proof { log, old, new } => {
+                let made = self.logs.get(log).and_then(|log| shown_proof(&**log, *old, *new).ok());
+                made.map_or(Loaded::Unavailable, Loaded::Proof)
             }
         }
     }

@@ -166,6 +166,8 @@ pub enum Event {
     Reverted,
     /// A witness cosigned a head.
     Cosigned,
+    /// A smaller head than what a node holds was compared with that.
+    Compared,
     /// What its controllers had disowned of a log was set aside.
     SetAside,
     /// A body was replaced that lacked something.

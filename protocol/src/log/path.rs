@@ -74,6 +74,27 @@ pub fn consistency_proof<N: Nodes + ?Sized>(
     Ok(proof)
 }
 
+/// As [`consistency_proof`], but the proof begins with a node of its own also where
+/// that is the old root: for [`shown_old_root`].
+///
+/// # Errors
+/// As [`consistency_proof`]; [`LogError::Range`] also if `old` is 0 or equal to
+/// `new`, where there is nothing to show.
+pub fn shown_proof<N: Nodes + ?Sized>(
+    nodes: &N,
+    old: u64,
+    new: u64,
+) -> Result<Vec<Hash>, LogError> {
+    if old == 0 || old >= new {
+        return Err(LogError::Range);
+    }
+    let mut proof = consistency_proof(nodes, old, new)?;
+    if old.is_power_of_two() {
+        proof.insert(0, range_root(nodes, 0, old)?);
+    }
+    Ok(proof)
+}
+
 /// Verifies that `leaf` is the hash of the entry at `index` under `root` over `size` entries.
 ///
 /// # Errors
@@ -342,11 +363,11 @@ mod tests {
                 assert!(verify_consistency(size, &old_root, new, &new_root, &proof).is_err());
             }
         }
+        assert_eq!(shown_proof(log, old, new).is_ok(), old > 0 && old < new);
         if old > 0 && old < new {
             let implied = implied_old_root(old, new, &new_root, &proof);
             assert_eq!(implied, Ok((!old.is_power_of_two()).then_some(old_root)));
-            let own = old.is_power_of_two().then_some(old_root);
-            let shown: Vec<_> = own.into_iter().chain(proof).collect();
+            let shown = shown_proof(log, old, new).unwrap();
             assert_eq!(shown_old_root(old, new, &new_root, &shown), Ok(old_root));
             for bad in damaged(&shown) {
                 assert!(shown_old_root(old, new, &new_root, &bad).is_err());

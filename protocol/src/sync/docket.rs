@@ -1,5 +1,15 @@
 //! The evidence that is known: who signed two histories, in order of finding.
 //!
+//! **What freezing means.** A log in dispute keeps every entry that is held of it,
+//! and its head; nothing is added to it any more. That is not the last size that both
+//! histories share: of that no more is known than a range
+//! ([`crate::equivocation::Fork::last_common`]), since each node holds one branch, the
+//! one that reached it first, and of the other no more than the signed head that the
+//! evidence holds. So both branches are kept, each by those who had it first, and each
+//! node marks the whole log as disputed. Nothing rests on the exact size: what stands
+//! is named by the head at which the author's controllers close the generation, and
+//! whoever holds another branch then sets it aside (`closing`).
+//!
 //! **Invariants:** everything in here was verified; there are at most
 //! [`limits::EVIDENCE_PER_AUTHORITY`] pieces of one kind about one authority, and
 //! where there are more, those about the newest keys stay, so that nobody can

@@ -8,7 +8,7 @@ use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
 use crate::equivocation::{Evidence, EvidenceKind};
 use crate::erasure::{Erasure, Lack};
-use crate::id::{AuthorityId, LogId};
+use crate::id::{AuthorityId, Hash, LogId};
 use crate::limits;
 use crate::log::{Frontier, Outline};
 use crate::time::UnixTime;
@@ -200,6 +200,16 @@ pub enum Load {
         /// Whether their headers are wanted, too.
         headers: bool,
     },
+    /// The consistency proof between two sizes of a log that begins with a node of
+    /// its own ([`crate::log::shown_proof`]).
+    Proof {
+        /// The log.
+        log: LogId,
+        /// The smaller size.
+        old: u64,
+        /// The larger size.
+        new: u64,
+    },
 }
 
 /// The answer to a [`Load`].
@@ -215,6 +225,8 @@ pub enum Loaded {
         /// Bodies as stored; `None` where the body is absent.
         bodies: Vec<Option<Vec<u8>>>,
     },
+    /// To [`Load::Proof`].
+    Proof(Vec<Hash>),
     /// Storage does not have it, or failed to read it.
     Unavailable,
 }

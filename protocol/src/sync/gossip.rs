@@ -15,12 +15,14 @@ use crate::id::{LogId, NodeId};
 use crate::log::Frontier;
 
 /// What to do about an announcement besides the verdict.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Next {
     /// Nothing.
     Done,
     /// The author is not known: ask whoever passed it on for news.
     AskNews,
+    /// The head is older than ours: compare it.
+    Compare(LogId, VerifiedCheckpoint),
 }
 
 /// Judges an announcement passed on by `peer`.
@@ -56,8 +58,11 @@ pub(super) fn heard(
     }
     let slot = cx.ledger.log(&log);
     let covered = slot.map_or(0, Slot::staged_head_size);
-    if slot.is_some_and(|slot| slot.disputed) || head.checkpoint().size() <= covered {
+    if slot.is_some_and(|slot| slot.disputed) {
         return (Verdict::Ignore, Next::Done);
+    }
+    if head.checkpoint().size() <= covered {
+        return (Verdict::Ignore, Next::Compare(log, head));
     }
     let staged = cx.ledger.staged(&log);
     let over = cx.ledger.is_over_quota(&log, head.checkpoint().size());

@@ -13,7 +13,7 @@
 mod author;
 mod erased;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::directory::{Directory, Known};
 use super::docket::Docket;
@@ -29,6 +29,7 @@ use crate::limits;
 use crate::log::Frontier;
 use crate::note::SignatureLine;
 use crate::time::Timestamp;
+use crate::witness::Seen;
 use erased::Erased;
 pub(super) use erased::check;
 
@@ -46,6 +47,8 @@ pub(super) struct Slot {
     pub(super) head: Option<VerifiedCheckpoint>,
     /// Size and root of the newest head that was handed to storage.
     staged_head: Option<(u64, Hash)>,
+    /// Some of the smaller heads that are known to be of the same history.
+    had: VecDeque<Seen>,
     /// The author signed two histories.
     pub(super) disputed: bool,
     changed: u64,
@@ -56,6 +59,18 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn head_size(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.checkpoint().size())
+    }
+
+    /// Whether this head is known to be of the history that is held.
+    pub(super) fn had(&self, head: Seen) -> bool {
+        self.had.contains(&head)
+    }
+
+    fn remember(&mut self, head: Seen) {
+        if !self.had(head) {
+            self.had.truncate(limits::HEADS_HAD - 1);
+            self.had.push_front(head);
+        }
     }
 
     /// Size of the newest head that was handed to storage.
@@ -234,6 +249,7 @@ impl Ledger {
             stored: stored.frontier.clone(),
             staged_head: head.as_ref().map(size_and_root),
             head,
+            had: VecDeque::new(),
             disputed: false,
             changed: stored.changed,
             bytes: (stored.bytes, stored.bytes),
@@ -314,6 +330,7 @@ impl Ledger {
         let old = core::mem::replace(&mut slot.changed, revert.changed);
         slot.staged_head = revert.head.as_ref().map(size_and_root);
         slot.head = revert.head;
+        slot.had.clear();
         slot.disputed = false;
         self.erased.forget(&revert.log, revert.keep);
         // Bytes are counted anew from here; they only bound what is fetched.
@@ -344,7 +361,11 @@ impl Ledger {
             // An older head may show what we have cosigned.
             let own = self.quota.map(|(own, _)| own);
             let witnessed = own.is_some_and(|own| self.is_witness(&own, &log.authority));
-            if (claimed < size && !closing && !witnessed)
+            // Or that its author signed two histories, as long as that is not settled.
+            let seen = Seen { size: claimed, root: claim.root };
+            let settled = self.logs.get(&log).is_some_and(|slot| slot.disputed || slot.had(seen))
+                || self.closing(&log).is_some();
+            if (claimed < size && !closing && !witnessed && settled)
                 || (claimed == size && ours.as_bytes() == note)
             {
                 return Err(HeadError::Known);
@@ -392,6 +413,13 @@ impl Ledger {
             self.accuse(log, [&ours, head], &[], out);
         }
         fork
+    }
+
+    /// A head is of the history that is held of its log.
+    pub(super) fn is_of_ours(&mut self, log: &LogId, head: Seen) {
+        if let Some(slot) = self.logs.get_mut(log) {
+            slot.remember(head);
+        }
     }
 
     /// The author of the log signed two histories: nothing is added to it any more.
@@ -456,8 +484,9 @@ impl Ledger {
         }
         if let Some(head) = &append.head
             && head.checkpoint().size() >= slot.head_size()
+            && let Some(before) = slot.head.replace(head.clone())
         {
-            slot.head = Some(head.clone());
+            slot.remember(Seen::from(&before));
         }
         slot.bytes.1 = slot.bytes.1.max(append.bytes);
         let to = slot.stored.size();

@@ -19,6 +19,7 @@ use crate::identity::{Identity, IdentityError, KeyStanding, UnverifiedChain};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::note::{SignatureLine, VerifierKey};
+use crate::witness::Seen;
 
 /// What a machine remembers of earlier checks; see [`super::Machine::swap_verified`].
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(super) struct Claim<'a> {
     pub(super) network: NetworkName,
     pub(super) log: LogId,
     pub(super) size: u64,
+    pub(super) root: Hash,
     note: &'a [u8],
     hash: Hash,
     source: Source,
@@ -82,13 +84,15 @@ impl Verified {
         let hash = Hash::from_bytes(Sha256::digest(note).into());
         if let Some(head) = self.heads.get(&hash) {
             let (network, log) = (head.network.clone(), head.log);
-            let size = head.checkpoint.checkpoint().size();
-            return Some(Claim { network, log, size, note, hash, source: Source::Known(head) });
+            let Seen { size, root } = Seen::from(&head.checkpoint);
+            let source = Source::Known(head);
+            return Some(Claim { network, log, size, root, note, hash, source });
         }
         let head = UnverifiedCheckpoint::parse(note).ok()?;
         let (network, authority, generation) = head.claimed_origin().public_log()?;
-        let (log, size) = (LogId::public(authority, generation), head.claimed_size());
-        Some(Claim { network, log, size, note, hash, source: Source::New(head) })
+        let log = LogId::public(authority, generation);
+        let (size, root) = (head.claimed_size(), head.claimed_root());
+        Some(Claim { network, log, size, root, note, hash, source: Source::New(head) })
     }
 
     /// Verifies that the log signed what it is said to claim, under a key that

@@ -3,7 +3,7 @@
 use tallystick_protocol::checkpoint::witness_key;
 use tallystick_protocol::id::NodeId;
 use tallystick_protocol::limits;
-use tallystick_protocol::sync::{Append, Input, Machine, Notice, Output, Refusal, Verdict};
+use tallystick_protocol::sync::{Append, Input, Load, Machine, Notice, Output, Refusal, Verdict};
 use tallystick_protocol::time::UnixTime;
 use tallystick_protocol::witness::Decision;
 
@@ -100,6 +100,8 @@ impl World {
                 self.write(node, Write::Cursor(authority, cursor));
             }
             Output::Load(ticket, load) => {
+                let compared = matches!(load, Load::Proof { .. });
+                self.happened.add(Happening::Compared, usize::from(compared));
                 self.nodes[node].loading += 1;
                 let life = self.nodes[node].life;
                 self.schedule.after(READ, Event::Loaded { node, life, ticket, load });

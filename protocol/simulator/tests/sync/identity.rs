@@ -1,12 +1,15 @@
 //! New keys, stolen keys, and chains that part: whoever is connected ends with
 //! the same, and what controllers have disowned is part of no log any more.
 
+use tallystick_protocol::equivocation::Finding;
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::identity::Head;
-use tallystick_protocol::sync::wire::Message;
+use tallystick_protocol::limits;
+use tallystick_protocol::sync::wire::{Announcement, Message};
 use tallystick_protocol::sync::{AuthorRefusal, Notice, Refusal};
 
 use tallystick_simulator::hostile::Role;
+use tallystick_simulator::measure::Event;
 use tallystick_simulator::topology::Partition;
 use tallystick_simulator::world::World;
 
@@ -432,4 +435,96 @@ fn evidence_that_proves_nothing_ends_the_session() {
     world.run(20);
     assert_eq!(world.refusals(2, Refusal::BadEvidence), 1);
     assert_eq!(convicted(&world, 2), 0);
+}
+
+/// The sizes of the heads in the evidence that a node has.
+fn heads_in_evidence(world: &World, node: usize) -> Vec<[u64; 2]> {
+    let evidence = world.nodes[node].machine.as_ref().unwrap().evidence();
+    let heads = evidence.map(|evidence| match evidence.finding() {
+        Finding::Fork(fork) => fork.heads().each_ref().map(|head| head.checkpoint().size()),
+        Finding::Identity(_) => panic!("no fork"),
+    });
+    heads.collect()
+}
+
+#[test]
+fn a_fork_is_proven_by_whoever_holds_the_larger_branch_whatever_the_smaller_size() {
+    // Where the smaller size is a power of two, no consistency proof shows it to a fetcher.
+    for (number, smaller) in
+        [11, 12, 15, 16, 31, 32, 64, 255, 256, 257, 512].into_iter().enumerate()
+    {
+        for larger in [smaller + 1, 2 * smaller, 3 * smaller + 5] {
+            let sizes = (larger - 10, smaller - 10);
+            let (mut world, _) = forked(700 + number as u64, 3, sizes);
+            assert_eq!(world.happened.times(Event::Compared), 0, "nothing to compare so far");
+            world.connect(1, 2);
+            world.run(30);
+            for node in 0..4 {
+                assert_eq!(
+                    heads_in_evidence(&world, node),
+                    [[smaller as u64, larger as u64]],
+                    "{node} of {smaller} and {larger}"
+                );
+                assert!(world.status(node, 0).unwrap().disputed, "{node} of {smaller}");
+            }
+            // Both branches stay where they are held, and nothing is added to either.
+            assert_eq!(held(&world, 1, 0, 0).0, larger as u64);
+            assert_eq!(held(&world, 2, 0, 0).0, smaller as u64);
+            world.author(0, 1, 50);
+            world.run(20);
+            let refused = world.nodes[0].author_refused.last().map(|(_, why)| *why);
+            assert_eq!(refused, Some(AuthorRefusal::TwoHistories));
+        }
+    }
+}
+
+#[test]
+fn a_smaller_head_under_a_replaced_key_freezes_nothing() {
+    let (mut world, thief) = forked(730, 3, (8, 6));
+    rotate(&mut world, 0);
+    world.author(0, 3, 50);
+    world.connect(0, 1);
+    world.run(20);
+    assert_eq!(world.signed(1, 0), 21);
+    // Node 2 has the thief's branch, under the old key, of which nothing is to be made.
+    world.connect(1, 2);
+    world.run(30);
+    assert_eq!(heads_in_evidence(&world, 1), [[0; 2]; 0]);
+    assert!(!world.status(1, 0).unwrap().disputed);
+    world.start(thief);
+    world.connect(thief, 1);
+    world.run(20);
+    assert_eq!(heads_in_evidence(&world, 1), [[0; 2]; 0]);
+}
+
+#[test]
+fn old_heads_that_are_replayed_cost_a_bounded_number_of_reads_and_prove_nothing() {
+    let mut world = World::new(731);
+    world.add_many(3);
+    let log = world.nodes[0].who.log();
+    let mut old = Vec::new();
+    for _ in 0..300 {
+        world.author(0, 1, 20);
+        world.run_for(20_000);
+        old.push(world.nodes[0].disk.logs[&log].head.clone().unwrap().1);
+    }
+    world.connect(0, 2);
+    world.run(20);
+    assert_eq!(world.signed(2, 0), 300);
+    world.connect(1, 2);
+    world.run(2);
+    let before = world.happened.times(Event::Compared);
+    for head in &old {
+        let head = Announcement { head: head.clone(), start: 0, entries: Vec::new() };
+        world.gossip(1, 2, &head.encode());
+    }
+    world.run(1);
+    let at_once = world.happened.times(Event::Compared) - before;
+    assert!((1..=limits::COMPARISONS_PER_SECOND).contains(&at_once), "{at_once} in a second");
+    world.run(60);
+    let all = world.happened.times(Event::Compared) - before;
+    assert!(all <= limits::COMPARISONS_PER_PEER as u64, "{all} of one peer at once");
+    assert!(heads_in_evidence(&world, 2).is_empty() && !world.status(2, 0).unwrap().disputed);
+    assert!(world.is_linked(1, 2), "it did nothing that others do not, too");
+    world.assert_no_refusals();
 }
