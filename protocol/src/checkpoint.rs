@@ -156,8 +156,13 @@ impl fmt::Debug for Origin {
 /// The verifier key of an authority as witness: `tallystick/NETWORK/AUTHORITY/witness`.
 #[must_use]
 pub fn witness_key(network: &NetworkName, authority: &AuthorityId, key: PublicKey) -> VerifierKey {
-    let name = KeyName::from_plain(format!("{PREFIX}/{network}/{authority}/witness"));
-    VerifierKey::new(name, Algorithm::CosignatureV1, key)
+    VerifierKey::new(witness_name(network, authority), Algorithm::CosignatureV1, key)
+}
+
+/// The key name of an authority's witness, whatever its key is.
+#[must_use]
+pub fn witness_name(network: &NetworkName, authority: &AuthorityId) -> KeyName {
+    KeyName::from_plain(format!("{PREFIX}/{network}/{authority}/witness"))
 }
 
 /// The authority in whose name as witness lines of this key name are.
@@ -282,6 +287,12 @@ impl UnverifiedCheckpoint {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.note.to_bytes()
+    }
+
+    /// The checkpoint without the lines for which `left_out` holds.
+    #[must_use]
+    pub fn without(self, left_out: impl Fn(&SignatureLine) -> bool) -> Self {
+        Self { claimed: self.claimed, note: self.note.without(left_out) }
     }
 
     /// Verifies that the log signed under `key`; cosignatures stay unread.

@@ -351,6 +351,13 @@ impl UnverifiedNote {
         assemble(&self.text, &self.lines)
     }
 
+    /// The note without the lines for which `left_out` holds.
+    #[must_use]
+    pub fn without(mut self, left_out: impl Fn(&SignatureLine) -> bool) -> Self {
+        self.lines.retain(|line| !left_out(line));
+        self
+    }
+
     /// Verifies with the keys given; lines by others are ignored.
     ///
     /// # Errors

@@ -423,6 +423,42 @@ fn a_line_counts_only_by_the_log_or_a_witness_whose_key_is_given() {
     assert_eq!(parse().verify(&[more, witness()]).unwrap().cosignatures().len(), 1);
 }
 
+/// Ash, whose controllers have since named these as witnesses.
+fn naming(witnesses: &[AuthorityId]) -> Identity {
+    let ash = identity(ASH, "made-up");
+    let mut event = ash.next_event(EventType::Profile, seconds(1_700_000_001));
+    event.witnesses = witnesses.to_vec();
+    ash.extended(event.sign(&[(0, &secret(ASH))]).unwrap()).unwrap()
+}
+
+#[test]
+fn lines_of_named_witnesses_may_stand_there_unread_and_nothing_is_reported_of_them() {
+    let example = Example::new();
+    let write = |author: &Identity| {
+        let hashes = example.log.proof(9);
+        assemble(author, &example.second, 9, &hashes, &example.checkpoint, &[]).unwrap()
+    };
+    let parse = |file: &[u8]| UnverifiedRecordProof::parse(file).unwrap();
+    let file = write(&naming(&[AuthorityId::from_bytes([8; 32]), witness_authority()]));
+    let unread = parse(&file).verify(&[]).unwrap();
+    assert!(unread.cosignatures().is_empty());
+    assert_eq!(unread.checkpoint().note().lines().len(), 1, "what was not read is not kept");
+    assert_eq!(parse(&file).verify(&[witness()]).unwrap().cosignatures().len(), 1);
+    // Also of one that was named once.
+    let named = naming(&[witness_authority()]);
+    let mut event = named.next_event(EventType::Profile, seconds(1_700_000_002));
+    event.witnesses.clear();
+    let since = named.extended(event.sign(&[(0, &secret(ASH))]).unwrap()).unwrap();
+    assert!(parse(&write(&since)).verify(&[]).is_ok());
+    // Not of anybody else, and a line that is read has to fit.
+    let other = write(&naming(&[AuthorityId::from_bytes([8; 32])]));
+    assert!(parse(&other).verify(&[]).is_err());
+    let (mut damaged, at) = (file.clone(), file.len() - 20);
+    damaged[at] = if file[at] == b'A' { b'B' } else { b'A' };
+    assert!(parse(&damaged).verify(&[]).is_ok());
+    assert!(parse(&damaged).verify(&[witness()]).is_err());
+}
+
 fn witness_authority() -> AuthorityId {
     identity(DALE, "made-up").authority()
 }

@@ -29,16 +29,18 @@
 //! anything else. Deliberately absent: whether the record is still the newest
 //! version and the identity the one the reader thinks of (a proof cannot know),
 //! logs of groups, and policies on witnesses: their times are reported, the
-//! caller decides.
+//! caller decides. A line in the name of a witness that the author's own chain
+//! names says who it is by; without the witness's key it is not looked at, and
+//! nothing is reported of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ProofFormatError, ProofVerifyError, ProofWriteError, UnverifiedProof};
 use super::{VerifiedInclusion, format};
 use crate::body::{Body, FieldName, Fields};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint, log_key,
+    Checkpoint, CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint, log_key, witness_name,
 };
 use crate::entry::{Entry, EntryError, Header, UnverifiedEntry};
 use crate::id::{AuthorityId, Generation, Hash, NetworkName, RecordRef, Version};
@@ -198,6 +200,21 @@ fn signer<'a>(
     keys.find(|(key, _)| signed(key))
         .map(|(key, standing)| (*key, standing))
         .ok_or(CheckpointError::NotSigned)
+}
+
+/// Whether a line is in the name of a witness that the author names or has
+/// named, under a key that is not among those given.
+fn others_named(
+    identity: &Identity,
+    given: &[VerifierKey],
+) -> impl Fn(&SignatureLine) -> bool + use<> {
+    let named = identity.history().flat_map(|event| event.witnesses);
+    let names = named.map(|witness| witness_name(identity.network(), &witness));
+    let names: BTreeSet<_> = names.collect();
+    let given: BTreeSet<_> = given.iter().map(|key| (key.name().clone(), key.key_id())).collect();
+    move |line| {
+        names.contains(line.name()) && !given.contains(&(line.name().clone(), line.key_id()))
+    }
 }
 
 /// Whether what a log key signed counts for the entry at `index`.
@@ -381,13 +398,14 @@ impl UnverifiedRecordProof {
     /// Verifies everything that the file says.
     ///
     /// `witnesses` are the keys whose cosignatures are known; a line that
-    /// neither the log nor one of them accounts for refuses the file. Keys of
+    /// neither the log nor one of them accounts for refuses the file, unless it is
+    /// in the name of a witness that the author names: that is left out. Keys of
     /// another type than `cosignature/v1` are no witnesses and count as unknown.
     ///
     /// # Errors
     /// The first [`RecordProofError`] found.
     pub fn verify(
-        self,
+        mut self,
         witnesses: &[VerifierKey],
     ) -> Result<VerifiedRecordProof, RecordProofError> {
         // Hashing before signatures: what is damaged is refused at little cost.
@@ -398,6 +416,8 @@ impl UnverifiedRecordProof {
         }
         let cosigns = |key: &&VerifierKey| key.algorithm() == Algorithm::CosignatureV1;
         let witnesses: Vec<_> = witnesses.iter().filter(cosigns).cloned().collect();
+        let others = others_named(&identity, &witnesses);
+        self.proof.checkpoint = self.proof.checkpoint.without(others);
         let (key, standing) = match signer(&identity, self.generation, &self.proof.checkpoint) {
             Ok((key, standing)) => (key, Some(standing)),
             // What is wrong with the lines is said best by looking for the newest key.
@@ -481,6 +501,12 @@ impl VerifiedRecordProof {
     #[must_use]
     pub const fn entry(&self) -> &Entry {
         &self.entry
+    }
+
+    /// The log and the key under which its checkpoint was signed, as a policy names them.
+    #[must_use]
+    pub fn log_key(&self) -> VerifierKey {
+        log_key(self.checkpoint().checkpoint().origin(), self.key)
     }
 
     /// Where the entry stands in the author's log.

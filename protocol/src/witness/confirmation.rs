@@ -179,6 +179,18 @@ impl TimeBounds {
         }
     }
 
+    /// The latest time at which a head without the record was the newest.
+    #[must_use]
+    pub const fn not_yet(&self) -> Option<UnixTime> {
+        self.not_yet
+    }
+
+    /// The earliest time by which a head with the record was there.
+    #[must_use]
+    pub const fn by_then(&self) -> Option<UnixTime> {
+        self.by_then
+    }
+
     /// Judges the time that the record states.
     ///
     /// Should the bounds contradict each other, because witnesses' clocks do,
@@ -309,6 +321,7 @@ mod tests {
     fn back_and_post_dating_beyond_the_tolerance_is_told() {
         let (day, hour) = (86_400, TOLERANCE.as_secs());
         let bounds = bounds(&[10 * day, 8 * day], &[12 * day, 11 * day]);
+        assert_eq!((bounds.not_yet(), bounds.by_then()), (Some(at(10 * day)), Some(at(11 * day))));
         let seconds = Duration::from_secs;
         for (issued, dating) in [
             (10 * day, Dating::Plausible),

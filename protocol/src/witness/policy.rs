@@ -83,6 +83,8 @@ pub enum PolicyFault {
 /// A key of a log or witness, and where it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
+    /// What a witness is called in the file; empty for a log.
+    pub name: Vec<u8>,
     /// The key.
     pub key: VerifierKey,
     /// The address given, as it stands in the file; it is not checked.
@@ -180,6 +182,22 @@ impl Policy {
         self.quorum.and_then(|quorum| fewest.get(quorum).copied()).unwrap_or(0)
     }
 
+    /// The witnesses that the quorum counts and that are not among these keys, in
+    /// the order of the file.
+    #[must_use]
+    pub fn missing<'a>(&self, cosigned: impl IntoIterator<Item = &'a VerifierKey>) -> Vec<&Party> {
+        let cosigned: BTreeSet<&VerifierKey> = cosigned.into_iter().collect();
+        let (mut counted, mut open) = (BTreeSet::new(), Vec::from_iter(self.quorum));
+        while let Some(node) = open.pop().and_then(|at| self.nodes.get(at)) {
+            match node {
+                Node::Witness(at) => _ = counted.insert(*at),
+                Node::Group(_, members) => open.extend(members),
+            }
+        }
+        let parties = counted.iter().filter_map(|at| self.witnesses.get(*at));
+        parties.filter(|witness| !cosigned.contains(&witness.key)).collect()
+    }
+
     /// Whether the cosignatures of these keys are enough.
     #[must_use]
     pub fn satisfied<'a>(&self, cosigned: impl IntoIterator<Item = &'a VerifierKey>) -> bool {
@@ -242,7 +260,7 @@ impl Reading {
         if !self.log_keys.insert(*key.key()) {
             return Err(PolicyFault::DuplicateKey);
         }
-        push(&mut self.policy.logs, Party { key, url: url.map(<[u8]>::to_vec) })
+        push(&mut self.policy.logs, Party { name: Vec::new(), key, url: url.map(<[u8]>::to_vec) })
     }
 
     fn witness(&mut self, name: &[u8], key: &[u8], url: Option<&[u8]>) -> Result<(), PolicyFault> {
@@ -251,7 +269,8 @@ impl Reading {
             return Err(PolicyFault::DuplicateKey);
         }
         let at = self.policy.witnesses.len();
-        push(&mut self.policy.witnesses, Party { key, url: url.map(<[u8]>::to_vec) })?;
+        let (name_kept, url) = (name.to_vec(), url.map(<[u8]>::to_vec));
+        push(&mut self.policy.witnesses, Party { name: name_kept, key, url })?;
         self.define(name, Node::Witness(at))
     }
 
@@ -376,6 +395,22 @@ mod tests {
         assert!(policy.admits_log(&log()));
         assert!(!policy.admits_log(&key("clay.example/log", Algorithm::Ed25519, 101)));
         assert!(!policy.admits_log(&key("clay.example/other", Algorithm::Ed25519, 100)));
+    }
+
+    #[test]
+    fn who_is_missing_is_named_if_the_quorum_counts_it() {
+        let text = format!("witness idle {}\n{}", witness(9), example());
+        let policy = Policy::parse(text.as_bytes()).unwrap();
+        let missing = |seeds: &[u8]| {
+            let keys: Vec<_> = seeds.iter().map(|seed| witness(*seed)).collect();
+            let names = policy.missing(&keys).into_iter().map(|party| party.name.clone());
+            names.map(|name| String::from_utf8(name).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(missing(&[]), ["X1", "X2", "X3", "Y1", "Y2", "Y3"]);
+        assert_eq!(missing(&[2, 5, 9]), ["X1", "X3", "Y1", "Y3"]);
+        assert_eq!(missing(&[1, 2, 3, 4, 5, 6]), Vec::<String>::new());
+        let none = Policy::parse(format!("witness idle {}\nquorum none\n", witness(9)).as_bytes());
+        assert!(none.unwrap().missing([]).is_empty());
     }
 
     #[test]
