@@ -19,6 +19,7 @@ pub mod init;
 pub mod key;
 pub mod output;
 pub mod partner;
+pub mod policy;
 mod progress;
 pub mod prove;
 pub mod publish;
@@ -112,6 +113,7 @@ enum Command {
     Show(show::Show),
     Prove(prove::Prove),
     Verify(verify::Verify),
+    Policy(policy::Policy),
     Status(status::Status),
     Compact(compact::Compact),
 }
@@ -133,6 +135,7 @@ impl Command {
             Self::Show(command) => command.run(global),
             Self::Prove(command) => command.run(global),
             Self::Verify(command) => command.run(global),
+            Self::Policy(command) => command.run(global),
             Self::Status(command) => command.run(global),
             Self::Compact(command) => command.run(global),
         }

@@ -23,6 +23,7 @@ mod identity;
 mod import;
 mod names;
 mod partners;
+mod policy;
 mod record;
 mod renewal;
 

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/records/erase", get(erasures).post(erase))
         .route("/records/erase/message", post(countersign))
         .route("/proof", get(prove))
+        .route("/policy", get(policy))
         .route("/import", post(import))
 }
 
@@ -174,6 +175,20 @@ async fn prove(
     let WhichRecord { reference, .. } = query(asked)?;
     let proof = desk.prove(&reference).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], proof))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichAuthority {
+    authority: Option<String>,
+}
+
+async fn policy(
+    State(desk): State<Desk>,
+    asked: Asked<WhichAuthority>,
+) -> Answer<answer::PolicyView> {
+    let WhichAuthority { authority } = query(asked)?;
+    Ok(Json(desk.policy(authority.as_deref()).await?))
 }
 
 async fn import(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Imported> {

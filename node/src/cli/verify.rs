@@ -9,9 +9,10 @@
 //! the file shows that it leads to what the author pinned then: *retired, proven*.
 //! A file from before that shows nothing of it; with the author's newest card,
 //! `--card`, it is told apart: *retired, refresh needed*. What is said of evidence
-//! is in `evidence`.
+//! is in `evidence`, of cosignatures in `witnesses`.
 
 mod evidence;
+mod witnesses;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -26,11 +27,16 @@ use tallystick_protocol::proof::record::{
     Disclosure, KeyState, RecordFacts, RecordProofError, RetiredKeyError, UnverifiedRecordProof,
 };
 use tallystick_protocol::record::{Form, Record};
+use tallystick_protocol::witness::policy::Policy;
 
+use self::witnesses::{Dated, Head, Witnesses};
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, count, day_text, money_text, pairs, time};
+use super::wording::{clean, count, day_text, money_text, pairs, time, wrap};
 use crate::failure::{Failure, FailureKind};
+
+/// Widest line of a paragraph.
+const COLUMNS: usize = 78;
 
 /// Verify proofs and evidence (needs no node, no network and no data directory)
 #[derive(Clone, Debug, clap::Args)]
@@ -46,6 +52,10 @@ pub struct Verify {
     /// keys were replaced since the proof was made.
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
+    /// A witness policy (C2SP tlog-policy), as `tally policy` writes it: proofs must be
+    /// of a log that it names, cosigned by enough of its witnesses.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// What the reader knows of the author from elsewhere.
@@ -53,6 +63,7 @@ pub struct Verify {
 struct Known {
     authority: Option<AuthorityId>,
     card: Option<UnverifiedCard>,
+    policy: Option<Policy>,
 }
 
 /// Why a file is not believed.
@@ -61,11 +72,13 @@ struct Doubt {
     why: String,
     /// What is wrong with the key that signed it, if that is all.
     key: Option<&'static str>,
+    /// Who cosigned and who did not, if that is all.
+    witnesses: Option<Value>,
 }
 
 impl Doubt {
     fn new(why: impl ToString) -> Self {
-        Self { why: why.to_string(), key: None }
+        Self { why: why.to_string(), key: None, witnesses: None }
     }
 }
 
@@ -76,7 +89,7 @@ impl From<RecordProofError> for Doubt {
             RecordProofError::Key(RetiredKeyError::Disowned) => Some("retired, disowned"),
             _ => None,
         };
-        Self { why: error.to_string(), key }
+        Self { key, ..Self::new(error) }
     }
 }
 
@@ -87,15 +100,21 @@ impl Verify {
     /// A [`Failure`] if a file cannot be read; what does not verify is an answer.
     pub fn run(&self, _global: &Global) -> Result<Answer, Failure> {
         let known = self.known()?;
-        let mut judged = Vec::new();
+        let mut files = Vec::new();
         for path in &self.files {
             let bytes = read(path).map_err(|error| unreadable(path, &error))?;
-            judged.push(if evidence::is_in(&bytes) {
-                evidence::tell(path, &bytes, self.authority)
-            } else {
-                tell(path, &bytes, &known)
-            });
+            let proof = (!evidence::is_in(&bytes)).then(|| judge(&bytes, &known));
+            files.push((path, bytes, proof));
         }
+        // What one file shows of a log bounds the times in the others.
+        let proofs = files.iter().filter_map(|(_, _, proof)| proof.as_ref()?.as_ref().ok());
+        let heads: Vec<Head> = proofs.filter_map(Judged::head).collect();
+        let judged = files.into_iter().map(|(path, bytes, proof)| match proof {
+            Some(Ok(proof)) => told(path, &proof, &heads, &known),
+            Some(Err(doubt)) => refused(path, &doubt),
+            None => evidence::tell(path, &bytes, self.authority),
+        });
+        let judged: Vec<Told> = judged.collect();
         let all = judged.iter().all(|told| told.verified);
         let texts = judged.iter().map(|told| told.text.as_str());
         let text = texts.collect::<Vec<_>>().join("\n");
@@ -109,18 +128,20 @@ impl Verify {
     }
 
     fn known(&self) -> Result<Known, Failure> {
-        let Some(path) = &self.card else {
-            return Ok(Known { authority: self.authority, card: None });
-        };
-        let bytes = read(path).map_err(|error| unreadable(path, &error))?;
-        let card = UnverifiedCard::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
-            Failure::usage(
-                format!("{}: {error}", path.display()),
-                "give the file with the card that the authority sent you",
-            )
-        })?;
-        Ok(Known { authority: self.authority, card: Some(card) })
+        let policy = self.policy.as_deref().map(witnesses::policy).transpose()?;
+        let card = self.card.as_deref().map(read_card).transpose()?;
+        Ok(Known { authority: self.authority, card, policy })
     }
+}
+
+fn read_card(path: &Path) -> Result<UnverifiedCard, Failure> {
+    let bytes = read(path).map_err(|error| unreadable(path, &error))?;
+    UnverifiedCard::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| {
+        Failure::usage(
+            format!("{}: {error}", path.display()),
+            "give the file with the card that the authority sent you",
+        )
+    })
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
@@ -138,7 +159,8 @@ struct Told {
 }
 
 /// What is said of a file that proves nothing.
-fn refused(path: &Path, why: &str, key: Option<&str>) -> Told {
+fn refused(path: &Path, doubt: &Doubt) -> Told {
+    let Doubt { why, key, witnesses } = doubt;
     Told {
         verified: false,
         text: format!(
@@ -150,28 +172,50 @@ fn refused(path: &Path, why: &str, key: Option<&str>) -> Told {
             "verified": false,
             "identity": Value::Null,
             "key": key,
+            "witnesses": witnesses,
             "file": path,
             "error": why,
         }),
     }
 }
 
-/// What is said of a proof.
-fn tell(path: &Path, file: &[u8], known: &Known) -> Told {
-    match judge(file, known) {
-        Ok(facts) => Told {
-            verified: true,
-            text: text(path, &facts, known),
-            json: verdict(path, &facts, known),
-        },
-        Err(doubt) => refused(path, &doubt.why, doubt.key),
+/// A proof that verifies.
+struct Judged {
+    facts: RecordFacts,
+    /// How many witnesses its author names, and how many of them confirm.
+    named: (usize, u32),
+    /// What those of the policy say, if there is one.
+    witnesses: Option<Witnesses>,
+}
+
+impl Judged {
+    /// Its log head, if enough witnesses say when it was the newest.
+    fn head(&self) -> Option<Head> {
+        let confirmed = self.witnesses.as_ref()?.confirmed()?;
+        let head = &self.facts.checkpoint;
+        Some(Head { origin: head.origin().clone(), size: head.size(), confirmed })
     }
+}
+
+/// What is said of a proof that verifies.
+fn told(path: &Path, proof: &Judged, heads: &[Head], known: &Known) -> Told {
+    let facts = &proof.facts;
+    let dated = proof.witnesses.as_ref().zip(facts.reference.version).map(|(_, version)| {
+        Dated::by(heads, facts.checkpoint.origin(), version.index, facts.header.issued)
+    });
+    let mut json = verdict(path, facts, known);
+    if let Some(object) = json.as_object_mut() {
+        object.insert("witnesses".to_owned(), json!(proof.witnesses.as_ref().map(Witnesses::json)));
+        object.insert("dating".to_owned(), json!(dated.map(|dated| dated.json())));
+    }
+    Told { verified: true, text: text(path, proof, dated, known), json }
 }
 
 impl Known {
     /// How the name is known: what a node has confirmed, a file cannot tell.
-    const fn label(&self) -> &'static str {
-        if self.authority.is_some() || self.card.is_some() {
+    fn label(&self) -> &'static str {
+        let logs = self.policy.as_ref().is_some_and(|policy| !policy.logs().is_empty());
+        if self.authority.is_some() || self.card.is_some() || logs {
             Confirmation::Pinned.word()
         } else {
             Confirmation::SelfAsserted.word()
@@ -188,10 +232,11 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The facts, or why the file proves nothing.
-fn judge(bytes: &[u8], known: &Known) -> Result<RecordFacts, Doubt> {
+fn judge(bytes: &[u8], known: &Known) -> Result<Judged, Doubt> {
     let proof = UnverifiedRecordProof::parse(bytes)?;
     let network = proof.claimed_network().clone();
-    let mut proof = proof.verify(&[])?;
+    let keys = known.policy.as_ref().map(Policy::witness_keys).unwrap_or_default();
+    let mut proof = proof.verify(&keys)?;
     let card = known.card.clone().map(|card| card.verify(&network));
     let card = card.transpose().map_err(Doubt::new)?;
     let named = known.authority.into_iter().chain(card.as_ref().map(Card::authority));
@@ -205,7 +250,9 @@ fn judge(bytes: &[u8], known: &Known) -> Result<RecordFacts, Doubt> {
     if let Some(card) = &card {
         proof = proof.judged_by(card.identity())?;
     }
-    Ok(proof.facts())
+    let witnesses = known.policy.as_ref().map(|policy| Witnesses::judge(&proof, policy));
+    let named = (proof.identity().witnesses().len(), proof.identity().quorum());
+    Ok(Judged { facts: proof.facts(), named, witnesses: witnesses.transpose()? })
 }
 
 const fn key(facts: &RecordFacts) -> &'static str {
@@ -262,7 +309,8 @@ fn verdict(path: &Path, facts: &RecordFacts, known: &Known) -> Value {
     })
 }
 
-fn text(path: &Path, facts: &RecordFacts, known: &Known) -> String {
+fn text(path: &Path, proof: &Judged, dated: Option<Dated>, known: &Known) -> String {
+    let facts = &proof.facts;
     let name = clean(&facts.profile.name);
     let id = facts.reference.authority;
     let mut text = match known.label() {
@@ -277,20 +325,10 @@ fn text(path: &Path, facts: &RecordFacts, known: &Known) -> String {
         ),
     };
     text.push_str(&format!("\nVERIFIED: {}\n\n", path.display()));
-    let head = &facts.checkpoint;
-    text.push_str(&pairs([
-        ("ref", facts.reference.to_string()),
-        ("what", format!("{} ({})", facts.header.kind, action(facts))),
-        ("issued", format!("{}, as its author says", time(facts.header.issued))),
-        ("log", format!("{} entries, root {}", count(head.size()), head.root())),
-        (
-            "signed by",
-            match facts.key {
-                KeyState::Current => "the log key of its author".to_owned(),
-                _ => "a log key since replaced, and shown to count still".to_owned(),
-            },
-        ),
-    ]));
+    if let Some(warning) = dated.as_ref().and_then(Dated::warning) {
+        text.push_str(&format!("{}\n\n", wrap(&warning, COLUMNS).join("\n")));
+    }
+    text.push_str(&pairs(claims(proof, dated)));
     if let Some(description) = facts.header.kind.description() {
         text.push('\n');
         text.push_str(&pairs(description.columns.iter().map(|column| {
@@ -315,9 +353,41 @@ fn text(path: &Path, facts: &RecordFacts, known: &Known) -> String {
     text
 }
 
+/// What is said of the entry itself.
+fn claims(proof: &Judged, dated: Option<Dated>) -> Vec<(&'static str, String)> {
+    let Judged { facts, named: (named, quorum), witnesses } = proof;
+    let head = &facts.checkpoint;
+    let signed = match facts.key {
+        KeyState::Current => "the log key of its author",
+        _ => "a log key since replaced, and shown to count still",
+    };
+    let cosigned = match (witnesses, named) {
+        (Some(witnesses), _) => witnesses.words(),
+        (None, 0) => String::new(),
+        (None, _) => format!(
+            "not looked at: its author names {named}, {quorum} of which confirm; --policy FILE \
+             checks them"
+        ),
+    };
+    let mut claims = vec![
+        ("ref", facts.reference.to_string()),
+        ("what", format!("{} ({})", facts.header.kind, action(facts))),
+        ("issued", format!("{}, as its author says", time(facts.header.issued))),
+        ("log", format!("{} entries, root {}", count(head.size()), head.root())),
+        ("signed by", signed.to_owned()),
+        ("witnesses", cosigned),
+    ];
+    claims.extend(dated.map(|dated| ("in the log", dated.words())));
+    claims
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn plain(files: Vec<PathBuf>) -> Verify {
+        Verify { files, authority: None, card: None, policy: None }
+    }
 
     #[test]
     fn files_that_prove_nothing_are_an_answer_in_one_sentence() {
@@ -325,7 +395,7 @@ mod tests {
         let file = dir.path().join("x.proof");
         for bad in [&b""[..], b"hello", b"c2sp.org/tlog-proof@v1\n", &[0xff; 100]] {
             std::fs::write(&file, bad).unwrap();
-            let verify = Verify { files: vec![file.clone()], authority: None, card: None };
+            let verify = plain(vec![file.clone()]);
             let answer = verify.run(&Global::default()).unwrap();
             assert_eq!(answer.exit, 1);
             assert_eq!(answer.json["verified"], false);
@@ -333,14 +403,14 @@ mod tests {
             assert_eq!(answer.text.lines().count(), 3, "{}", answer.text);
         }
         std::fs::write(&file, vec![b'x'; limits::PROOF_BYTES + 10]).unwrap();
-        let verify = Verify { files: vec![file.clone()], authority: None, card: None };
+        let verify = plain(vec![file.clone()]);
         assert_eq!(verify.run(&Global::default()).unwrap().exit, 1);
-        let verify = Verify { files: vec![file.clone(), file], authority: None, card: None };
+        let verify = plain(vec![file.clone(), file]);
         assert_eq!(
             verify.run(&Global::default()).unwrap().json["files"].as_array().unwrap().len(),
             2
         );
-        let missing = Verify { files: vec!["/nonexistent".into()], authority: None, card: None };
+        let missing = plain(vec!["/nonexistent".into()]);
         assert_eq!(missing.run(&Global::default()).unwrap_err().kind.exit_code(), 2);
     }
 }

@@ -403,6 +403,43 @@ pub struct Endorsed {
     pub signed: Option<bool>,
 }
 
+/// What a witness policy is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyView {
+    /// Whose log it is about.
+    pub authority: AuthorityId,
+    /// Its name.
+    pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
+    /// The key of its log (C2SP `vkey`).
+    pub log: String,
+    /// The keys of the logs before it that were closed, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed_logs: Vec<String>,
+    /// The witnesses that it names.
+    pub witnesses: Vec<PolicyWitness>,
+    /// How many of them confirm.
+    pub quorum: u32,
+}
+
+/// A witness that an authority names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyWitness {
+    /// Who it is.
+    pub authority: AuthorityId,
+    /// Its name, if its identity is known.
+    pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
+    /// Its key (C2SP `vkey`), if its identity is known.
+    pub key: Option<String>,
+}
+
 /// Who may see what is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

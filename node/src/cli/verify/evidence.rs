@@ -14,11 +14,8 @@ use tallystick_protocol::equivocation::{
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::identity::Relation;
 
-use super::{Known, Told, refused};
+use super::{COLUMNS, Doubt, Known, Told, refused};
 use crate::cli::wording::{clean, count, pairs, wrap};
-
-/// Widest line of the text.
-const COLUMNS: usize = 78;
 
 /// Whether a file says of itself that it is evidence.
 pub(super) fn is_in(file: &[u8]) -> bool {
@@ -33,7 +30,7 @@ pub(super) fn tell(path: &Path, file: &[u8], authority: Option<AuthorityId>) -> 
             text: text(path, &facts, authority),
             json: verdict(path, &facts, authority),
         },
-        Err(why) => refused(path, &why, None),
+        Err(why) => refused(path, &Doubt::new(why)),
     }
 }
 
@@ -54,7 +51,7 @@ fn judge(file: &[u8], authority: Option<AuthorityId>) -> Result<Facts, String> {
 fn verdict(path: &Path, facts: &Facts, authority: Option<AuthorityId>) -> Value {
     let mut json = json!({
         "verified": true,
-        "identity": Known { authority, card: None }.label(),
+        "identity": Known { authority, ..Known::default() }.label(),
         "file": path,
         "evidence": facts.kind.name(),
         "authority": facts.authority,
