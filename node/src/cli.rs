@@ -14,6 +14,7 @@ pub mod client;
 pub mod compact;
 pub mod demo;
 pub mod erase;
+pub mod evidence;
 pub mod import;
 pub mod init;
 pub mod key;
@@ -115,6 +116,7 @@ enum Command {
     Verify(verify::Verify),
     Policy(policy::Policy),
     Status(status::Status),
+    Evidence(evidence::Evidence),
     Compact(compact::Compact),
 }
 
@@ -137,6 +139,7 @@ impl Command {
             Self::Verify(command) => command.run(global),
             Self::Policy(command) => command.run(global),
             Self::Status(command) => command.run(global),
+            Self::Evidence(command) => command.run(global),
             Self::Compact(command) => command.run(global),
         }
     }

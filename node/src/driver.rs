@@ -38,8 +38,8 @@ use tokio::task::JoinHandle;
 use self::clock::Clock;
 pub(crate) use self::clock::unix_time;
 pub use self::handle::{
-    AuthorError, Authored, Handle, NodeStatus, PartnerRequest, PeerInfo, StandingInfo, Traffic,
-    Witnessed,
+    AuthorError, Authored, EvidencePiece, Handle, NodeStatus, PartnerRequest, PeerInfo,
+    StandingInfo, Traffic, Witnessed,
 };
 use self::handle::{Command, Requests};
 use self::storage::{Storage, StorageEvent};

@@ -18,6 +18,7 @@ pub mod answer;
 mod domains;
 mod endorse;
 mod erasing;
+mod evidence;
 mod fault;
 mod identity;
 mod import;
@@ -44,13 +45,14 @@ use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
-use tallystick_protocol::sync::{LogStatus, Quota};
+use tallystick_protocol::sync::{LogStatus, Notice, Quota};
 use tallystick_protocol::time::UnixTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 pub use self::erasing::reason;
+use self::evidence::{FOUND_FILE, FoundBook};
 pub use self::fault::failed_store;
 use self::fault::{
     failed_author, failed_driver, failed_projector, failed_search, refused, stopping,
@@ -137,6 +139,8 @@ struct Inner {
     partners: Mutex<PartnerBook>,
     domains: Mutex<DomainBook>,
     prover: Prover,
+    /// When evidence was found.
+    found: Mutex<FoundBook>,
     /// Held while something is written to the own log; and what an import wrote last.
     writing: Arc<Mutex<Recent>>,
     /// Entries of the own log that were acknowledged.
@@ -337,12 +341,14 @@ fn refuse_taken(address: &Multiaddr) -> Result<(), Failure> {
     }
 }
 
-/// Wakes the projector whenever the replica has changed.
+/// Wakes the projector whenever the replica has changed, and notes when evidence came.
 async fn follow(desk: Desk) {
     let mut notices = desk.0.handle.notices();
+    desk.note_evidence().await;
     loop {
         match notices.recv().await {
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            Ok(Notice::Convicted { .. }) => _ = desk.note_evidence().await,
             // Whatever it was, and whatever was missed: there is something to look at.
             _ => desk.0.projector.wake(),
         }
@@ -435,6 +441,7 @@ impl Desk {
             partners: Mutex::new(setup.partners),
             domains: Mutex::new(setup.domains),
             prover: setup.prover,
+            found: Mutex::new(FoundBook::open(&place.file(FOUND_FILE))),
             writing: Arc::default(),
             written: AtomicU64::new(0),
             referred: AtomicBool::new(false),

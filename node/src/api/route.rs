@@ -33,6 +33,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/records/erase/message", post(countersign))
         .route("/proof", get(prove))
         .route("/policy", get(policy))
+        .route("/evidence", get(evidence))
+        .route("/evidence/file", get(evidence_file))
         .route("/import", post(import))
 }
 
@@ -189,6 +191,23 @@ async fn policy(
 ) -> Answer<answer::PolicyView> {
     let WhichAuthority { authority } = query(asked)?;
     Ok(Json(desk.policy(authority.as_deref()).await?))
+}
+
+async fn evidence(State(desk): State<Desk>) -> Answer<answer::EvidenceList> {
+    Ok(Json(desk.evidence().await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichEvidence {
+    which: String,
+}
+
+async fn evidence_file(
+    State(desk): State<Desk>,
+    asked: Asked<WhichEvidence>,
+) -> Result<String, Failure> {
+    desk.evidence_file(&query(asked)?.which).await
 }
 
 async fn import(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Imported> {

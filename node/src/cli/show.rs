@@ -53,6 +53,7 @@ fn text(shown: &Shown) -> String {
         ("said by", said),
         ("ref", shown.reference.clone()),
         ("state", witnessed(state, shown)),
+        ("", disputed(shown).to_owned()),
         ("audience", shown.space.clone()),
         (issued, time(UnixTime::from_seconds(shown.issued))),
     ]));
@@ -130,6 +131,14 @@ fn versions(history: &[HistoryView]) -> String {
     table(&["Version", "What", "When", "Fields"], &rows)
 }
 
+/// That its author signed two histories, if so.
+const fn disputed(shown: &Shown) -> &'static str {
+    match shown.disputed {
+        true => "DISPUTED: its log has two histories, see `tally evidence`",
+        false => "",
+    }
+}
+
 /// How it stands, and who confirms that.
 fn witnessed(state: &str, shown: &Shown) -> String {
     match shown.witnessed.as_ref().and_then(Witnessed::words) {
@@ -171,6 +180,7 @@ mod tests {
             state: ShownState::Current,
             witnessed: Some(Witnessed { cosigned: 1, witnesses: 4, quorum: 2 }),
             issued: 1_774_965_900,
+            disputed: true,
             columns: vec![
                 cell("Title", "Housing management system", CellForm::Text),
                 cell("Supplier", "Softworks Ltd", CellForm::Text),

@@ -62,6 +62,12 @@ fn text(status: &answer::Status) -> String {
         text.push('\n');
         text.push_str(&table(&["Log of", "Audience", "Entries", "Signed", "State"], &rows));
     }
+    if status.logs.iter().any(|log| log.state == answer::LogState::Disputed) {
+        text.push_str(
+            "\nOf a disputed log two histories were signed, and it is followed no further:\n\
+             `tally evidence` shows what is known of it.\n",
+        );
+    }
     let aside: Vec<_> = status.logs.iter().filter_map(aside).collect();
     if !aside.is_empty() {
         text.push_str("\nSet aside\n");

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
+use sha2::{Digest as _, Sha256};
 use tallystick_protocol::checkpoint::VerifiedCheckpoint;
 use tallystick_protocol::entry::Entry;
-use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
+use tallystick_protocol::equivocation::{Evidence, Facts};
+use tallystick_protocol::id::{AuthorityId, Hash, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus, Refusal};
 use tallystick_protocol::witness::{self, Decision, Seen};
@@ -18,6 +20,8 @@ use super::storage::{Cosigning, Deletion};
 use crate::store::Replica;
 use crate::store::erasure::Standing;
 
+/// Most pieces of evidence that are told of.
+const PIECES: usize = 1000;
 /// Requests by unknown nodes that are kept.
 const REQUESTS: usize = 64;
 
@@ -123,6 +127,34 @@ pub struct StandingInfo {
     pub reason: Refusal,
     /// How long it is still refused, if it is.
     pub refused_for: Option<Duration>,
+}
+
+/// Evidence that an authority signed two histories.
+#[derive(Clone, Debug)]
+pub struct EvidencePiece {
+    /// SHA-256 of its bytes.
+    pub digest: Hash,
+    /// Whether it disputes something now.
+    pub disputes: bool,
+    /// Whether what it disputed was ended since.
+    pub ended: bool,
+    /// What it says.
+    pub facts: Facts,
+}
+
+impl EvidencePiece {
+    fn of(evidence: &Evidence, known: Option<&Identity>) -> Self {
+        Self {
+            digest: digest(evidence),
+            disputes: known.is_some_and(|known| evidence.is_current(known)),
+            ended: known.is_some_and(|known| evidence.ends_with(known)),
+            facts: evidence.facts(),
+        }
+    }
+}
+
+fn digest(evidence: &Evidence) -> Hash {
+    Hash::from_bytes(Sha256::digest(evidence.to_bytes()).into())
 }
 
 /// The state of a node.
@@ -243,6 +275,29 @@ impl Handle {
     /// The newest durable signed head of a log.
     pub async fn head(&self, log: LogId) -> Option<VerifiedCheckpoint> {
         self.ask(move |driver| driver.machine.head(&log).cloned()).await.flatten()
+    }
+
+    /// Evidence that is known, at most 1,000 pieces, in order of authority, kind and place.
+    pub async fn evidence(&self) -> Vec<EvidencePiece> {
+        let all = self.ask(|driver| {
+            let machine = &driver.machine;
+            let piece = |evidence: &Evidence| {
+                EvidencePiece::of(evidence, machine.identity(&evidence.authority()))
+            };
+            let mut all: Vec<&Evidence> = machine.evidence().collect();
+            all.sort_by_key(|one| (one.authority(), one.kind(), one.place()));
+            all.into_iter().take(PIECES).map(piece).collect()
+        });
+        all.await.unwrap_or_default()
+    }
+
+    /// The file of the evidence whose bytes have this SHA-256.
+    pub async fn evidence_file(&self, wanted: Hash) -> Option<String> {
+        let file = move |driver: &Driver| {
+            let mut all = driver.machine.evidence();
+            all.find(|evidence| digest(evidence) == wanted).map(Evidence::to_armour)
+        };
+        self.ask(file).await.flatten()
     }
 
     /// What is known of a log and its author; `None` if the author is not known.

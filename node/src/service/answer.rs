@@ -403,6 +403,56 @@ pub struct Endorsed {
     pub signed: Option<bool>,
 }
 
+/// Evidence of authorities that signed two histories, as it is numbered now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvidenceList {
+    /// In order of authority, kind and place in the authority's life.
+    pub evidence: Vec<EvidenceView>,
+}
+
+/// One piece of evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvidenceView {
+    /// Its number in the list, from 1.
+    pub number: usize,
+    /// Whom it is about.
+    pub authority: AuthorityId,
+    /// That authority's name, if its identity is known.
+    pub name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
+    /// Its kind: `fork`, `identityConflict` or `identitySuperseded`.
+    pub evidence: String,
+    /// Of a fork: the generation of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// Of two identities: the position of the first event that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+    /// What it means now.
+    pub state: EvidenceState,
+    /// When this node first had it, in Unix seconds, if that was written down.
+    pub found: Option<u64>,
+    /// SHA-256 of its bytes.
+    pub digest: Hash,
+}
+
+/// What evidence means now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EvidenceState {
+    /// Something is in dispute.
+    Disputed,
+    /// The authority's controllers have ended the dispute since; it is history.
+    Ended,
+    /// One of two identities counts, so nothing is in dispute.
+    Settled,
+    /// The identity chain that is known here does not say.
+    Open,
+}
+
 /// What a witness policy is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -695,6 +745,9 @@ pub struct Shown {
     /// Who cosigned the newest head of its log, if that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witnessed: Option<Witnessed>,
+    /// Whether its author signed two histories of the log it stands in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disputed: bool,
     /// The kind's columns.
     pub columns: Vec<Cell>,
     /// Everything it says.

@@ -233,8 +233,11 @@ impl Desk {
             let known = met.known(&found.key.authority).map_err(failed_store)?;
             let (authority_name, known) =
                 known.map(|known| (known.name, known.confirmation)).unzip();
-            let witnessed = witnessed_by(&logs, &shown.reference);
-            Ok(answer::Shown { authority_name, known, witnessed, ..shown })
+            let log = log_of(&logs, &shown.reference);
+            let disputed = log.is_some_and(|(_, log)| log.disputed);
+            let covering = log.filter(|(version, log)| log.signed > version.index);
+            let witnessed = covering.map(|(_, log)| super::witnessed(log));
+            Ok(answer::Shown { authority_name, known, witnessed, disputed, ..shown })
         })
         .await?
     }
@@ -438,20 +441,17 @@ fn not_signed_yet() -> Failure {
     )
 }
 
-/// What a kind's own description says of a body.
-/// Who cosigned the head that covers the version of a full reference.
-fn witnessed_by(logs: &[LogStatus], reference: &str) -> Option<answer::Witnessed> {
-    let reference: RecordRef = reference.parse().ok()?;
-    let version = reference.version?;
-    let covers = |log: &&LogStatus| {
-        let LogId { authority, generation, .. } = log.log;
-        authority == reference.authority
-            && generation == version.generation
-            && log.signed > version.index
+/// The version of a full reference, and the log in which it stands.
+fn log_of<'a>(logs: &'a [LogStatus], reference: &str) -> Option<(Version, &'a LogStatus)> {
+    let RecordRef { authority, version, .. } = reference.parse().ok()?;
+    let version = version?;
+    let is_it = |log: &&LogStatus| {
+        log.log.authority == authority && log.log.generation == version.generation
     };
-    logs.iter().find(covers).map(super::witnessed)
+    logs.iter().find(is_it).map(|log| (version, log))
 }
 
+/// What a kind's own description says of a body.
 fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
     let cell = |column: &tallystick_protocol::record::Column| answer::Cell {
         heading: column.heading.to_owned(),
@@ -474,6 +474,7 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         space: String::new(),
         state: answer::ShownState::Current,
         issued: 0,
+        disputed: false,
         columns: description.columns.iter().map(cell).collect(),
         document: to_json(description.kind, fields),
         withheld: Vec::new(),
