@@ -14,21 +14,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tallystick_protocol::checkpoint::{Origin, witness_key};
 use tallystick_protocol::id::{AuthorityId, LogId, NetworkName};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::note::{SignatureLine, VerifierKey};
 use tallystick_protocol::witness::{
-    Decision, Refusal, Seen, UnverifiedRequest, VerifiedRequest, decide, newest_seen,
+    COSIGN_PAUSE, Decision, Refusal, Seen, UnverifiedRequest, VerifiedRequest, decide, newest_seen,
 };
 
 use crate::driver::{Handle, unix_time};
 use crate::store::Replica;
-
-/// Shortest time between two cosignatures for one log.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why there is no cosignature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +117,7 @@ impl Cosigner {
         let before = last.get(log).copied();
         match before {
             Some(before) if size <= before.size => return Ok(Some(before)),
-            Some(before) if now.duration_since(before.at) < PAUSE => {
+            Some(before) if now.duration_since(before.at) < COSIGN_PAUSE => {
                 return Err(CosignError::TooSoon);
             }
             _ => {}

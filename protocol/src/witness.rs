@@ -27,12 +27,19 @@ pub use request::{
     parse_recorded,
 };
 
+use core::time::Duration;
+
 use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
 use crate::id::Hash;
 use crate::key::SecretKey;
 use crate::log::{Nodes, root_at, verify_consistency};
 use crate::note::{KeyName, SignatureLine};
 use crate::time::UnixTime;
+
+/// Shortest time between two cosignatures of one log by one witness, whichever way
+/// it was asked: so nobody can fill its journal with heads, and there is no use in
+/// asking it more often.
+pub const COSIGN_PAUSE: Duration = Duration::from_secs(1);
 
 /// A head of a log as a witness remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,10 +41,8 @@ use crate::identity::Identity;
 use crate::limits;
 use crate::note::{Merged, SignatureLine, VerifierKey};
 use crate::time::Timestamp;
-use crate::witness::Seen;
+use crate::witness::{COSIGN_PAUSE, Seen};
 
-/// Shortest time between two cosignatures of ours for one log.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How often a head that waits for partners to be heard is looked at.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long lines are gathered before they are told.
@@ -107,7 +105,7 @@ impl Witnessing {
     /// The newest head of a log is to be cosigned, if its author names us.
     fn want(&mut self, cx: &Context<'_>, log: LogId) {
         if cx.ledger.is_witness(&self.own, &log.authority) {
-            let earliest = self.last.get(&log).map_or(cx.now, |last| last.after(PAUSE));
+            let earliest = self.last.get(&log).map_or(cx.now, |last| last.after(COSIGN_PAUSE));
             self.due.entry(log).or_insert(earliest.max(cx.now));
         }
     }
