@@ -26,6 +26,8 @@ pub mod cosigner;
 pub mod domain;
 pub mod driver;
 pub mod failure;
+#[cfg(test)]
+mod https_server;
 pub mod ingest;
 pub mod keys;
 pub mod network;

@@ -74,7 +74,7 @@ use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
 use crate::publication::{self, Publication};
 use crate::store::{Replica, Store, StoreError};
-use crate::witnesses::{COSIGNATURES_FILE, Witnesses};
+use crate::witnesses::{self, COSIGNATURES_FILE, Witnesses};
 
 /// Directory of the search index in the data directory.
 pub(crate) const SEARCH_DIR: &str = "search";
@@ -139,6 +139,7 @@ struct Inner {
     partners: Mutex<PartnerBook>,
     domains: Mutex<DomainBook>,
     prover: Prover,
+    witnesses: Arc<Witnesses>,
     /// When evidence was found.
     found: Mutex<FoundBook>,
     /// Held while something is written to the own log; and what an import wrote last.
@@ -206,11 +207,13 @@ impl Service {
             Some(address) => Some(publication::bind(address).await?),
             None => None,
         };
+        let witnesses = Arc::new(open_witnesses(&config, place, &identity)?);
         let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
         let (network, own) = (config.network.clone(), identity.authority());
         let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
         let doors = Doors { commands: listener, public: publishing, cosigner };
-        let setup = Setup { config, identity, node_key: keys.node, partners, domains, prover };
+        let node_key = keys.node;
+        let setup = Setup { config, identity, node_key, partners, domains, prover, witnesses };
         let opened = match Desk::open(place, setup, handle.clone()).await {
             Ok(desk) => Front::open(place, &desk, doors).await.map(|front| (desk, front)),
             Err(failure) => Err(failure),
@@ -297,11 +300,10 @@ impl Front {
     async fn open(place: &Place, desk: &Desk, doors: Doors) -> Result<Self, Failure> {
         desk.open_log().await?;
         let (stopping, stopped) = watch::channel(false);
-        let witnesses = Arc::new(open_witnesses(&desk.0.config, place, &desk.0.identity)?);
-        let asking = witnesses.follow(&desk.0.handle);
-        let publication = doors.public.map(|listener| {
-            desk.open_publication(listener, doors.cosigner, witnesses, stopped.clone())
-        });
+        let asking = desk.0.witnesses.follow(&desk.0.handle);
+        let publication = doors
+            .public
+            .map(|listener| desk.open_publication(listener, doors.cosigner, stopped.clone()));
         let publication = publication.transpose()?;
         let (http, api) = api::serve(doors.commands, place, desk.clone(), stopped)?;
         let (following, own) = (desk.clone(), desk.clone());
@@ -416,6 +418,7 @@ struct Setup {
     partners: PartnerBook,
     domains: DomainBook,
     prover: Prover,
+    witnesses: Arc<Witnesses>,
 }
 
 impl Desk {
@@ -441,6 +444,7 @@ impl Desk {
             partners: Mutex::new(setup.partners),
             domains: Mutex::new(setup.domains),
             prover: setup.prover,
+            witnesses: setup.witnesses,
             found: Mutex::new(FoundBook::open(&place.file(FOUND_FILE))),
             writing: Arc::default(),
             written: AtomicU64::new(0),
@@ -465,12 +469,11 @@ impl Desk {
         &self,
         listener: TcpListener,
         cosigner: Cosigner,
-        witnesses: Arc<Witnesses>,
         stopped: watch::Receiver<bool>,
     ) -> Result<(SocketAddr, JoinHandle<()>), Failure> {
         let address = listener.local_addr().map_err(Failure::internal)?;
         let (replica, network) = (self.0.handle.replica(), self.0.config.network.clone());
-        let own = self.authority();
+        let (own, witnesses) = (self.authority(), Arc::clone(&self.0.witnesses));
         let publication = Publication::new(replica, network, own, cosigner, witnesses);
         Ok((address, publication::serve(listener, publication, stopped)))
     }
@@ -557,6 +560,7 @@ impl Desk {
             listen: status.listen.iter().map(ToString::to_string).collect(),
             logs: status.logs.iter().map(&mut log).collect(),
             peers: status.peers.iter().map(peer).collect(),
+            outside_witnesses: self.0.witnesses.reports().into_iter().map(outside_view).collect(),
             refused: status.standings.iter().map(refused).collect(),
             partners: partners.partners.len(),
             requests: partners.requests.len(),
@@ -738,6 +742,11 @@ fn log_view(
         witnessed: witnessed(log),
         branches,
     }
+}
+
+fn outside_view(report: witnesses::Report) -> answer::OutsideWitnessView {
+    let witnesses::Report { key, url, cosigned, failure } = report;
+    answer::OutsideWitnessView { name: key.name().to_string(), url, cosigned, failure }
 }
 
 /// The wall clock.

@@ -14,6 +14,7 @@
 //! witnesses that are partners, which need no HTTP, and what a cosignature is
 //! worth (see [`tallystick_protocol::witness::confirmation`]).
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -25,9 +26,12 @@ use tallystick_protocol::key::PublicKey;
 use tallystick_protocol::limits;
 use tallystick_protocol::log::consistency_proof;
 use tallystick_protocol::note::{Algorithm, SignatureLine, VerifierKey};
-use tallystick_protocol::witness::{encode_request, parse_cosignatures, parse_recorded};
+use tallystick_protocol::witness::{
+    COSIGN_PAUSE, encode_request, parse_cosignatures, parse_recorded,
+};
 use tokio::task::JoinSet;
 use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use crate::driver::Handle;
 use crate::failure::Failure;
@@ -41,8 +45,6 @@ pub const COSIGNATURES_FILE: &str = "cosignatures";
 const URL_BYTES: usize = 1 << 10;
 /// How long a witness may take for an answer, with everything.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
-/// How often to look for a new head; so often at most a witness is asked.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Longest time until a witness that did not answer is asked again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -87,6 +89,14 @@ impl TryFrom<WrittenWitness> for OutsideWitness {
 enum AskError {
     #[error("the witness cannot be reached ({0})")]
     Unreachable(Box<ureq::Error>),
+    #[error("the witness did not answer within {time} seconds", time = ANSWER_TIME.as_secs())]
+    TooSlow,
+    #[error("the witness has no valid certificate for its name")]
+    Certificate,
+    #[error("the witness sends this node somewhere else, which is not followed")]
+    Redirect,
+    #[error("the witness's answer is longer than an answer can be")]
+    TooLong,
     #[error("the witness answered with status {0}")]
     Status(u16),
     #[error("the witness answered what its protocol does not know")]
@@ -103,6 +113,32 @@ enum AskError {
     Log,
 }
 
+/// How an outside witness was when it was asked last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its key.
+    pub key: VerifierKey,
+    /// Its address.
+    pub url: String,
+    /// Entries under the newest head that it cosigned for this run of the node.
+    pub cosigned: Option<u64>,
+    /// Why it did not cosign when it was asked last, if so.
+    pub failure: Option<String>,
+}
+
+impl From<ureq::Error> for AskError {
+    fn from(error: ureq::Error) -> Self {
+        match error {
+            ureq::Error::Timeout(_) => Self::TooSlow,
+            ureq::Error::BodyExceedsLimit(_) => Self::TooLong,
+            ureq::Error::Tls(_) | ureq::Error::Rustls(_) => Self::Certificate,
+            // What rustls finds wrong comes out of the stream as invalid data.
+            ureq::Error::Io(error) if error.kind() == ErrorKind::InvalidData => Self::Certificate,
+            error => Self::Unreachable(Box::new(error)),
+        }
+    }
+}
+
 /// The cosignatures of our own log's newest head.
 pub struct Witnesses {
     log: LogId,
@@ -112,6 +148,8 @@ pub struct Witnesses {
     file: PathBuf,
     /// The newest head that somebody cosigned.
     cosigned: Mutex<Option<VerifiedCheckpoint>>,
+    /// How each was when it was asked last.
+    reports: Mutex<Vec<Report>>,
 }
 
 impl Witnesses {
@@ -133,21 +171,41 @@ impl Witnesses {
                 "leave the others out of `witness_urls` in tally.toml",
             ));
         }
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_global(Some(ANSWER_TIME))
-            // What the environment says of proxies does not count, only the configuration.
-            .proxy(proxy.map(Proxy::for_http).transpose()?)
-            .user_agent("tallystick")
-            .build()
-            .new_agent();
+        // What the environment says of proxies does not count, only the configuration.
+        let agent = agent(proxy.map(Proxy::for_http).transpose()?, RootCerts::WebPki, ANSWER_TIME);
+        let report = |OutsideWitness { key, url }: &OutsideWitness| Report {
+            key: key.clone(),
+            url: url.clone(),
+            cosigned: None,
+            failure: None,
+        };
+        let reports = Mutex::new(witnesses.iter().map(report).collect());
         let cosigned = Mutex::new(None);
-        let opened = Self { log, log_key, witnesses, agent, file, cosigned };
+        let opened = Self { log, log_key, witnesses, agent, file, cosigned, reports };
         // What does not verify is of another key or damaged, and is collected anew.
         let stored = std::fs::read(&opened.file).ok().and_then(|note| opened.verify(&note));
         *opened.cosigned() = stored;
         Ok(opened)
+    }
+
+    /// How each witness was when it was asked last, in the order of the configuration.
+    #[must_use]
+    pub fn reports(&self) -> Vec<Report> {
+        self.told().clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of how asking a witness for a head of `size` entries ended.
+    fn note(&self, witness: &VerifierKey, size: u64, asked: Result<(), &AskError>) {
+        let mut reports = self.told();
+        let Some(report) = reports.iter_mut().find(|report| report.key == *witness) else { return };
+        report.failure = asked.err().map(ToString::to_string);
+        if asked.is_ok() {
+            report.cosigned = Some(size);
+        }
     }
 
     /// Verifies a head of our own log with the lines of configured witnesses.
@@ -263,13 +321,15 @@ impl Witnesses {
     }
 
     fn post(&self, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), AskError> {
-        let unreachable = |error| AskError::Unreachable(Box::new(error));
         let sent = self.agent.post(format!("{url}/add-checkpoint")).send(body);
-        let mut answer = sent.map_err(unreachable)?;
+        let mut answer = sent.map_err(AskError::from)?;
         let status = answer.status().as_u16();
+        if (300..400).contains(&status) {
+            return Err(AskError::Redirect);
+        }
         let most = limits::NOTE_BYTES as u64;
         let read = answer.body_mut().with_config().limit(most).read_to_vec();
-        Ok((status, read.map_err(unreachable)?))
+        Ok((status, read?))
     }
 
     /// Asks each witness whenever there is a new head, until the set is dropped.
@@ -292,7 +352,7 @@ async fn follow(witnesses: Arc<Witnesses>, witness: OutsideWitness, handle: Hand
             continue;
         }
         let (all, one) = (Arc::clone(&witnesses), witness.clone());
-        let replica = Arc::downgrade(&handle.replica());
+        let (replica, size) = (Arc::downgrade(&handle.replica()), head.checkpoint().size());
         let asked = tokio::task::spawn_blocking(move || {
             let asked = all.ask(&one, &replica, &head, &mut seen);
             (asked, seen)
@@ -301,9 +361,11 @@ async fn follow(witnesses: Arc<Witnesses>, witness: OutsideWitness, handle: Hand
         seen = known;
         let Err(error) = asked else {
             failures = 0;
+            witnesses.note(&witness.key, size, Ok(()));
             continue;
         };
         failures += 1;
+        witnesses.note(&witness.key, size, Err(&error));
         let name = witness.key.name();
         match error {
             // A partner may have got a newer head before it was asked about this one.
@@ -316,6 +378,21 @@ async fn follow(witnesses: Arc<Witnesses>, witness: OutsideWitness, handle: Hand
     }
 }
 
+/// What speaks HTTP, to servers whose certificates `roots` vouch for.
+fn agent(proxy: Option<ureq::Proxy>, roots: RootCerts, patience: Duration) -> Agent {
+    let tls = TlsConfig::builder().provider(TlsProvider::Rustls).root_certs(roots).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_global(Some(patience))
+        .proxy(proxy)
+        .user_agent("tallystick")
+        .build()
+        .new_agent()
+}
+
 /// Whether our own head has come to this size by now.
 async fn is_ours(handle: &Handle, log: LogId, size: u64) -> bool {
     handle.head(log).await.is_some_and(|head| head.checkpoint().size() >= size)
@@ -323,117 +400,8 @@ async fn is_ours(handle: &Handle, log: LogId, size: u64) -> bool {
 
 /// How long to wait after so many failures in a row.
 fn pause_after(failures: u32) -> Duration {
-    PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+    COSIGN_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tallystick_protocol::checkpoint::{Checkpoint, Origin, sign, witness_key};
-    use tallystick_protocol::id::AuthorityId;
-    use tallystick_protocol::key::SecretKey;
-    use tallystick_protocol::log::leaf_hash;
-    use tallystick_protocol::time::UnixTime;
-
-    fn secret(seed: u8) -> SecretKey {
-        SecretKey::from_seed([seed; 32])
-    }
-
-    fn witness(seed: u8) -> VerifierKey {
-        let network = "made-up".parse().unwrap();
-        witness_key(&network, &AuthorityId::from_bytes([seed; 32]), secret(seed).public())
-    }
-
-    fn log() -> LogId {
-        LogId::public(AuthorityId::from_bytes([5; 32]), 0)
-    }
-
-    fn head(size: u64) -> VerifiedCheckpoint {
-        let origin = Origin::of(&"made-up".parse().unwrap(), &log()).unwrap();
-        sign(&Checkpoint::new(origin, size, leaf_hash(b"root")).unwrap(), &secret(1)).unwrap()
-    }
-
-    fn open(dir: &tempfile::TempDir, seeds: &[u8]) -> Witnesses {
-        let outside = |seed: &u8| OutsideWitness { key: witness(*seed), url: "http://x".into() };
-        let witnesses = seeds.iter().map(outside).collect();
-        let file = dir.path().join(COSIGNATURES_FILE);
-        Witnesses::open(log(), secret(1).public(), witnesses, None, file).unwrap()
-    }
-
-    fn cosign(witnesses: &Witnesses, head: &VerifiedCheckpoint, seed: u8) -> Result<(), AskError> {
-        let time = UnixTime::from_seconds(9);
-        let line = head.cosign(witness(seed).name(), &secret(seed), time).unwrap();
-        witnesses.keep(head, line, &witness(seed))
-    }
-
-    #[test]
-    fn cosignatures_are_added_to_the_head_they_are_for_and_survive() {
-        let dir = tempfile::tempdir().unwrap();
-        let witnesses = open(&dir, &[2, 3]);
-        let plain = head(7).to_bytes();
-        assert_eq!(witnesses.add_to(&log(), plain.clone()), plain);
-        cosign(&witnesses, &head(7), 2).unwrap();
-        cosign(&witnesses, &head(7), 3).unwrap();
-        for witnesses in [witnesses, open(&dir, &[2, 3])] {
-            let note = witnesses.verify(&witnesses.add_to(&log(), plain.clone())).unwrap();
-            assert_eq!(note.cosignatures().count(), 2);
-            assert!(witnesses.is_cosigned_by(&head(7), &witness(3)));
-            assert!(!witnesses.is_cosigned_by(&head(8), &witness(3)));
-            // Not to another head, nor to another log.
-            assert_eq!(witnesses.add_to(&log(), head(8).to_bytes()), head(8).to_bytes());
-            let other = LogId::public(AuthorityId::from_bytes([6; 32]), 0);
-            assert_eq!(witnesses.add_to(&other, plain.clone()), plain);
-        }
-        // A witness that is no longer configured does not count.
-        let fewer = open(&dir, &[3]);
-        let note = fewer.verify(&fewer.add_to(&log(), plain)).unwrap();
-        assert_eq!(note.cosignatures().count(), 1);
-    }
-
-    #[test]
-    fn an_older_head_does_not_take_the_place_of_a_newer_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let witnesses = open(&dir, &[2, 3]);
-        cosign(&witnesses, &head(8), 2).unwrap();
-        cosign(&witnesses, &head(7), 3).unwrap();
-        assert!(witnesses.is_cosigned_by(&head(8), &witness(2)));
-        assert!(!witnesses.is_cosigned_by(&head(7), &witness(3)));
-    }
-
-    #[test]
-    fn a_line_that_does_not_fit_and_a_damaged_file_count_for_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let witnesses = open(&dir, &[2]);
-        let line = head(8).cosign(witness(2).name(), &secret(2), UnixTime::from_seconds(9));
-        assert!(witnesses.keep(&head(7), line.unwrap(), &witness(2)).is_err());
-        assert!(!witnesses.is_cosigned_by(&head(7), &witness(2)));
-        std::fs::write(dir.path().join(COSIGNATURES_FILE), b"damaged").unwrap();
-        let plain = head(7).to_bytes();
-        assert_eq!(open(&dir, &[2]).add_to(&log(), plain.clone()), plain);
-    }
-
-    #[test]
-    fn witnesses_are_asked_less_and_less_often() {
-        let seconds = [0, 1, 2, 8, 9, 99].map(|n| pause_after(n).as_secs());
-        assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
-    }
-
-    #[test]
-    fn a_written_witness_is_checked() {
-        let read = |key: &str, url: &str| {
-            let (key, url) = (key.to_owned(), url.to_owned());
-            OutsideWitness::try_from(WrittenWitness { key, url })
-        };
-        let key = witness(2).to_string();
-        assert_eq!(read(&key, "https://w.example/a/").unwrap().url, "https://w.example/a");
-        assert!(read(&key, "http://[::1]:8080").is_ok());
-        for url in
-            ["", "https://", "http:///x", "ftp://w", "w.example", "https://w x", "http://w?x"]
-        {
-            assert!(read(&key, url).is_err(), "{url}");
-        }
-        let log = VerifierKey::new("a".parse().unwrap(), Algorithm::Ed25519, secret(2).public());
-        assert!(read(&log.to_string(), "https://w").is_err());
-        assert!(read("nonsense", "https://w").is_err());
-    }
-}
+mod tests;

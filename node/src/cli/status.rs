@@ -73,6 +73,11 @@ fn text(status: &answer::Status) -> String {
         text.push_str("\nSet aside\n");
         text.push_str(&pairs(aside.iter().map(|(log, what)| (log.as_str(), what.clone()))));
     }
+    if !status.outside_witnesses.is_empty() {
+        text.push_str("\nOutside witnesses\n");
+        let lines: Vec<_> = status.outside_witnesses.iter().map(outside).collect();
+        text.push_str(&pairs(lines.iter().map(|(who, what)| (who.as_str(), what.clone()))));
+    }
     if !status.refused.is_empty() {
         text.push_str("\nNodes that misbehaved\n");
         let lines: Vec<_> = status.refused.iter().map(misbehaved).collect();
@@ -99,6 +104,20 @@ fn misbehaved(refused: &answer::RefusedView) -> (String, String) {
     };
     let faults = several(refused.faults, "fault");
     (who, format!("{}; {faults}, {consequence}", clean(&refused.explanation)))
+}
+
+/// What an outside witness has cosigned, and why not more.
+fn outside(witness: &answer::OutsideWitnessView) -> (String, String) {
+    let entries = match witness.cosigned {
+        Some(1) => "cosigned a head of 1 entry".to_owned(),
+        Some(size) => format!("cosigned a head of {} entries", count(size)),
+        None => "has cosigned nothing since the start".to_owned(),
+    };
+    let what = match &witness.failure {
+        Some(failure) => format!("{entries}; asked last: {}", clean(failure)),
+        None => entries,
+    };
+    (cut(&clean(&witness.url), 40), what)
 }
 
 /// What was set aside of a log, if anything was.
@@ -134,6 +153,17 @@ mod tests {
     use super::*;
     use tallystick_protocol::confirmation::Confirmation;
     use tallystick_protocol::id::{AuthorityId, NodeId};
+
+    fn outside_witnesses() -> Vec<answer::OutsideWitnessView> {
+        let view = |name: &str, cosigned, failure: Option<&str>| answer::OutsideWitnessView {
+            name: name.to_owned(),
+            url: format!("https://{name}"),
+            cosigned,
+            failure: failure.map(str::to_owned),
+        };
+        let untrusted = "the witness has no valid certificate for its name";
+        vec![view("witness.example", Some(1200), None), view("late.example", None, Some(untrusted))]
+    }
 
     #[test]
     fn a_status_reads_as_a_page() {
@@ -181,6 +211,7 @@ mod tests {
                 sent: 1_200,
                 received: 34_000,
             }],
+            outside_witnesses: outside_witnesses(),
             refused: vec![
                 answer::RefusedView {
                     node: NodeId::from_bytes([4; 32]),

@@ -3,76 +3,29 @@
 use super::*;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::CertifiedKey;
+
+use crate::https_server::{self, Root};
 
 const DOMAIN: &str = "ash.example";
 const ASH: AuthorityId = AuthorityId::from_bytes([1; 32]);
 const OAK: AuthorityId = AuthorityId::from_bytes([2; 32]);
 const PATIENT: Duration = Duration::from_secs(10);
 
-/// A certification authority that exists for one test.
-struct Root {
-    certificate: rcgen::Certificate,
-    key: KeyPair,
-}
-
 impl Root {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut wanted = CertificateParams::new(Vec::new()).unwrap();
-        wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { certificate: wanted.self_signed(&key).unwrap(), key }
-    }
-
-    fn issue(&self, domain: &str) -> CertifiedKey {
-        let key_pair = KeyPair::generate().unwrap();
-        let wanted = CertificateParams::new(vec![domain.to_owned()]).unwrap();
-        let cert = wanted.signed_by(&key_pair, &self.certificate, &self.key).unwrap();
-        CertifiedKey { cert, key_pair }
-    }
-
     /// A reader that trusts this root, and to which every name is `address`.
     fn prover(&self, address: SocketAddr, patience: Duration) -> Prover {
-        let root = ureq::tls::Certificate::from_der(self.certificate.der()).to_owned();
-        let roots = RootCerts::Specific(Arc::new(vec![root]));
-        Prover::with(None, Gate::Only(address), roots, Some(address.port()), patience)
+        let gate = Gate::Only(address);
+        Prover::with(None, gate, self.trusted(), Some(address.port()), patience)
     }
 }
 
 /// Serves `answer` to one visitor; says what the visitor asked for.
 fn serve(certificate: &CertifiedKey, answer: Vec<u8>) -> (SocketAddr, thread::JoinHandle<String>) {
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certificate.key_pair.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.cert.der().clone()], key)
-        .unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let visit = move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut stream = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream);
-        let (mut asked, mut chunk) = (Vec::new(), [0; 1024]);
-        while !asked.ends_with(b"\r\n\r\n") {
-            match stream.read(&mut chunk) {
-                Ok(0) | Err(_) => break,
-                Ok(read) => asked.extend_from_slice(&chunk[..read]),
-            }
-        }
-        // A visitor may have gone away, which is what some of the tests are about.
-        let _gone = stream.write_all(&answer).and_then(|()| stream.flush());
-        stream.conn.send_close_notify();
-        let _gone = stream.flush();
-        String::from_utf8_lossy(&asked).into_owned()
-    };
-    (address, thread::spawn(visit))
+    let (address, visits) = https_server::serve(certificate, 1, move |_| answer.clone());
+    (address, thread::spawn(|| visits.join().unwrap().concat()))
 }
 
 fn ok(body: &str) -> Vec<u8> {
@@ -187,10 +140,8 @@ fn with_a_proxy_names_are_for_the_proxy_and_nothing_goes_past_it() {
         String::from_utf8(asked).unwrap()
     });
     let proxy: Proxy = format!("http://ash:p%40ss@127.0.0.1:{port}").parse().unwrap();
-    let roots = ureq::tls::Certificate::from_der(root.certificate.der()).to_owned();
-    let roots = RootCerts::Specific(Arc::new(vec![roots]));
     let proxy = Some(proxy.for_http().unwrap());
-    let prover = Prover::with(proxy, Gate::Open, roots, None, PATIENT);
+    let prover = Prover::with(proxy, Gate::Open, root.trusted(), None, PATIENT);
     assert_eq!(prover.check(DOMAIN, &ASH), Ok(()));
     visit.join().unwrap();
     let asked = tunnel.join().unwrap();

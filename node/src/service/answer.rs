@@ -196,6 +196,19 @@ pub struct RefusedView {
     pub until: Option<u64>,
 }
 
+/// A witness outside the network (`witness_urls` in `tally.toml`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideWitnessView {
+    /// The name of its key.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Entries under the newest head that it cosigned since the node was started.
+    pub cosigned: Option<u64>,
+    /// Why it did not cosign when it was asked last, if so.
+    pub failure: Option<String>,
+}
+
 /// How a node is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -216,6 +229,9 @@ pub struct Status {
     pub partners: usize,
     /// How many nodes would like to be partners.
     pub requests: usize,
+    /// Witnesses outside the network that are asked to cosign this authority's log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside_witnesses: Vec<OutsideWitnessView>,
     /// Nodes that have misbehaved, until it is forgiven.
     #[serde(default)]
     pub refused: Vec<RefusedView>,
