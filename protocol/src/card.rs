@@ -103,6 +103,13 @@ impl UnverifiedCard {
         Ok(Self { note: UnverifiedNote::parse(&bytes)?, bytes })
     }
 
+    /// The network that it claims to belong to, for a reader that knows of none yet.
+    #[must_use]
+    pub fn claimed_network(&self) -> Option<NetworkName> {
+        let heading = self.note.claimed_text().lines().next()?;
+        heading.strip_prefix(HEADING)?.parse().ok()
+    }
+
     /// Checks the identity chain, the signature, and that both agree.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 //! of its data directory. Deliberately absent: the network. Partners hear of a
 //! change when the node runs again.
 
+mod brought;
 mod change;
 mod describe;
 mod offline;
@@ -67,6 +68,13 @@ pub enum Key {
         /// Close it at the newest signed head of at most so many entries; without it, at the newest.
         #[arg(long, value_name = "SIZE")]
         at: Option<u64>,
+        /// Close it at the head in this file, which this node does not have or has lost: a
+        /// proof of any of its records, made by a partner, or a signed head.
+        #[arg(long, value_name = "FILE", conflicts_with = "at")]
+        head: Option<PathBuf>,
+        /// The newest card of this authority, if its data directory was lost, too.
+        #[arg(long, value_name = "FILE")]
+        card: Option<PathBuf>,
         /// Who signs.
         #[command(flatten)]
         controllers: Establishing,
@@ -196,7 +204,10 @@ impl Key {
             Self::Show { look } => show::show(&global.place()?, look),
             Self::New { file, passphrase_file } => make(file, passphrase_file.as_deref()),
             Self::Rotate { renewal, controllers } => change::rotate(global, *renewal, controllers),
-            Self::Recover { at, controllers } => recover::recover(global, *at, controllers),
+            Self::Recover { at, head, card, controllers } => {
+                let from = recover::From { at: *at, head: head.as_deref(), card: card.as_deref() };
+                recover::recover(global, from, controllers)
+            }
             Self::Profile { profile, signing } => change::profile(global, profile, signing),
             Self::Succeed { successors, controllers } => {
                 change::succeed(global, successors, controllers)

@@ -58,7 +58,7 @@ pub fn load_identity(data: &Path, network: &NetworkName) -> Result<Identity, Fai
 ///
 /// # Errors
 /// A [`Failure`] if the file cannot be written.
-pub(super) fn save_identity(data: &Path, identity: &Identity) -> Result<(), Failure> {
+pub fn save_identity(data: &Path, identity: &Identity) -> Result<(), Failure> {
     let path = data.join(IDENTITY_FILE);
     let events: Vec<_> = identity.events().iter().cloned().map(ByteBuf::from).collect();
     let bytes = cbor::encode(&events).map_err(Failure::internal)?;

@@ -230,6 +230,17 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failure + use<> {
     }
 }
 
+/// Puts an authority whose data directory was lost into a new one: its identity,
+/// which is public, and a configuration. All its working keys are missing.
+///
+/// # Errors
+/// A [`Failure`] if something is there already, or a file cannot be written.
+pub fn adopt(place: &Place, identity: &Identity) -> Result<(), Failure> {
+    refuse_existing(place)?;
+    make_place(place, identity.network())?;
+    save_identity(place.data(), identity)
+}
+
 /// The data directory with its directory for keys and a configuration.
 fn make_place(place: &Place, network: &NetworkName) -> Result<(), Failure> {
     let keys = place.file(KEYS_DIR);

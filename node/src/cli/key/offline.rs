@@ -7,12 +7,13 @@ use tallystick_protocol::body::Body;
 use tallystick_protocol::checkpoint::{Checkpoint, Origin, UnverifiedCheckpoint, sign};
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::identity::{Head, Identity};
-use tallystick_protocol::log::Frontier;
+use tallystick_protocol::log::{Frontier, root_at};
 
+use super::brought::GET_A_HEAD;
 use crate::cli::Global;
 use crate::config::{Config, Place};
 use crate::failure::Failure;
-use crate::keys::{NodeKeys, change, load_identity};
+use crate::keys::{NodeKeys, change, load_identity, save_identity};
 use crate::service::{action_name, failed_store};
 use crate::store::{Replica as _, SignedHead, Store, StoreError};
 
@@ -85,6 +86,40 @@ impl Offline {
         let head = UnverifiedCheckpoint::parse(&newest.note).map_err(|_| damaged())?;
         let (head, _) = self.identity.verify_head(&head).map_err(|_| damaged())?;
         Head::of(&head.attributed()).ok_or_else(damaged)
+    }
+
+    /// The head at which a recovery closes the open log: the newest signed one of at
+    /// most `at` entries. Without any, everything would be disowned, so that it is
+    /// closed at nothing only if somebody says so.
+    pub(super) fn closing_head(&self, at: Option<u64>) -> Result<Head, Failure> {
+        let mut signed = false;
+        self.store.heads(&self.log(), |_| signed = true).map_err(failed_store)?;
+        match (signed, at) {
+            (false, None | Some(1..)) => Err(Failure::unavailable(
+                "there is no signed head of the log here, and without one everything that this \
+                 authority published would be disowned",
+                GET_A_HEAD,
+            )),
+            _ => self.newest_head(at),
+        }
+    }
+
+    /// Whether a head is of the history that is held here, as far as can be seen.
+    pub(super) fn continues(&self, head: &Head) -> Result<bool, Failure> {
+        if head.size() > self.size()? {
+            return Ok(true);
+        }
+        let nodes = self.store.replica().nodes(&self.log()).map_err(failed_store)?;
+        Ok(root_at(&*nodes, head.size()).is_ok_and(|root| root == head.root()))
+    }
+
+    /// Takes over a newer identity of the authority, which was verified.
+    pub(super) fn learn(&mut self, identity: Identity) -> Result<(), Failure> {
+        if identity != self.identity {
+            save_identity(self.place.data(), &identity)?;
+            self.identity = identity;
+        }
+        Ok(())
     }
 
     /// A head over nothing, for a log of which nothing was signed. The log key

@@ -1,9 +1,12 @@
 //! `tally key recover`: closes the log where it was sound, and begins it anew.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tallystick_protocol::identity::{EventType, Head};
 
 use super::Establishing;
+use super::brought::Brought;
 use super::change::{Signers, ask_about_waiting, conclude, now};
 use super::offline::{Disowned, Offline};
 use crate::cli::Global;
@@ -11,25 +14,48 @@ use crate::cli::output::Answer;
 use crate::cli::question::confirm;
 use crate::cli::wording::{clean, count};
 use crate::failure::Failure;
-use crate::keys::Renewal;
+use crate::keys::{IDENTITY_FILE, Renewal};
 
+/// Said of a head that this node's own log does not lead to.
+const ANOTHER_BRANCH: &str = "This head is NOT of the history that this node holds: somebody else signed \
+    with its key.\nEverything that this node holds of the log and that head does not is disowned.\n";
 /// Most disowned entries that are shown before it is asked.
 const SHOWN: usize = 20;
+
+/// Where the log is closed, and from where that is known.
+#[derive(Clone, Copy)]
+pub(super) struct From<'a> {
+    pub(super) at: Option<u64>,
+    pub(super) head: Option<&'a Path>,
+    pub(super) card: Option<&'a Path>,
+}
 
 /// Runs the command.
 pub(super) fn recover(
     global: &Global,
-    at: Option<u64>,
+    from: From<'_>,
     establishing: &Establishing,
 ) -> Result<Answer, Failure> {
-    let node = Offline::open(global)?;
+    let brought = Brought::read(from.card, from.head)?;
+    let place = global.place()?;
+    let network = brought.network_for(&place)?;
+    let known = brought.verify(&network)?;
+    if !place.file(IDENTITY_FILE).exists() {
+        known.settle(&place)?;
+    }
+    let mut node = Offline::open(global)?;
+    node.learn(known.identity(&node.identity)?)?;
     // Whoever copied one key has copied all that lay beside it.
     let renewal = Renewal::ALL;
     let signers = Signers::establishing(&node, establishing)?;
     ask_about_waiting(global, &node)?;
-    let closes = node.newest_head(at)?;
+    let closes = match known.head(&node.identity)? {
+        Some(head) => head,
+        None => node.closing_head(from.at)?,
+    };
     let disowned = node.beyond(&closes)?;
-    confirm(global, &question(&closes, &disowned))?;
+    let branch = if node.continues(&closes)? { "" } else { ANOTHER_BRANCH };
+    confirm(global, &format!("{}{branch}", question(&closes, &disowned)))?;
     let mut event = node.identity.next_event(EventType::Recovery, now()?);
     signers.establish(&node, establishing, &mut event)?;
     event.generation = node.identity.generation().saturating_add(1);
@@ -47,7 +73,10 @@ fn question(closes: &Head, disowned: &Disowned) -> String {
         closes.root(),
     );
     if disowned.count == 0 {
-        text.push_str("Nothing that this node holds lies beyond; other branches are disowned.\n");
+        text.push_str(
+            "Nothing that this node holds lies beyond. What others hold beyond it, and other\n\
+             branches, are disowned: be sure that no partner has a newer head that is sound.\n",
+        );
         return text;
     }
     text.push_str(&format!(
