@@ -563,6 +563,7 @@ impl Driver {
                 self.requests.remove(&node);
                 self.tell(network::Command::Forbid(node));
             }
+            Command::Present(card) => self.tell(network::Command::Present(card)),
             Command::Cosign(cosigning) => self.storage.cosign(cosigning),
             Command::Delete(deletion) => self.storage.delete(deletion),
             Command::Ask(question) => question(self),

@@ -110,7 +110,7 @@ pub fn check_domain(text: &str) -> Result<(), Failure> {
 pub(crate) mod tests {
     use std::fs;
 
-    use tallystick_protocol::card::Card;
+    use tallystick_protocol::card::{Card, Validity};
     use tallystick_protocol::id::NetworkName;
     use tallystick_protocol::identity::{Identity, Profile};
     use tallystick_protocol::time::UnixTime;
@@ -134,7 +134,8 @@ pub(crate) mod tests {
         let identity = create(&place, &network(), named(name), issued).unwrap();
         let keys = NodeKeys::load(place.data(), &identity).unwrap();
         let address = "/ip4/192.0.2.7/tcp/4817".to_owned();
-        Card::issue(&identity, &keys.node, &[address], issued).unwrap()
+        let validity = Validity::days(issued, Validity::USUAL_DAYS);
+        Card::issue(&identity, &keys.node, &[address], validity).unwrap()
     }
 
     pub(crate) fn created() -> (tempfile::TempDir, Place, Identity) {

@@ -85,6 +85,8 @@ pub enum Command {
     Refuse(NodeId, std::time::Instant),
     /// Send a frame.
     Send(NodeId, Vec<u8>),
+    /// Hand out this card of ours from now on.
+    Present(String),
     /// Gossip a message.
     Publish(Vec<u8>),
     /// What to do with a gossip message.
@@ -318,6 +320,7 @@ impl Network {
                 self.disconnect(&node);
             }
             Command::Send(node, frame) => self.send(node, frame),
+            Command::Present(card) => self.card = card,
             Command::Publish(bytes) => {
                 let topic = self.topic.clone();
                 match self.swarm.behaviour_mut().gossipsub.publish(topic, bytes) {

@@ -4,8 +4,10 @@
 //! card of each partner is kept as received and verified again when the file is
 //! read, so nothing else in the file needs to be believed.
 //!
-//! **Invariant:** nobody becomes a partner except by [`PartnerBook::add`],
-//! which a person asked for. Deliberately absent: what partners may see, and
+//! **Invariants:** nobody becomes a partner except by [`PartnerBook::add`],
+//! which a person asked for, and nothing is added by a card that is out of
+//! date. Who is a partner stays one when the card that is kept expires: its
+//! identity does not, and newer events of it come from the network. Deliberately absent: what partners may see, and
 //! the cards of nodes that would like to be partners, which the driver keeps
 //! in memory: whoever still wants to be one sends its card again.
 
@@ -16,9 +18,10 @@ use std::path::{Path, PathBuf};
 
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
-use tallystick_protocol::card::{Card, UnverifiedCard};
+use tallystick_protocol::card::{Card, CardError, UnverifiedCard};
 use tallystick_protocol::id::{AuthorityId, NetworkName};
 use tallystick_protocol::identity::Relation;
+use tallystick_protocol::time::UnixTime;
 
 use crate::failure::Failure;
 
@@ -70,6 +73,19 @@ pub(crate) fn is_newer(card: &Card, known: &Card) -> bool {
     }
 }
 
+/// Why nobody is made a partner by a card whose time is over or has not come.
+fn out_of_date(error: CardError) -> Failure {
+    let remedy = match error {
+        CardError::Future { .. } => {
+            "set the clock of this machine; if it is right, ask them to set theirs and for a fresh card"
+        }
+        _ => {
+            "ask them for a fresh one, the output of `tally whoami`; or this machine's clock is wrong"
+        }
+    };
+    Failure::usage(error, remedy)
+}
+
 /// The partners of one node.
 #[derive(Debug)]
 pub struct PartnerBook {
@@ -117,11 +133,13 @@ impl PartnerBook {
         self.partners.contains_key(authority)
     }
 
-    /// Makes the card's authority a partner, durably.
+    /// Makes the card's authority a partner, durably. `now` is the wall clock.
     ///
     /// # Errors
-    /// A [`Failure`] if there are [`PARTNERS`] already or the file cannot be written.
-    pub fn add(&mut self, card: Card) -> Result<Added, Failure> {
+    /// A [`Failure`] if the card has expired or is of the future, if there are
+    /// [`PARTNERS`] already, or the file cannot be written.
+    pub fn add(&mut self, card: Card, now: UnixTime) -> Result<Added, Failure> {
+        card.check_time(now).map_err(out_of_date)?;
         let authority = card.authority();
         let before = self.partners.get(&authority);
         let added = match before {
@@ -209,8 +227,10 @@ mod tests {
     use super::*;
     use crate::keys::tests::{card, created};
     use crate::keys::{ControllerFile, NodeKeys, controller_files};
+    use tallystick_protocol::card::Validity;
     use tallystick_protocol::identity::EventType;
-    use tallystick_protocol::time::UnixTime;
+
+    const NOW: UnixTime = UnixTime::from_seconds(50);
 
     fn network() -> NetworkName {
         "test".parse().unwrap()
@@ -222,8 +242,8 @@ mod tests {
         let path = dir.path().join(PARTNERS_FILE);
         let ash = card("Ash Council", 1);
         let mut book = PartnerBook::open(&path, &network()).unwrap();
-        assert_eq!(book.add(ash.clone()), Ok(Added::New));
-        assert_eq!(book.add(ash.clone()), Ok(Added::Known));
+        assert_eq!(book.add(ash.clone(), NOW), Ok(Added::New));
+        assert_eq!(book.add(ash.clone(), NOW), Ok(Added::Known));
         let mut again = PartnerBook::open(&path, &network()).unwrap();
         assert!(again.partners().eq([&ash]));
         assert_eq!(again.remove(&ash.authority()), Ok(Some(ash.clone())));
@@ -241,15 +261,39 @@ mod tests {
         let after = before.extended(event).unwrap();
         let node = NodeKeys::load(place.data(), &before).unwrap().node;
         let card = |identity, issued| {
-            Card::issue(identity, &node, &[], UnixTime::from_seconds(issued)).unwrap()
+            let validity = Validity::days(UnixTime::from_seconds(issued), 90);
+            Card::issue(identity, &node, &[], validity).unwrap()
         };
         let dir = tempfile::tempdir().unwrap();
         let mut book = PartnerBook::open(&dir.path().join(PARTNERS_FILE), &network()).unwrap();
-        assert_eq!(book.add(card(&before, 20)), Ok(Added::New));
-        assert_eq!(book.add(card(&after, 10)), Ok(Added::Renewed));
-        assert_eq!(book.add(card(&before, 30)), Ok(Added::Known), "its keys may be stolen");
-        assert_eq!(book.add(card(&after, 10)), Ok(Added::Known));
-        assert_eq!(book.add(card(&after, 11)), Ok(Added::Renewed));
+        assert_eq!(book.add(card(&before, 20), NOW), Ok(Added::New));
+        assert_eq!(book.add(card(&after, 10), NOW), Ok(Added::Renewed));
+        assert_eq!(book.add(card(&before, 30), NOW), Ok(Added::Known), "its keys may be stolen");
+        assert_eq!(book.add(card(&after, 10), NOW), Ok(Added::Known));
+        assert_eq!(book.add(card(&after, 11), NOW), Ok(Added::Renewed));
+    }
+
+    #[test]
+    fn an_expired_card_or_one_of_the_future_adds_nobody_and_ends_no_partnership() {
+        let day = 86_400;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(PARTNERS_FILE);
+        let (ash, issued) = (card("Ash Council", 1_000 * day), 1_000);
+        let mut book = PartnerBook::open(&path, &network()).unwrap();
+        let at = |days: u64| UnixTime::from_seconds(days * day);
+        let expired = book.add(ash.clone(), at(issued + 92)).unwrap_err();
+        assert_eq!(expired.error, "the card expired on 1972-12-26");
+        assert!(expired.remedy.starts_with("ask them for a fresh one"), "{expired}");
+        let future = book.add(ash.clone(), at(issued - 2)).unwrap_err();
+        assert!(future.error.contains("lies in the future"), "{future}");
+        assert!(future.remedy.starts_with("set the clock"), "{future}");
+        assert!(book.partners().next().is_none() && !path.exists());
+        // A day too early or too late by our clock, which may be theirs that is wrong.
+        assert_eq!(book.add(ash.clone(), at(issued - 1)), Ok(Added::New));
+        assert_eq!(book.add(ash.clone(), at(issued + 91)), Ok(Added::Known));
+        // Whatever the clock says by now, who is a partner is one.
+        let again = PartnerBook::open(&path, &network()).unwrap();
+        assert!(again.is_partner(&ash.authority()));
     }
 
     #[test]
@@ -257,7 +301,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(PARTNERS_FILE);
         let mut book = PartnerBook::open(&path, &network()).unwrap();
-        book.add(card("Ash Council", 1)).unwrap();
+        book.add(card("Ash Council", 1), NOW).unwrap();
         let good = fs::read_to_string(&path).unwrap();
         for bad in [
             good.replace("tallystick-card:", "tallystick-card:AAAA"),

@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libp2p::{Multiaddr, PeerId};
-use tallystick_protocol::card::{Card, UnverifiedCard, fingerprint};
+use tallystick_protocol::card::{Card, UnverifiedCard, Validity, fingerprint};
 use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
 use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::entry::Entry;
@@ -310,8 +310,9 @@ impl Front {
         let follower = tokio::spawn(async move {
             let checking = domains::check_again_and_again(own.clone());
             let erasing = erasing::carry_out_again_and_again(own.clone());
+            let renewing = async { tokio::join!(own.renew_partners(), own.renew_card()) };
             let (following, completing) = (follow(following), own.complete_log());
-            tokio::join!(following, completing, own.renew_partners(), checking, erasing);
+            tokio::join!(following, completing, renewing, checking, erasing);
         });
         Ok(Self { http, stopping, api, publication, asking, follower })
     }
@@ -382,7 +383,8 @@ async fn start_driver(
     partners: &PartnerBook,
     store: Store,
 ) -> Result<(Handle, DriverTask), Failure> {
-    let card = Card::issue(identity, &keys.node, &card_addresses(config, &[]), now()?);
+    let validity = Validity::days(now()?, Validity::USUAL_DAYS);
+    let card = Card::issue(identity, &keys.node, &card_addresses(config, &[]), validity);
     let known = partners.partners();
     let node = NodeConfig {
         network: config.network.clone(),
@@ -491,15 +493,29 @@ impl Desk {
         listen.iter().map(ToString::to_string).collect()
     }
 
-    /// Who this node is, with a card made now.
+    /// Who this node is, with a card made now and valid for the usual time.
     ///
     /// # Errors
     /// A [`Failure`] if the node is stopping.
     pub async fn whoami(&self) -> Result<answer::Whoami, Failure> {
+        self.whoami_for(Validity::USUAL_DAYS).await
+    }
+
+    /// Who this node is, with a card made now and valid for so many days.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the node is stopping.
+    pub async fn whoami_for(&self, days: u16) -> Result<answer::Whoami, Failure> {
+        whoami(&self.card(days).await?)
+    }
+
+    /// A card of this node with the addresses it has now.
+    async fn card(&self, days: u16) -> Result<Card, Failure> {
         let status = self.node_status().await?;
         let addresses = card_addresses(&self.0.config, &status.listen);
-        let card = Card::issue(&self.0.identity, &self.0.node_key, &addresses, now()?);
-        whoami(&card.map_err(Failure::internal)?)
+        let validity = Validity::days(now()?, days);
+        let card = Card::issue(&self.0.identity, &self.0.node_key, &addresses, validity);
+        card.map_err(Failure::internal)
     }
 
     /// How the node is.
@@ -656,6 +672,7 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
         network: card.identity().network().to_string(),
         fingerprint: fingerprint(&card.authority()),
         card: card.to_line(),
+        valid_until: card.valid_until().as_seconds(),
         peer: peer.to_string(),
         addresses: card.addresses().to_vec(),
         log_key: log_key(&origin, *identity.log_key()).to_string(),

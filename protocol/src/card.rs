@@ -10,6 +10,7 @@
 //! | `name NAME` | as the identity says it |
 //! | `address MULTIADDR` | where the node can be reached; none to 16 |
 //! | `issued SECONDS` | when it was made, a claim |
+//! | `valid-until SECONDS` | until when it may be used to make acquaintance |
 //! | `event BASE64` | the identity chain, in order |
 //!
 //! For people the note is armoured: base64 in lines of 64 characters between
@@ -19,9 +20,13 @@
 //! **Invariants:** a [`Card`] exists only if its identity chain verifies for
 //! the network asked for, one of that identity's node keys made the only
 //! signature, and authority and name on the card are those of the identity.
+//! Whoever makes acquaintance by a card asks [`Card::check_time`] first; to
+//! look at the identity it carries, its age does not matter.
 //! Deliberately absent: any trust. A card says that somebody holds the keys,
 //! not that they are who the name says; for that people compare the
 //! [`fingerprint`] over the telephone.
+
+mod validity;
 
 use core::fmt::Write as _;
 
@@ -29,6 +34,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+pub use self::validity::Validity;
 use crate::armour;
 use crate::checkpoint::decimal;
 use crate::id::{AuthorityId, NetworkName, NodeId};
@@ -68,6 +74,18 @@ pub enum CardError {
     /// A card of another network.
     #[error("the card belongs to another network")]
     Network,
+    /// Its time is over: its maker can make a fresh one.
+    #[error("the card expired on {}", validity::day(*.until))]
+    Expired {
+        /// When that was.
+        until: UnixTime,
+    },
+    /// It was made later than now: its maker's clock is wrong, or ours.
+    #[error("the card was made on {}, which lies in the future", validity::day(*.issued))]
+    Future {
+        /// When it says it was made.
+        issued: UnixTime,
+    },
     /// The identity chain on it is not valid.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -130,8 +148,8 @@ impl UnverifiedCard {
             return Err(CardError::Contradiction);
         }
         let node = NodeId::try_from(signer.key.key().as_bytes()).map_err(|_| CardError::NodeKey)?;
-        let Claims { addresses, issued, .. } = claims;
-        Ok(Card { identity, node, addresses, issued, bytes: self.bytes })
+        let Claims { addresses, validity, .. } = claims;
+        Ok(Card { identity, node, addresses, validity, bytes: self.bytes })
     }
 }
 
@@ -140,7 +158,7 @@ struct Claims {
     authority: AuthorityId,
     name: String,
     addresses: Vec<String>,
-    issued: UnixTime,
+    validity: Validity,
     events: Vec<Vec<u8>>,
 }
 
@@ -168,6 +186,9 @@ impl Claims {
             }
         }
         let issued = field("issued").and_then(|seconds| decimal(&seconds)).ok_or(bad("issued"))?;
+        let until = field("valid-until").and_then(|seconds| decimal(&seconds));
+        let validity = until.and_then(|until| Validity::claimed(issued, until));
+        let validity = validity.ok_or(bad("valid-until"))?;
         let mut events = Vec::new();
         while let Some(event) = field("event") {
             events.push(STANDARD.decode(event).map_err(|_| bad("event"))?);
@@ -175,7 +196,7 @@ impl Claims {
         if lines.next().is_some() {
             return Err(bad("something unknown"));
         }
-        Ok(Self { authority, name, addresses, issued: UnixTime::from_seconds(issued), events })
+        Ok(Self { authority, name, addresses, validity, events })
     }
 }
 
@@ -185,7 +206,7 @@ pub struct Card {
     identity: Identity,
     node: NodeId,
     addresses: Vec<String>,
-    issued: UnixTime,
+    validity: Validity,
     bytes: Vec<u8>,
 }
 
@@ -200,7 +221,7 @@ impl Card {
         identity: &Identity,
         node_key: &SecretKey,
         addresses: &[String],
-        issued: UnixTime,
+        validity: Validity,
     ) -> Result<Self, CardError> {
         if !identity.node_keys().contains(&node_key.public()) {
             return Err(CardError::NodeKey);
@@ -220,7 +241,8 @@ impl Card {
             check_address(address)?;
             line("address", address);
         }
-        line("issued", &issued.as_seconds());
+        line("issued", &validity.issued().as_seconds());
+        line("valid-until", &validity.until().as_seconds());
         for event in identity.events() {
             line("event", &STANDARD.encode(event));
         }
@@ -255,7 +277,21 @@ impl Card {
     /// When it was made, a claim.
     #[must_use]
     pub const fn issued(&self) -> UnixTime {
-        self.issued
+        self.validity.issued()
+    }
+
+    /// Until when it may be used to make acquaintance.
+    #[must_use]
+    pub const fn valid_until(&self) -> UnixTime {
+        self.validity.until()
+    }
+
+    /// Whether acquaintance may be made by it at `now`, the clock of whoever takes it.
+    ///
+    /// # Errors
+    /// [`CardError::Expired`] or [`CardError::Future`].
+    pub const fn check_time(&self, now: UnixTime) -> Result<(), CardError> {
+        self.validity.check(now)
     }
 
     /// The [`fingerprint`] of its authority.
@@ -315,10 +351,13 @@ mod tests {
         UnverifiedChain::new(vec![signed]).verify(&network()).unwrap()
     }
 
+    fn validity(issued: u64) -> Validity {
+        Validity::days(UnixTime::from_seconds(issued), Validity::USUAL_DAYS)
+    }
+
     fn card(addresses: &[&str]) -> Card {
         let addresses: Vec<_> = addresses.iter().map(|a| (*a).to_owned()).collect();
-        let issued = UnixTime::from_seconds(1_750_000_000);
-        Card::issue(&identity(10), &secret(14), &addresses, issued).unwrap()
+        Card::issue(&identity(10), &secret(14), &addresses, validity(1_750_000_000)).unwrap()
     }
 
     fn read(text: &str) -> Result<Card, CardError> {
@@ -345,6 +384,7 @@ mod tests {
         assert_eq!(card.node().as_bytes(), secret(14).public().as_bytes());
         assert_eq!(card.addresses().len(), 2);
         assert_eq!(card.issued(), UnixTime::from_seconds(1_750_000_000));
+        assert_eq!(card.valid_until(), UnixTime::from_seconds(1_757_776_000));
         assert!(card.to_armour().lines().all(|line| line.len() <= 64));
     }
 
@@ -409,6 +449,13 @@ mod tests {
             (text.replace("name Borough 10", "name Borough 11"), CardError::Contradiction),
             (text.replace("card v1 test", "card v2 test"), CardError::Line("heading")),
             (text.replace("issued 1", "issued 01"), CardError::Line("issued")),
+            (text.replace("until 1", "until 01"), CardError::Line("valid-until")),
+            (text.replace("until 1", "until 2"), CardError::Line("valid-until")),
+            (
+                text.replace("valid-until ", "valid-until 0\nvalid-until "),
+                CardError::Line("valid-until"),
+            ),
+            (text.replace("\nvalid-until", "\n"), CardError::Line("valid-until")),
             (text.replace("/ip4/", "ip4/"), CardError::Line("address")),
             (text.replace("address /ip4", "address  /ip4"), CardError::Line("address")),
             (text.replace("authority ", "authorit "), CardError::Line("authority")),
@@ -443,13 +490,12 @@ mod tests {
     #[test]
     fn limits_hold() {
         let many = vec!["/ip4/192.0.2.7/tcp/4001".to_owned(); limits::CARD_ADDRESSES + 1];
-        let issue = |addresses: &[String]| {
-            Card::issue(&identity(10), &secret(14), addresses, UnixTime::from_seconds(0))
-        };
+        let issue =
+            |addresses: &[String]| Card::issue(&identity(10), &secret(14), addresses, validity(0));
         assert_eq!(issue(&many), Err(CardError::TooLarge));
         assert_eq!(issue(&[format!("/dns4/{}", "x".repeat(300))]), Err(CardError::TooLarge));
         assert_eq!(issue(&["/ip4/1.2.3.4 x".to_owned()]), Err(CardError::Line("address")));
-        let stranger = Card::issue(&identity(10), &secret(99), &[], UnixTime::from_seconds(0));
+        let stranger = Card::issue(&identity(10), &secret(99), &[], validity(0));
         assert_eq!(stranger, Err(CardError::NodeKey));
         let huge = "x".repeat(limits::CARD_TEXT_BYTES + 1);
         assert_eq!(read(&huge), Err(CardError::TooLarge));

@@ -109,6 +109,10 @@ pub const CURSOR_BYTES: usize = 64;
 pub const CARD_TEXT_BYTES: usize = 1 << 20;
 /// Most addresses on a partner card.
 pub const CARD_ADDRESSES: usize = 16;
+/// Seconds for which a partner card can be valid, at most: 366 days.
+pub const CARD_VALIDITY: u64 = 366 * 86_400;
+/// Seconds by which the clocks of whoever made a card and whoever takes it may differ.
+pub const CARD_CLOCK_SKEW: u64 = 86_400;
 /// Longest network address, as multiaddr text.
 pub const ADDRESS_BYTES: usize = 256;
 /// Largest evidence of two histories, as it is stored and sent: it fits into a frame.

@@ -9,6 +9,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tallystick_protocol::card::Validity;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::record::Day;
 
@@ -46,8 +47,16 @@ async fn status(State(desk): State<Desk>) -> Answer<answer::Status> {
     Ok(Json(desk.status().await?))
 }
 
-async fn whoami(State(desk): State<Desk>) -> Answer<answer::Whoami> {
-    Ok(Json(desk.whoami().await?))
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HowLong {
+    #[serde(default)]
+    valid_days: Option<u16>,
+}
+
+async fn whoami(State(desk): State<Desk>, asked: Asked<HowLong>) -> Answer<answer::Whoami> {
+    let days = query(asked)?.valid_days.unwrap_or(Validity::USUAL_DAYS);
+    Ok(Json(desk.whoami_for(days).await?))
 }
 
 async fn partners(State(desk): State<Desk>) -> Answer<answer::Partners> {

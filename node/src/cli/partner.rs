@@ -184,7 +184,8 @@ fn warnings(partner: &PartnerView) -> Vec<String> {
         )
     });
     let odd = partner.oddities.iter().map(|odd| format!("Look at this: {}.", clean(odd)));
-    alike.chain(odd).collect()
+    let stale = partner.out_of_date.iter().map(|why| format!("Ask for a fresh card: {why}."));
+    stale.chain(alike).chain(odd).collect()
 }
 
 fn listed(partners: &Partners) -> String {
@@ -232,6 +233,7 @@ mod tests {
             node: NodeId::from_bytes([n; 32]),
             addresses: vec!["/ip4/192.0.2.7/tcp/4817".to_owned()],
             connected,
+            out_of_date: None,
             lookalikes: Vec::new(),
             oddities: Vec::new(),
         }

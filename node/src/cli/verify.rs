@@ -8,8 +8,10 @@
 //! The log key that signed may have been replaced since. What it signed counts if
 //! the file shows that it leads to what the author pinned then: *retired, proven*.
 //! A file from before that shows nothing of it; with the author's newest card,
-//! `--card`, it is told apart: *retired, refresh needed*. What is said of evidence
-//! is in `evidence`, of cosignatures in `witnesses`.
+//! `--card`, it is told apart: *retired, refresh needed*. A card that has expired
+//! makes no acquaintance any more, but is believed here: what it says of the
+//! identity is signed for good, so its age is told instead. What is said of
+//! evidence is in `evidence`, of cosignatures in `witnesses`.
 
 mod evidence;
 mod witnesses;
@@ -186,6 +188,8 @@ struct Judged {
     named: (usize, u32),
     /// What those of the policy say, if there is one.
     witnesses: Option<Witnesses>,
+    /// The card by which it was judged.
+    card: Option<Card>,
 }
 
 impl Judged {
@@ -203,7 +207,7 @@ fn told(path: &Path, proof: &Judged, heads: &[Head], known: &Known) -> Told {
     let dated = proof.witnesses.as_ref().zip(facts.reference.version).map(|(_, version)| {
         Dated::by(heads, facts.checkpoint.origin(), version.index, facts.header.issued)
     });
-    let mut json = verdict(path, facts, known);
+    let mut json = verdict(path, facts, known, proof.card.as_ref());
     if let Some(object) = json.as_object_mut() {
         object.insert("witnesses".to_owned(), json!(proof.witnesses.as_ref().map(Witnesses::json)));
         object.insert("dating".to_owned(), json!(dated.map(|dated| dated.json())));
@@ -252,7 +256,7 @@ fn judge(bytes: &[u8], known: &Known) -> Result<Judged, Doubt> {
     }
     let witnesses = known.policy.as_ref().map(|policy| Witnesses::judge(&proof, policy));
     let named = (proof.identity().witnesses().len(), proof.identity().quorum());
-    Ok(Judged { facts: proof.facts(), named, witnesses: witnesses.transpose()? })
+    Ok(Judged { facts: proof.facts(), named, witnesses: witnesses.transpose()?, card })
 }
 
 const fn key(facts: &RecordFacts) -> &'static str {
@@ -282,7 +286,7 @@ fn action(facts: &RecordFacts) -> &'static str {
     crate::service::action_name(facts.header.action)
 }
 
-fn verdict(path: &Path, facts: &RecordFacts, known: &Known) -> Value {
+fn verdict(path: &Path, facts: &RecordFacts, known: &Known, card: Option<&Card>) -> Value {
     let withheld: Vec<_> = facts.withheld.iter().map(ToString::to_string).collect();
     json!({
         "verified": true,
@@ -305,6 +309,7 @@ fn verdict(path: &Path, facts: &RecordFacts, known: &Known) -> Value {
             "root": facts.checkpoint.root(),
         },
         "key": key(facts),
+        "cardIssued": card.map(|card| card.issued().as_seconds()),
         "leaf": facts.leaf,
     })
 }
@@ -355,7 +360,7 @@ fn text(path: &Path, proof: &Judged, dated: Option<Dated>, known: &Known) -> Str
 
 /// What is said of the entry itself.
 fn claims(proof: &Judged, dated: Option<Dated>) -> Vec<(&'static str, String)> {
-    let Judged { facts, named: (named, quorum), witnesses } = proof;
+    let Judged { facts, named: (named, quorum), witnesses, card } = proof;
     let head = &facts.checkpoint;
     let signed = match facts.key {
         KeyState::Current => "the log key of its author",
@@ -377,6 +382,9 @@ fn claims(proof: &Judged, dated: Option<Dated>) -> Vec<(&'static str, String)> {
         ("signed by", signed.to_owned()),
         ("witnesses", cosigned),
     ];
+    claims.extend(card.as_ref().map(|card| {
+        ("card", format!("of {}; of later keys it says nothing", time(card.issued())))
+    }));
     claims.extend(dated.map(|dated| ("in the log", dated.words())));
     claims
 }

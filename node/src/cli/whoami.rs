@@ -3,13 +3,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
-use tallystick_protocol::card::{Card, UnverifiedCard};
+use tallystick_protocol::card::{Card, UnverifiedCard, Validity};
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::clean;
+use super::wording::{clean, time};
 use crate::config::{Config, Place};
 use crate::domain;
 use crate::failure::{Failure, FailureKind};
@@ -19,7 +19,16 @@ use crate::service::{card_addresses, whoami};
 
 /// Show this authority's id, card and fingerprint (needs no running node)
 #[derive(Clone, Debug, clap::Args)]
-pub struct Whoami {}
+pub struct Whoami {
+    /// For how many days others can be made partners by the card.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = Validity::USUAL_DAYS,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(Validity::MOST_DAYS)),
+    )]
+    valid_days: u16,
+}
 
 impl Whoami {
     /// Runs the command. A running node knows its addresses best; without one
@@ -29,9 +38,12 @@ impl Whoami {
     /// A [`Failure`] if there is no authority, or its files are damaged.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
         let place = global.place()?;
-        let running = global.client().and_then(|client| client.get("whoami", &[]));
+        let days = [("validDays", self.valid_days.to_string())];
+        let running = global.client().and_then(|client| client.get("whoami", &days));
         let found: answer::Whoami = match running {
-            Err(failure) if failure.kind == FailureKind::Unavailable => offline(&place)?,
+            Err(failure) if failure.kind == FailureKind::Unavailable => {
+                offline(&place, self.valid_days)?
+            }
             running => running?,
         };
         let network = found.network.parse().map_err(Failure::internal)?;
@@ -50,14 +62,14 @@ fn with_armour(mut json: serde_json::Value, armour: &str) -> serde_json::Value {
     json
 }
 
-fn offline(place: &Place) -> Result<answer::Whoami, Failure> {
+fn offline(place: &Place, days: u16) -> Result<answer::Whoami, Failure> {
     let config = Config::load(place.config())?;
     let identity = keys::load_identity(place.data(), &config.network)?;
     let keys = NodeKeys::load(place.data(), &identity)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;
     let addresses = card_addresses(&config, &[]);
-    let issued = UnixTime::from_seconds(now.as_secs());
-    let card = Card::issue(&identity, &keys.node, &addresses, issued);
+    let validity = Validity::days(UnixTime::from_seconds(now.as_secs()), days);
+    let card = Card::issue(&identity, &keys.node, &addresses, validity);
     whoami(&card.map_err(Failure::internal)?)
 }
 
@@ -90,6 +102,7 @@ authority    {authority}
 fingerprint  {fingerprint}
 network      {network}
 addresses    {reach}
+valid until  {until}
 
 Send this card to a partner, who adds it with `tally partner add FILE`. Then
 compare the fingerprint over the telephone.
@@ -100,6 +113,7 @@ compare the fingerprint over the telephone.
             .as_deref()
             .map(|domain| domain_note(domain, &found.authority))
             .unwrap_or_default(),
+        until = time(UnixTime::from_seconds(found.valid_until)),
         name = clean(&found.name),
         authority = found.authority,
         fingerprint = found.fingerprint,
@@ -116,7 +130,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("ash");
         let global = Global { data: Some(data), ..Global::default() };
-        let missing = Whoami {}.run(&global).unwrap_err();
+        let whoami = Whoami { valid_days: 3 };
+        let missing = whoami.run(&global).unwrap_err();
         assert_eq!(missing.kind.exit_code(), 3);
         let place = global.place().unwrap();
         let profile = tallystick_protocol::identity::Profile {
@@ -126,7 +141,7 @@ mod tests {
         };
         let network = Config::default().network;
         keys::create(&place, &network, profile, UnixTime::from_seconds(1)).unwrap();
-        let answer = Whoami {}.run(&global).unwrap();
+        let answer = whoami.run(&global).unwrap();
         assert_eq!(answer.json["name"], "Ash Council");
         let read = |text: &str| UnverifiedCard::parse(text).unwrap().verify(&network).unwrap();
         let card = read(answer.json["card"].as_str().unwrap());
@@ -134,6 +149,9 @@ mod tests {
         assert_eq!(answer.json["authority"], card.authority().to_string());
         assert_eq!(answer.json["fingerprint"], card.fingerprint());
         assert_eq!(answer.json["domain"], "ash.gov.uk");
+        assert_eq!(card.valid_until().as_seconds(), card.issued().as_seconds() + 3 * 86_400);
+        assert_eq!(answer.json["validUntil"], card.valid_until().as_seconds());
+        assert!(answer.text.contains("\nvalid until  "), "{}", answer.text);
         let proof = "https://ash.gov.uk/.well-known/tallystick with this line";
         assert!(answer.text.contains(proof), "{}", answer.text);
         assert!(answer.text.contains(&format!("\n  {}\n", card.authority())), "{}", answer.text);

@@ -34,6 +34,7 @@ pub(super) enum Command {
     Introduce(Vec<Vec<u8>>),
     Allow(NodeId, Vec<Multiaddr>),
     Forbid(NodeId),
+    Present(String),
     Cosign(Cosigning),
     Delete(Deletion),
     Ask(Question),
@@ -254,6 +255,11 @@ impl Handle {
     /// Disconnects a node and refuses it from now on.
     pub async fn forbid(&self, node: NodeId) {
         self.command(Command::Forbid(node)).await;
+    }
+
+    /// Hands out this card to nodes that may not know us, from now on.
+    pub async fn present(&self, card: String) {
+        self.command(Command::Present(card)).await;
     }
 
     /// The state of the node; `None` if it is stopping.

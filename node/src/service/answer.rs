@@ -33,6 +33,8 @@ pub struct Whoami {
     pub fingerprint: String,
     /// Its partner card, on one line.
     pub card: String,
+    /// Until when others can be made partners by that card, in Unix seconds.
+    pub valid_until: u64,
     /// The node's libp2p id.
     pub peer: String,
     /// The addresses on the card.
@@ -283,6 +285,9 @@ pub struct PartnerView {
     pub addresses: Vec<String>,
     /// Whether it is connected now.
     pub connected: bool,
+    /// Why the card of a node that would like to be a partner is of no use, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_date: Option<String>,
     /// Authorities whose names may be taken for its name; looked for when it is
     /// added, and while it would like to be a partner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

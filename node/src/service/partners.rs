@@ -2,11 +2,11 @@
 
 use tallystick_protocol::card::Card;
 use tallystick_protocol::id::{AuthorityId, NodeId};
-use tallystick_protocol::identity::Identity;
+use tallystick_protocol::identity::{Identity, Relation};
 use tallystick_protocol::name::Form;
 use tallystick_protocol::time::UnixTime;
 
-use super::{Desk, answer, blocking, failed_store, read_card, stopping};
+use super::{Desk, answer, blocking, failed_store, now, read_card, stopping};
 use crate::acquaintance::{Acquaintances, lookalikes, oddities};
 use crate::failure::Failure;
 use crate::partner::{Added, dialable};
@@ -21,11 +21,16 @@ impl Desk {
         let status = self.0.handle.status().await.ok_or_else(stopping)?;
         let connected = |node: NodeId| status.peers.iter().any(|peer| peer.node == node);
         let partners: Vec<Card> = self.0.partners.lock().await.partners().cloned().collect();
-        let requests = self.requests().await;
+        let (requests, now) = (self.requests().await, now()?);
+        let why = |card: &Card| card.check_time(now).err().map(|error| error.to_string());
+        let out_of_date: Vec<_> = requests.iter().map(why).collect();
         let look = Look { partners, requests, met: self.acquaintances().await };
         let mut all = look.views().await?;
         for view in all.partners.iter_mut().chain(&mut all.requests) {
             view.connected = connected(view.node);
+        }
+        for (view, why) in all.requests.iter_mut().zip(out_of_date) {
+            view.out_of_date = why;
         }
         Ok(all)
     }
@@ -80,10 +85,11 @@ impl Desk {
                 "give this card to the partner, and add the one the partner gives you",
             ));
         }
+        self.refuse_rollback(&card).await?;
         let mut book = self.0.partners.lock().await;
         let before = book.partners().find(|known| known.authority() == card.authority());
         let moved = before.map(Card::node).filter(|node| *node != card.node());
-        let added = book.add(card.clone())?;
+        let added = book.add(card.clone(), now()?)?;
         drop(book);
         if added != Added::Known {
             if let Some(node) = moved {
@@ -97,6 +103,20 @@ impl Desk {
             partner: self.view(card, added != Added::Known).await?,
             changed,
         })
+    }
+
+    /// Refuses a card whose identity is an older state of one that is known here,
+    /// be it valid: the node on it may be one whose key was replaced since.
+    async fn refuse_rollback(&self, card: &Card) -> Result<(), Failure> {
+        let known = self.0.handle.identity(card.authority()).await;
+        let relation = known.and_then(|known| card.identity().relation_to(&known));
+        match relation {
+            Some(Relation::Behind | Relation::Superseded { .. }) => Err(Failure::usage(
+                "the card carries an older identity of this authority than the one known here",
+                "ask them for a fresh one, the output of `tally whoami`",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// One authority as it is known now; `compared` with all others, if so.
@@ -204,6 +224,7 @@ impl Look {
             node: card.node(),
             addresses: card.addresses().to_vec(),
             connected: false,
+            out_of_date: None,
             lookalikes: alike,
             oddities: oddities(profile),
         })
