@@ -7,15 +7,17 @@
 //!
 //! **Invariants:** a name is never given without its [`Confirmation`]; only
 //! partners' endorsements count, and nobody's own; what a domain proved counts
-//! only while the authority claims that domain. Deliberately absent: deciding
-//! anything by names. They are for people.
+//! only while the authority claims that domain; who has taken over is what the
+//! predecessor's own chain says, never a claim of whoever would be the successor.
+//! Deliberately absent: deciding anything by names. They are for people.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::id::AuthorityId;
-use tallystick_protocol::identity::{Identity, Profile};
+use tallystick_protocol::identity::{Identity, Profile, Relation};
 use tallystick_protocol::name::{Form, Resemblance, peculiarities};
 use tallystick_protocol::organisation;
 use tallystick_protocol::time::UnixTime;
@@ -29,8 +31,42 @@ use crate::store::StoreError;
 pub struct Known {
     /// What the authority calls itself.
     pub name: String,
-    /// How that is known.
+    /// What has to be said beside that.
+    pub attribution: Attribution,
+}
+
+/// What stands beside a name: how it is known, and what became of its owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attribution {
+    /// How the name is known.
+    #[serde(flatten)]
     pub confirmation: Confirmation,
+    /// Who has taken over from this authority, by its own identity chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub succeeded_by: Vec<Related>,
+    /// From whom it has taken over, by the identity chains of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub succeeds: Vec<Related>,
+}
+
+impl From<Confirmation> for Attribution {
+    fn from(confirmation: Confirmation) -> Self {
+        Self { confirmation, ..Self::default() }
+    }
+}
+
+/// A predecessor or successor, with its name where that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Related {
+    /// Who.
+    pub authority: AuthorityId,
+    /// What it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How that is known.
+    #[serde(flatten)]
+    pub known: Option<Confirmation>,
 }
 
 /// Somebody whose name may be taken for another.
@@ -49,6 +85,8 @@ pub struct Lookalike {
 pub struct Acquaintances {
     own: AuthorityId,
     identities: BTreeMap<AuthorityId, Identity>,
+    /// Who names an authority as a successor.
+    predecessors: BTreeMap<AuthorityId, Vec<AuthorityId>>,
     partners: BTreeSet<AuthorityId>,
     domains: DomainBook,
     /// The wall clock when this was put together.
@@ -68,8 +106,15 @@ impl Acquaintances {
         register: Register,
     ) -> Self {
         let identities = identities.into_iter();
-        let identities = identities.map(|identity| (identity.authority(), identity)).collect();
-        Self { own, identities, partners, domains, now, register }
+        let identities: BTreeMap<_, _> =
+            identities.map(|identity| (identity.authority(), identity)).collect();
+        let mut predecessors: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for identity in identities.values() {
+            for successor in identity.successors() {
+                predecessors.entry(*successor).or_default().push(identity.authority());
+            }
+        }
+        Self { own, identities, predecessors, partners, domains, now, register }
     }
 
     /// All identities, in the order of their ids.
@@ -91,8 +136,50 @@ impl Acquaintances {
     /// [`StoreError`] if the register cannot be read.
     pub fn known(&self, authority: &AuthorityId) -> Result<Option<Known>, StoreError> {
         let Some(identity) = self.identities.get(authority) else { return Ok(None) };
-        let confirmation = self.confirmation(identity)?;
-        Ok(Some(Known { name: identity.profile().name.clone(), confirmation }))
+        let attribution = self.attribution(identity)?;
+        Ok(Some(Known { name: identity.profile().name.clone(), attribution }))
+    }
+
+    /// What has to be said beside the name of an identity, be it one of these
+    /// or on a card, which may be older than what has been heard since, or newer.
+    ///
+    /// # Errors
+    /// See [`Acquaintances::known`].
+    pub fn attribution(&self, identity: &Identity) -> Result<Attribution, StoreError> {
+        let related = |others: &[AuthorityId]| {
+            others.iter().map(|other| self.related(other)).collect::<Result<_, _>>()
+        };
+        let before = self.predecessors.get(&identity.authority());
+        let newest = self.identities.get(&identity.authority()).filter(|known| {
+            let relation = known.relation_to(identity);
+            matches!(relation, Some(Relation::Extends | Relation::Supersedes { .. }))
+        });
+        Ok(Attribution {
+            confirmation: self.confirmation(identity)?,
+            succeeded_by: related(newest.unwrap_or(identity).successors())?,
+            succeeds: related(before.map(Vec::as_slice).unwrap_or_default())?,
+        })
+    }
+
+    /// An authority by its name only.
+    ///
+    /// # Errors
+    /// See [`Acquaintances::known`].
+    pub fn related(&self, authority: &AuthorityId) -> Result<Related, StoreError> {
+        let found = self.identities.get(authority);
+        Ok(Related {
+            authority: *authority,
+            name: found.map(|identity| identity.profile().name.clone()),
+            known: found.map(|identity| self.confirmation(identity)).transpose()?,
+        })
+    }
+
+    /// Whether `predecessor`, by its own identity chain as far as it is known
+    /// here, has named `successor` to take over from it.
+    #[must_use]
+    pub fn is_successor(&self, successor: &AuthorityId, predecessor: &AuthorityId) -> bool {
+        let named = self.identities.get(predecessor).map(Identity::successors);
+        named.is_some_and(|successors| successors.contains(successor))
     }
 
     /// How the claims of an identity are known, be it one of these or on a card
@@ -213,7 +300,8 @@ mod tests {
     fn who_was_accepted_is_pinned_and_nobody_else() {
         let (ash, oak, elm) = (card("Ash", 1), card("Oak", 1), card("Elm", 1));
         let met = met(&ash, &[&oak], &[&oak]);
-        let how = |card: &Card| met.known(&card.authority()).unwrap().map(|k| k.confirmation);
+        let how =
+            |card: &Card| met.known(&card.authority()).unwrap().map(|k| k.attribution.confirmation);
         assert_eq!(how(&ash), Some(Confirmation::Pinned));
         assert_eq!(how(&oak), Some(Confirmation::Pinned));
         assert_eq!(how(&elm), None);

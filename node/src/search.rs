@@ -32,7 +32,6 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::record::{Day, Kind};
 use tantivy::collector::sort_key::{SortBySimilarityScore, SortByStaticFastValue};
@@ -43,7 +42,7 @@ use tantivy::{DocAddress, Index, IndexReader, Order, Searcher, TantivyDocument};
 pub use self::open::Opened;
 use self::schema::FieldSet;
 pub(crate) use self::{document::Document, writer::Writer};
-use crate::acquaintance::Known;
+use crate::acquaintance::{Attribution, Known};
 use crate::store::MAKE_ROOM;
 use crate::store::disk::is_full;
 
@@ -128,7 +127,7 @@ pub struct Hit {
     pub authority_name: Option<String>,
     /// How that name is known, where the caller knows it.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// `public`, or the id of the group it was said in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
@@ -188,7 +187,7 @@ impl Results {
                 Entry::Vacant(vacant) => vacant.insert(known(&authority)?).clone(),
             };
             (hit.authority_name, hit.known) =
-                known.map(|Known { name, confirmation }| (name, confirmation)).unzip();
+                known.map(|Known { name, attribution }| (name, attribution)).unzip();
         }
         Ok(())
     }

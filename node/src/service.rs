@@ -39,7 +39,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::card::{Card, UnverifiedCard, Validity, fingerprint};
 use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
-use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
 use tallystick_protocol::identity::Identity;
@@ -60,6 +59,7 @@ use self::fault::{
 pub use self::import::ownership;
 use self::names::names;
 pub use self::record::{action_name, document, kind};
+use crate::acquaintance::{Attribution, Related};
 use crate::api;
 use crate::author::Recent;
 use crate::config::{Config, Place};
@@ -506,7 +506,11 @@ impl Desk {
     /// # Errors
     /// A [`Failure`] if the node is stopping.
     pub async fn whoami_for(&self, days: u16) -> Result<answer::Whoami, Failure> {
-        whoami(&self.card(days).await?)
+        let found = whoami(&self.card(days).await?)?;
+        let (met, identity) = (self.acquaintances().await, self.0.identity.clone());
+        let known = blocking(move || met.attribution(&identity)).await?.map_err(failed_store)?;
+        let Attribution { succeeded_by, succeeds, .. } = known;
+        Ok(answer::Whoami { succeeded_by, succeeds, ..found })
     }
 
     /// A card of this node with the addresses it has now.
@@ -540,7 +544,7 @@ impl Desk {
         let names = names(met, authorities.collect()).await?;
         let named = |authority: Option<AuthorityId>| {
             let known = authority.and_then(|authority| names.get(&authority).cloned());
-            known.map(|known| (known.name, known.confirmation)).unzip()
+            known.map(|known| (known.name, known.attribution)).unzip()
         };
         let mut log = |log: &LogStatus| {
             let branches = branches.remove(&log.log).unwrap_or_default();
@@ -675,9 +679,16 @@ pub fn whoami(card: &Card) -> Result<answer::Whoami, Failure> {
         valid_until: card.valid_until().as_seconds(),
         peer: peer.to_string(),
         addresses: card.addresses().to_vec(),
+        succeeded_by: identity.successors().iter().map(nameless).collect(),
+        succeeds: Vec::new(),
         log_key: log_key(&origin, *identity.log_key()).to_string(),
         witness_key: witness_key(network, &authority, *identity.witness_key()).to_string(),
     })
+}
+
+/// An authority of which nobody was asked.
+const fn nameless(authority: &AuthorityId) -> Related {
+    Related { authority: *authority, name: None, known: None }
 }
 
 /// The addresses for a card: those to announce; else those listened on, known
@@ -734,7 +745,7 @@ const fn witnessed(log: &LogStatus) -> answer::Witnessed {
 
 fn log_view(
     log: &LogStatus,
-    (name, known): (Option<String>, Option<Confirmation>),
+    (name, known): (Option<String>, Option<Attribution>),
     branches: Vec<answer::BranchView>,
 ) -> answer::LogView {
     let state = match log {

@@ -13,7 +13,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{COLUMNS, clean, known, pairs, several, time, wrap};
+use super::wording::{COLUMNS, clean, known, pairs, related, several, time, wrap};
 use crate::failure::Failure;
 use crate::service::answer::{
     AddPartner, DomainView, NamePartner, PartnerChange, PartnerView, Partners,
@@ -141,7 +141,9 @@ fn view(partner: &PartnerView) -> String {
     let mut text = pairs([
         ("authority", partner.authority.to_string()),
         ("fingerprint", partner.fingerprint.clone()),
-        ("identity", known(&partner.known)),
+        ("identity", known(&partner.known.confirmation)),
+        ("succeeded by", related(&partner.known.succeeded_by)),
+        ("succeeds", related(&partner.known.succeeds)),
         ("claims", clean(&partner.organisation_ids.join(" "))),
         ("domain", domain(partner)),
         ("endorsed", endorsed),
@@ -179,7 +181,7 @@ fn warnings(partner: &PartnerView) -> Vec<String> {
             "This name {} that of {:?} ({}), which you know as {}. Make sure which of them this is.",
             clean(&other.resemblance),
             clean(&other.name),
-            known(&other.known),
+            known(&other.known.confirmation),
             other.authority,
         )
     });
@@ -220,7 +222,10 @@ mod tests {
         PartnerView {
             authority: AuthorityId::from_bytes([n; 32]),
             name: format!("Borough {n}"),
-            known: if connected { Confirmation::Pinned } else { Confirmation::SelfAsserted },
+            known: match connected {
+                true => Confirmation::Pinned.into(),
+                false => Confirmation::SelfAsserted.into(),
+            },
             organisation_ids: vec![format!("GB-LAE-X{n}")],
             domain: connected.then(|| "one.gov.uk".to_owned()),
             domain_proof: connected.then_some(DomainView {
@@ -244,7 +249,7 @@ mod tests {
         let alike = LookalikeView {
             authority: AuthorityId::from_bytes([1; 32]),
             name: "Borough 2".to_owned(),
-            known: Confirmation::Pinned,
+            known: Confirmation::Pinned.into(),
             resemblance: "looks the same as".to_owned(),
         };
         let partner = PartnerView {

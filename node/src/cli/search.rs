@@ -7,7 +7,7 @@ use tallystick_protocol::record::money::{Currency, decimal};
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, cut, day_text, known, money, several};
+use super::wording::{COLUMNS, clean, cut, day_text, known, money, related, several, wrap};
 use crate::failure::{Failure, FailureKind};
 use crate::search::{Hit, Results};
 use crate::service::kind;
@@ -132,12 +132,24 @@ fn entry(hit: &Hit) -> String {
         (Some(name), Some(how)) => {
             // The buyer's name stands in the line above.
             let by = if Some(name) == hit.buyer.as_ref() { "its buyer" } else { name };
-            format!("  said by {} ({})", cut(&clean(by), 22), known(how))
+            format!("  said by {} ({})", cut(&clean(by), 22), known(&how.confirmation))
         }
         _ => String::new(),
     };
     let last = format!("{}{origin}", shortened(hit));
-    format!("\n{}\n  {}\n  {}\n", first.trim_end(), cut(&who, 78), cut(&last, 78))
+    let (first, who, last) = (first.trim_end(), cut(&who, 78), cut(&last, 78));
+    let mut text = format!("\n{first}\n  {who}\n  {last}\n");
+    for line in afterwards(hit) {
+        wrap(&line, COLUMNS - 2).iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    }
+    text
+}
+
+/// What became of it or of its author.
+fn afterwards(hit: &Hit) -> Vec<String> {
+    let successors = hit.known.iter().map(|known| known.succeeded_by.as_slice());
+    let successors = successors.filter(|successors| !successors.is_empty());
+    successors.map(|by| format!("its author was succeeded by {}", related(by))).collect()
 }
 
 /// A reference short enough for a line and long enough to be unique for a long time.
@@ -182,7 +194,7 @@ mod tests {
     fn results_fit_eighty_columns() {
         let other = Hit {
             buyer: Some("Ash Borough Council".to_owned()),
-            known: Some(Confirmation::Endorsed { by: 2 }),
+            known: Some(Confirmation::Endorsed { by: 2 }.into()),
             ..hit(false)
         };
         let results = Results { total: 1200, results: vec![hit(false), hit(true), other] };

@@ -175,7 +175,7 @@ mod tests {
             title: "Housing management system".to_owned(),
             authority: Some(authority),
             authority_name: Some("Ash Council".to_owned()),
-            known: Some(Confirmation::Pinned),
+            known: Some(Confirmation::Pinned.into()),
             space: "public".to_owned(),
             state: ShownState::Current,
             witnessed: Some(Witnessed { cosigned: 1, witnesses: 4, quorum: 2 }),

@@ -1,11 +1,13 @@
 //! `tally status`: what is connected, behind, disputed or refused.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, count, cut, named, pairs, several, table, time};
+use super::wording::{clean, count, cut, named, pairs, related, several, short_named, table, time};
 use crate::failure::Failure;
 use crate::service::answer;
 
@@ -68,6 +70,11 @@ fn text(status: &answer::Status) -> String {
              `tally evidence` shows what is known of it.\n",
         );
     }
+    let succeeded = succeeded(status);
+    if !succeeded.is_empty() {
+        text.push_str("\nSucceeded\n");
+        text.push_str(&pairs(succeeded.iter().map(|(who, by)| (who.as_str(), by.clone()))));
+    }
     let aside: Vec<_> = status.logs.iter().filter_map(aside).collect();
     if !aside.is_empty() {
         text.push_str("\nSet aside\n");
@@ -128,8 +135,20 @@ fn aside(log: &answer::LogView) -> Option<(String, String)> {
     (disowned > 0).then(|| (name(log), what))
 }
 
+/// The authorities with logs here from which others have taken over.
+fn succeeded(status: &answer::Status) -> Vec<(String, String)> {
+    let known = status.logs.iter().filter_map(|log| log.known.as_ref().map(|known| (log, known)));
+    let ended = known.filter(|(_, known)| !known.succeeded_by.is_empty());
+    let ended = ended.map(|(log, known)| {
+        let name = short_named(log.name.as_deref(), Some(known), &log.authority.short());
+        (log.authority, (name, format!("by {}", related(&known.succeeded_by))))
+    });
+    let once: BTreeMap<_, _> = ended.collect();
+    once.into_values().collect()
+}
+
 fn name(log: &answer::LogView) -> String {
-    let name = named(log.name.as_deref(), log.known.as_ref(), &log.authority.short());
+    let name = short_named(log.name.as_deref(), log.known.as_ref(), &log.authority.short());
     match log.generation {
         0 => name,
         generation => format!("{name} ({generation})"),
@@ -170,7 +189,7 @@ mod tests {
         let log = |n: u8, state, behind| answer::LogView {
             authority: AuthorityId::from_bytes([n; 32]),
             name: (n < 3).then(|| format!("Borough {n}")),
-            known: (n < 3).then_some(Confirmation::Pinned),
+            known: (n < 3).then(|| Confirmation::Pinned.into()),
             space: "public".to_owned(),
             generation: 0,
             size: 1200,
@@ -205,7 +224,7 @@ mod tests {
                 node: NodeId::from_bytes([2; 32]),
                 authority: Some(AuthorityId::from_bytes([2; 32])),
                 name: Some("Borough 2".to_owned()),
-                known: Some(Confirmation::Pinned),
+                known: Some(Confirmation::Pinned.into()),
                 greeted: true,
                 heard: true,
                 sent: 1_200,
@@ -217,7 +236,7 @@ mod tests {
                     node: NodeId::from_bytes([4; 32]),
                     authority: Some(AuthorityId::from_bytes([4; 32])),
                     name: Some("Borough 4".to_owned()),
-                    known: Some(Confirmation::Endorsed { by: 2 }),
+                    known: Some(Confirmation::Endorsed { by: 2 }.into()),
                     score: 120,
                     faults: 3,
                     reason: "bad-entries".to_owned(),

@@ -294,6 +294,7 @@ fn verdict(path: &Path, facts: &RecordFacts, known: &Known, card: Option<&Card>)
         "file": path,
         "authority": facts.reference.authority,
         "name": facts.profile.name,
+        "succeededBy": facts.successors,
         "fingerprint": fingerprint(&facts.reference.authority),
         "network": facts.network,
         "ref": facts.reference.to_string(),
@@ -377,6 +378,10 @@ fn claims(proof: &Judged, dated: Option<Dated>) -> Vec<(&'static str, String)> {
     let mut claims = vec![
         ("ref", facts.reference.to_string()),
         ("what", format!("{} ({})", facts.header.kind, action(facts))),
+        (
+            "succeeded by",
+            facts.successors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        ),
         ("issued", format!("{}, as its author says", time(facts.header.issued))),
         ("log", format!("{} entries, root {}", count(head.size()), head.root())),
         ("signed by", signed.to_owned()),

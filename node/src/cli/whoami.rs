@@ -9,7 +9,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, time};
+use super::wording::{clean, pairs, related, time};
 use crate::config::{Config, Place};
 use crate::domain;
 use crate::failure::{Failure, FailureKind};
@@ -95,15 +95,19 @@ fn text(found: &answer::Whoami, armour: &str) -> String {
         [] => "none on the card: partners cannot reach this node, it dials them".to_owned(),
         addresses => addresses.join(" "),
     };
+    let facts = pairs([
+        ("authority", found.authority.to_string()),
+        ("fingerprint", found.fingerprint.clone()),
+        ("network", clean(&found.network)),
+        ("succeeded by", related(&found.succeeded_by)),
+        ("succeeds", related(&found.succeeds)),
+        ("addresses", clean(&reach)),
+        ("card", format!("valid until {}", time(UnixTime::from_seconds(found.valid_until)))),
+    ]);
     format!(
         "{name}
 
-authority    {authority}
-fingerprint  {fingerprint}
-network      {network}
-addresses    {reach}
-valid until  {until}
-
+{facts}
 Send this card to a partner, who adds it with `tally partner add FILE`. Then
 compare the fingerprint over the telephone.
 {proof}
@@ -113,11 +117,7 @@ compare the fingerprint over the telephone.
             .as_deref()
             .map(|domain| domain_note(domain, &found.authority))
             .unwrap_or_default(),
-        until = time(UnixTime::from_seconds(found.valid_until)),
         name = clean(&found.name),
-        authority = found.authority,
-        fingerprint = found.fingerprint,
-        network = found.network,
     )
 }
 
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(answer.json["domain"], "ash.gov.uk");
         assert_eq!(card.valid_until().as_seconds(), card.issued().as_seconds() + 3 * 86_400);
         assert_eq!(answer.json["validUntil"], card.valid_until().as_seconds());
-        assert!(answer.text.contains("\nvalid until  "), "{}", answer.text);
+        assert!(answer.text.contains("  valid until "), "{}", answer.text);
         let proof = "https://ash.gov.uk/.well-known/tallystick with this line";
         assert!(answer.text.contains(proof), "{}", answer.text);
         assert!(answer.text.contains(&format!("\n  {}\n", card.authority())), "{}", answer.text);

@@ -8,6 +8,8 @@ use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::record::Day;
 use tallystick_protocol::time::UnixTime;
 
+use crate::acquaintance::{Attribution, Related};
+
 /// Columns that a table may take.
 pub const COLUMNS: usize = 80;
 
@@ -138,13 +140,34 @@ pub fn known(known: &Confirmation) -> String {
 }
 
 /// A name with how it is known: `Ash Council (pinned)`; without a name `other`.
+/// Who has taken over is told as well.
 #[must_use]
-pub fn named(name: Option<&str>, how: Option<&Confirmation>, other: &str) -> String {
+pub fn named(name: Option<&str>, how: Option<&Attribution>, other: &str) -> String {
+    let name = short_named(name, how, other);
+    match how.map(|how| how.succeeded_by.as_slice()) {
+        None | Some([]) => name,
+        Some(successors) => format!("{name}, succeeded by {}", related(successors)),
+    }
+}
+
+/// As [`named`], without who has taken over, which has to stand elsewhere then.
+#[must_use]
+pub fn short_named(name: Option<&str>, how: Option<&Attribution>, other: &str) -> String {
     match (name, how) {
-        (Some(name), Some(how)) => format!("{} ({})", clean(name), known(how)),
+        (Some(name), Some(how)) => format!("{} ({})", clean(name), known(&how.confirmation)),
         (Some(name), None) => clean(name),
         (None, _) => other.to_owned(),
     }
+}
+
+/// Several authorities in a row: `Oak Council (pinned) and tally1abc…`.
+#[must_use]
+pub fn related(several: &[Related]) -> String {
+    let one = |related: &Related| match (&related.name, &related.known) {
+        (Some(name), Some(how)) => format!("{} ({})", clean(name), known(how)),
+        _ => related.authority.to_string(),
+    };
+    several.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
 /// At most `width` characters, with an ellipsis where something is left out.
@@ -258,9 +281,27 @@ mod tests {
             (proven, "Ash (confirmed by ash.gov.uk)"),
             (Confirmation::Pinned, "Ash (pinned)"),
         ] {
-            assert_eq!(named(Some("A\u{7}sh"), Some(&how), "?"), text);
+            assert_eq!(named(Some("A\u{7}sh"), Some(&how.into()), "?"), text);
         }
         assert_eq!(named(None, None, "tally1abc"), "tally1abc");
+    }
+
+    #[test]
+    fn no_name_stands_without_who_has_taken_over() {
+        let authority = tallystick_protocol::id::AuthorityId::from_bytes([9; 32]);
+        let oak = Related {
+            authority,
+            name: Some("Oak".to_owned()),
+            known: Some(Confirmation::SelfAsserted),
+        };
+        let unknown = Related { name: None, known: None, ..oak.clone() };
+        let how = Attribution {
+            succeeded_by: vec![oak, unknown],
+            ..Attribution::from(Confirmation::Pinned)
+        };
+        let text = format!("Ash (pinned), succeeded by Oak (self-asserted) and {authority}");
+        assert_eq!(named(Some("Ash"), Some(&how), "?"), text);
+        assert_eq!(short_named(Some("Ash"), Some(&how), "?"), "Ash (pinned)");
     }
 
     #[test]

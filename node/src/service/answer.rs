@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
+
+use crate::acquaintance::{Attribution, Related};
 
 /// Most rows in one batch of an import.
 pub const BATCH_ROWS: usize = 1000;
@@ -39,6 +40,12 @@ pub struct Whoami {
     pub peer: String,
     /// The addresses on the card.
     pub addresses: Vec<String>,
+    /// Who has taken over from it, by its identity chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub succeeded_by: Vec<Related>,
+    /// From whom it has taken over, by their identity chains, as far as a running node knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub succeeds: Vec<Related>,
     /// The key of its public log, as verifiers of signed notes want it (C2SP `vkey`).
     pub log_key: String,
     /// The key of its cosignatures, likewise.
@@ -55,7 +62,7 @@ pub struct LogView {
     pub name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// `public`, or a group.
     pub space: String,
     /// Its generation.
@@ -158,7 +165,7 @@ pub struct PeerView {
     pub name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// Whether both sides have greeted each other.
     pub greeted: bool,
     /// Whether it has told us all its news.
@@ -184,7 +191,7 @@ pub struct RefusedView {
     pub name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// Points against it; at 100 it is refused, and they fade by ten a minute.
     pub score: u64,
     /// Its faults since the node was started.
@@ -264,7 +271,7 @@ pub struct PartnerView {
     pub name: String,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Confirmation,
+    pub known: Attribution,
     /// Its identifiers in public registers, claims.
     #[serde(default)]
     pub organisation_ids: Vec<String>,
@@ -320,7 +327,7 @@ pub struct DomainChecked {
     pub name: String,
     /// How that name is known now.
     #[serde(flatten)]
-    pub known: Confirmation,
+    pub known: Attribution,
     /// The domain.
     pub domain: String,
     /// Whether it names the authority.
@@ -343,7 +350,7 @@ pub struct LookalikeView {
     pub name: String,
     /// How its name is known.
     #[serde(flatten)]
-    pub known: Confirmation,
+    pub known: Attribution,
     /// How the other name is like it, as a part of a sentence: `is the same as`.
     pub resemblance: String,
 }
@@ -756,7 +763,7 @@ pub struct Shown {
     pub authority_name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// Who may see it.
     pub space: String,
     /// How it stands.

@@ -48,7 +48,7 @@ impl Desk {
         };
         let said = self.ask(found.authority(), &domain).await?;
         let (met, identity) = (self.acquaintances().await, found.clone());
-        let known = blocking(move || met.confirmation(&identity)).await?.map_err(failed_store)?;
+        let known = blocking(move || met.attribution(&identity)).await?.map_err(failed_store)?;
         Ok(answer::DomainChecked {
             authority: found.authority(),
             name: found.profile().name.clone(),

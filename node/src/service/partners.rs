@@ -204,14 +204,14 @@ impl Look {
             alike.push(answer::LookalikeView {
                 authority: lookalike.authority,
                 name: lookalike.name,
-                known: known.map(|known| known.confirmation).unwrap_or_default(),
+                known: known.map(|known| known.attribution).unwrap_or_default(),
                 resemblance: lookalike.resemblance.explanation().to_owned(),
             });
         }
         Ok(answer::PartnerView {
             authority: card.authority(),
             name: profile.name.clone(),
-            known: self.met.confirmation(identity)?,
+            known: self.met.attribution(identity)?,
             organisation_ids: profile.organisation_ids.iter().map(ToString::to_string).collect(),
             domain: profile.domain.clone(),
             domain_proof: self.met.finding(identity).map(|found| answer::DomainView {

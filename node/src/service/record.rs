@@ -232,7 +232,7 @@ impl Desk {
             let shown = desk.show_record(&found, history)?;
             let known = met.known(&found.key.authority).map_err(failed_store)?;
             let (authority_name, known) =
-                known.map(|known| (known.name, known.confirmation)).unzip();
+                known.map(|known| (known.name, known.attribution)).unzip();
             let log = log_of(&logs, &shown.reference);
             let disputed = log.is_some_and(|(_, log)| log.disputed);
             let covering = log.filter(|(version, log)| log.signed > version.index);

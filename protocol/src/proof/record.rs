@@ -545,6 +545,7 @@ impl VerifiedRecordProof {
         RecordFacts {
             network: self.identity.network().clone(),
             profile: self.identity.profile().clone(),
+            successors: self.identity.successors().to_vec(),
             reference: self.reference(),
             leaf: self.entry.leaf(),
             header: self.entry.header().clone(),
@@ -596,6 +597,8 @@ pub struct RecordFacts {
     pub network: NetworkName,
     /// How the author describes itself.
     pub profile: Profile,
+    /// Who has taken over from the author, if anybody has.
+    pub successors: Vec<AuthorityId>,
     /// Author, record and version.
     pub reference: RecordRef,
     /// Leaf hash of the header.

@@ -179,6 +179,7 @@ pub(super) fn json(file: &DraftFile) -> Value {
         "closes": event.closes.as_ref().map(pinned),
         "controllers": event.controllers.keys.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "threshold": event.controllers.threshold,
+        "successors": event.successors,
         "signed": signed,
         "missing": file.draft().missing(),
     })

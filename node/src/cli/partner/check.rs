@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::Global;
 use crate::cli::output::Answer;
-use crate::cli::wording::{clean, known, pairs};
+use crate::cli::wording::{clean, known, pairs, related};
 use crate::domain::url;
 use crate::failure::{Failure, FailureKind};
 use crate::service::answer::{DomainChecked, NamePartner};
@@ -32,7 +32,8 @@ fn text(checked: &DomainChecked) -> String {
     };
     let facts = pairs([
         ("authority", checked.authority.to_string()),
-        ("identity", known(&checked.known)),
+        ("identity", known(&checked.known.confirmation)),
+        ("succeeded by", related(&checked.known.succeeded_by)),
         ("read at", clean(&url(&checked.domain))),
     ]);
     format!("{first}\n\n{facts}")
@@ -51,14 +52,14 @@ mod tests {
         let good = DomainChecked {
             authority: AuthorityId::from_bytes([2; 32]),
             name: "Oak Council".to_owned(),
-            known: Confirmation::DomainProven { at, domain: domain.clone() },
+            known: Confirmation::DomainProven { at, domain: domain.clone() }.into(),
             domain,
             proven: true,
             failure: None,
             remedy: None,
         };
         let bad = DomainChecked {
-            known: Confirmation::SelfAsserted,
+            known: Confirmation::SelfAsserted.into(),
             proven: false,
             failure: Some("oak.gov.uk names other authorities, and not this one".to_owned()),
             remedy: Some("ask them".to_owned()),

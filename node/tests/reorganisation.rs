@@ -1,0 +1,146 @@
+//! Councils that are merged or split, with real processes: who takes over is what
+//! the predecessor's own identity says, and everybody sees it beside its name.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod process;
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use process::{Tally, eventually};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn council(name: &str) -> Tally {
+    let mut tally = Tally::init(&["--name", name, "--network", "test"]);
+    tally.start();
+    tally
+}
+
+/// What a person sees.
+fn text(tally: &Tally, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
+    let output = command.arg("--data").arg(tally.data()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    // Lines are broken to fit the screen.
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn publish(tally: &Tally, document: &Value) -> Value {
+    let file = tally.dir.path().join("contract.json");
+    fs::write(&file, document.to_string()).unwrap();
+    tally.ok(&["publish", "contract", file.to_str().unwrap(), "--public"])
+}
+
+/// Signs the successor event with the committed controller key.
+fn succeed(tally: &mut Tally, by: &[&str]) {
+    tally.kill();
+    let with = tally.data().join("keys").join("controller.next");
+    let next = tally.dir.path().join("next");
+    fs::create_dir(&next).unwrap();
+    let (with, next) = (with.to_str().unwrap(), next.to_str().unwrap());
+    let signing = ["--with", with, "--next-controllers", next, "--yes"];
+    let made = tally.ok(&[&["key", "succeed"], by, &signing].concat());
+    assert_eq!((&made["type"], &made["applied"]), (&"successor".into(), &true.into()));
+    assert_eq!(made["successors"].as_array().unwrap().len(), by.len());
+    tally.start();
+}
+
+/// Waits until `tally` finds one record for these words that fits.
+fn found(tally: &Tally, words: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let mut hit = Value::Null;
+    eventually(PATIENCE, words, || {
+        let results = tally.ok(&["search", words])["results"].clone();
+        hit = results[0].clone();
+        match fits(&hit) {
+            true => Ok(()),
+            false => Err(format!("{results}\n{}", tally.log())),
+        }
+    });
+    hit
+}
+
+#[test]
+fn a_merged_council_is_shown_with_its_successor_wherever_its_name_stands() {
+    let (mut ash, oak, elm) =
+        (council("Ash Council"), council("Oak Council"), council("Elm Council"));
+    ash.befriend(&oak);
+    ash.befriend(&elm);
+    oak.befriend(&elm);
+    publish(&ash, &json!({ "title": "Gully cleansing" }));
+    let hit = found(&elm, "Gully", |hit| hit["authorityName"] == "Ash Council");
+    assert!(hit["succeededBy"].is_null(), "{hit}");
+    let (ash_id, oak_id) = (ash.authority(), oak.authority());
+
+    succeed(&mut ash, &[&oak_id]);
+    let by_oak = json!([{ "authority": oak_id, "name": "Oak Council", "identity": "pinned" }]);
+    let hit = found(&elm, "Gully", |hit| hit["succeededBy"] == by_oak);
+    // Its records stand, and its name is known as before.
+    assert_eq!(
+        (&hit["authorityName"], &hit["identity"]),
+        (&"Ash Council".into(), &"pinned".into())
+    );
+    let said = "succeeded by Oak Council (pinned)";
+    assert!(text(&elm, &["search", "gully"]).contains(&format!("its author was {said}")));
+    let reference = hit["ref"].as_str().unwrap();
+    assert_eq!(elm.ok(&["show", reference])["succeededBy"], by_oak);
+    assert!(text(&elm, &["show", reference]).contains(&format!("Ash Council (pinned), {said}")));
+
+    let status = elm.ok(&["status"]);
+    let of_ash = |list: &Value| {
+        let list = list.as_array().unwrap();
+        list.iter().find(|one| one["authority"] == ash_id.as_str()).unwrap().clone()
+    };
+    assert_eq!(of_ash(&status["logs"])["succeededBy"], by_oak);
+    assert!(text(&elm, &["status"]).contains("Ash Council (pinned) by Oak Council (pinned)"));
+    let partners = elm.ok(&["partner", "list"]);
+    assert_eq!(of_ash(&partners["partners"])["succeededBy"], by_oak);
+    assert!(text(&elm, &["partner", "list"]).contains(said));
+
+    // Its own people see it, running or not, and so do the successor's.
+    assert_eq!(ash.ok(&["whoami"])["succeededBy"], by_oak);
+    assert!(text(&ash, &["whoami"]).contains(said));
+    let from_ash = json!([{ "authority": ash_id, "name": "Ash Council", "identity": "pinned" }]);
+    eventually(PATIENCE, "Oak knows of it", || match &oak.ok(&["whoami"])["succeeds"] {
+        succeeds if *succeeds == from_ash => Ok(()),
+        other => Err(other.to_string()),
+    });
+    assert!(text(&oak, &["whoami"]).contains("succeeds Ash Council (pinned)"));
+    assert!(elm.ok(&["whoami"])["succeeds"].is_null(), "nobody named Elm");
+
+    // A proof says so as well, since it carries the author's identity.
+    let proof = elm.dir.path().join("gully.proof");
+    let proof = proof.to_str().unwrap();
+    elm.ok(&["prove", reference, "-o", proof]);
+    assert_eq!(elm.ok(&["verify", proof])["succeededBy"], json!([oak_id]));
+    ash.kill();
+    assert_eq!(ash.ok(&["whoami"])["succeededBy"], json!([{ "authority": oak_id }]));
+}
+
+#[test]
+fn a_split_council_names_several_successors_and_never_itself() {
+    let (mut fir, oak, elm) =
+        (council("Fir Council"), council("Oak Council"), council("Elm Council"));
+    fir.befriend(&oak);
+    let own = fir.authority();
+    fir.kill();
+    let with = fir.data().join("keys").join("controller.next");
+    let signing = ["--with", with.to_str().unwrap(), "--next-controllers", ".", "--yes"];
+    let refused = fir.run(&[&["key", "succeed", &own], &signing[..]].concat());
+    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    let ids = [oak.authority(), elm.authority()];
+    succeed(&mut fir, &[&ids[0], &ids[1]]);
+    eventually(PATIENCE, "Oak hears of both", || {
+        let partners = oak.ok(&["partner", "list"])["partners"].clone();
+        let successors = partners[0]["succeededBy"].as_array().cloned().unwrap_or_default();
+        let named: Vec<_> = successors.iter().map(|one| one["authority"].as_str()).collect();
+        match named == [Some(&*ids[0]), Some(&*ids[1])] {
+            true => Ok(()),
+            false => Err(partners.to_string()),
+        }
+    });
+    assert_eq!(fir.ok(&["key", "show"])["successors"], json!(ids));
+}
