@@ -2,7 +2,8 @@
 //!
 //! A projection of the replica, kept in its projection namespace (see `key`).
 //! It answers what is newest of a record, what its history is, which records
-//! have a given source key, what a shortened reference means, and who endorses whom.
+//! have a given source key, which go on from which, what a shortened reference means,
+//! and who endorses whom.
 //!
 //! **Invariants:** a pure function of the entries of the replica: taken in in
 //! whatever portions, or anew, it comes out the same (invariant 8 of the
@@ -19,6 +20,7 @@ mod endorse;
 mod forget;
 pub(crate) mod key;
 mod resolve;
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,6 +36,7 @@ use tallystick_protocol::time::UnixTime;
 
 pub use self::resolve::{LISTED, ResolveError};
 use crate::store::erasure::{self, Standing};
+pub use self::succession::Predecessor;
 use crate::store::{Change, Replica, StoreError, StoredEntry};
 pub(crate) use crate::store::{ROWS, each_row};
 
@@ -79,9 +82,18 @@ pub struct Current {
     pub newest: VersionInfo,
     /// Its source key; `None` if it has none or its author no longer stands by the record.
     pub source: Option<SourceDigest>,
+    /// The predecessor's record from which it goes on, under the same condition.
+    pub predecessor: Option<Predecessor>,
 }
 
 impl Current {
+    /// With `newest` as its newest version, which reads so.
+    fn of(newest: VersionInfo, reading: Option<&Reading>) -> Self {
+        let (source, predecessor) =
+            reading.map(|reading| (reading.source(), reading.predecessor())).unwrap_or_default();
+        Self { newest, source, predecessor }
+    }
+
     /// Whether the record is to be shown: its author stands by it.
     #[must_use]
     pub fn is_visible(&self) -> bool {
@@ -414,7 +426,7 @@ impl Register {
                     draft.without(&key, current, &erasure, self)?
                 }
                 (None, Some(_)) if info.erases_fields => continue,
-                _ => Current { newest: info, source: reading.source() },
+                _ => Current::of(info, Some(reading)),
             };
             draft.replace(&key, current, Some(next), &mut taken.sources);
         }
@@ -435,11 +447,10 @@ impl Register {
     ) -> Result<(), StoreError> {
         let Some(current) = self.current(key)? else { return Ok(()) };
         let reading = self.reading(key, current.newest.version)?;
-        let source = reading.as_ref().and_then(Reading::source);
-        if source != current.source {
+        let next = Current::of(current.newest, reading.as_ref());
+        if next != current {
             let mut draft = Draft::over(&*self.replica);
             let mut taken = Taken::default();
-            let next = Current { source, ..current };
             draft.replace(key, Some(current), Some(next), &mut taken.sources);
             let mut changes: Vec<Change> = draft.changes.into_iter().collect();
             changes.extend(extra(&taken)?);
@@ -493,8 +504,7 @@ impl<'r> Draft<'r> {
             }
             reading
         });
-        let source = reading.as_ref().and_then(Reading::source);
-        Ok(Current { source, ..current })
+        Ok(Current::of(current.newest, reading.as_ref()))
     }
 
     fn replace(
@@ -504,6 +514,13 @@ impl<'r> Draft<'r> {
         new: Option<Current>,
         sources: &mut BTreeSet<SourceDigest>,
     ) {
+        let predecessor = |current: Option<Current>| current.and_then(|it| it.predecessor);
+        if let Some(old) = predecessor(old) {
+            self.changes.insert(key::succession(&old, key), None);
+        }
+        if let Some(new) = predecessor(new) {
+            self.changes.insert(key::succession(&new, key), Some(Vec::new()));
+        }
         let source = |current: Option<Current>| current.and_then(|current| current.source);
         let (old, source) = (source(old), source(new));
         if old != source {

@@ -43,6 +43,7 @@ pub use self::open::Opened;
 use self::schema::FieldSet;
 pub(crate) use self::{document::Document, writer::Writer};
 use crate::acquaintance::{Attribution, Known};
+use crate::service::answer::Continuation;
 use crate::store::MAKE_ROOM;
 use crate::store::disk::is_full;
 
@@ -154,6 +155,12 @@ pub struct Hit {
     /// Where people can read the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The predecessor's contract from which it goes on, where the caller knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continuation>,
+    /// Successors' contracts that say they go on from it, where the caller knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continued_by: Vec<Continuation>,
     /// Whether it is a reference: imported here, vouched for by nobody on the network.
     pub reference: bool,
     /// How well it fits: the sum of the weights of the fields in which the words were found.

@@ -27,6 +27,7 @@ mod partners;
 mod policy;
 mod record;
 mod renewal;
+mod succession;
 
 use std::collections::BTreeMap;
 use std::future::Future;

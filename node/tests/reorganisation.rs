@@ -35,6 +35,11 @@ fn publish(tally: &Tally, document: &Value) -> Value {
     tally.ok(&["publish", "contract", file.to_str().unwrap(), "--public"])
 }
 
+/// The record, without its version.
+fn record(published: &Value) -> String {
+    published["ref"].as_str().unwrap().split('@').next().unwrap().to_owned()
+}
+
 /// Signs the successor event with the committed controller key.
 fn succeed(tally: &mut Tally, by: &[&str]) {
     tally.kill();
@@ -143,4 +148,80 @@ fn a_split_council_names_several_successors_and_never_itself() {
         }
     });
     assert_eq!(fir.ok(&["key", "show"])["successors"], json!(ids));
+}
+
+#[test]
+fn contracts_go_on_with_the_successor_and_a_claim_by_anybody_else_is_called_one() {
+    let [mut ash, oak, elm] = ["Ash Council", "Oak Council", "Elm Council"].map(council);
+    ash.befriend(&oak);
+    ash.befriend(&elm);
+    oak.befriend(&elm);
+    let old = record(&publish(&ash, &json!({ "title": "Gully cleansing" })));
+    found(&oak, "Gully", |hit| hit["authorityName"] == "Ash Council");
+    let mark = |title: &str, kind: &str| {
+        let mut document = json!({
+            "title": title, "succession": { "kind": kind, "of": old, "date": "2026-04-01" },
+        });
+        if kind == "novated" {
+            document["succession"]["supplierAgreementDate"] = json!("2026-03-02");
+        }
+        document
+    };
+    // Said too early, it is a claim, and its author is told so.
+    let early = publish(&oak, &mark("Gullies of Oak and Ash", "novated"));
+    assert!(early["warnings"].to_string().contains("unconfirmed claim"), "{early}");
+    let new = record(&early);
+    let claim = |hit: &Value| hit["continuedBy"][0]["confirmed"].as_bool();
+    let hit = found(&elm, "cleansing", |hit| claim(hit) == Some(false));
+    assert_eq!(hit["continuedBy"][0]["ref"], new.as_str());
+    let text_of_old = text(&elm, &["show", &old]);
+    assert!(text_of_old.contains("succession UNCONFIRMED CLAIM: novated to Oak"), "{text_of_old}");
+
+    // Ash's own word confirms it; nothing that Oak could add would.
+    let oak_id = oak.authority();
+    succeed(&mut ash, &[&oak_id]);
+    let hit = found(&elm, "cleansing", |hit| claim(hit) == Some(true));
+    let end = &hit["continuedBy"][0];
+    assert_eq!((&end["kind"], &end["authorityName"]), (&"novated".into(), &"Oak Council".into()));
+    assert_eq!(end["supplierAgreementDate"], "2026-03-02");
+    let told = "novated to Oak Council (pinned) on 1 April 2026";
+    assert!(text(&elm, &["search", "cleansing"]).contains(told));
+
+    // Elm is none of its successors.
+    let third = publish(&elm, &mark("Gullies of Elm", "transferred"));
+    assert!(third["warnings"].to_string().contains("unconfirmed claim"), "{third}");
+    let shown = elm.ok(&["show", &old]);
+    assert_eq!(shown["title"], "Gully cleansing", "its record is as it was");
+    let ends: Vec<_> = shown["continuedBy"].as_array().unwrap().iter().collect();
+    let confirmed: Vec<_> = ends.iter().map(|end| (&end["title"], &end["confirmed"])).collect();
+    let expected = [("Gullies of Oak and Ash", true), ("Gullies of Elm", false)];
+    assert_eq!(
+        confirmed,
+        expected.map(|(t, c)| (json!(t), json!(c))).each_ref().map(|(t, c)| (t, c))
+    );
+    let text_of_old = text(&elm, &["show", &old]);
+    assert!(text_of_old.contains(told), "{text_of_old}");
+    assert!(text_of_old.contains("UNCONFIRMED CLAIM: transferred to Elm Council"), "{text_of_old}");
+
+    // The other way round, and when the mark is taken back.
+    let shown = elm.ok(&["show", &new]);
+    assert_eq!(
+        (&shown["continues"]["ref"], &shown["continues"]["confirmed"]),
+        (&json!(old), &json!(true))
+    );
+    assert!(text(&elm, &["show", &new]).contains("succession novated from Ash Council (pinned)"));
+    let claim = elm.ok(&["show", &record(&third)]);
+    assert_eq!(claim["continues"]["confirmed"], false);
+    elm.ok(&["withdraw", &record(&third)]);
+    assert_eq!(elm.ok(&["show", &old])["continuedBy"].as_array().unwrap().len(), 1);
+
+    // Nobody succeeds itself, and what is missing is said.
+    let file = ash.dir.path().join("own.json");
+    fs::write(&file, mark("Mine", "hosted").to_string()).unwrap();
+    let own = ash.run(&["publish", "contract", file.to_str().unwrap(), "--public"]);
+    assert_eq!(own.status.code(), Some(2), "{own:?}");
+    fs::write(&file, json!({ "title": "t", "succession": { "kind": "hosted" } }).to_string())
+        .unwrap();
+    let bare = oak.run(&["publish", "contract", file.to_str().unwrap(), "--public"]);
+    assert!(String::from_utf8_lossy(&bare.stderr).contains("succession.of: missing"), "{bare:?}");
 }

@@ -32,7 +32,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::contract::Contract;
 pub use self::date::{Date, DateError, Day};
-pub use self::description::{Audience, Column, FacetPaths, Facets, Form, KindDescription, Party};
+pub use self::description::{
+    Audience, Column, FacetPaths, Facets, Form, KindDescription, Party, Requirement,
+};
 pub use self::performance::Performance;
 pub use self::pipeline::Pipeline;
 use crate::body::{FieldError, Fields};
@@ -287,6 +289,9 @@ pub enum Problem {
     /// It is no CPV code.
     #[error("not a CPV code of eight digits")]
     Cpv,
+    /// It is no full reference of a record.
+    #[error("not a full reference, AUTHORITY/RECORD")]
+    Reference,
     /// It is not in its code list.
     #[error("not one of {}", .0.join(", "))]
     Code(&'static [&'static str]),
@@ -416,7 +421,11 @@ mod tests {
             "framework": {"isFramework": true, "title": "t", "reference": "r", "owner": "o", "endDate": "2020-01-01"},
             "relatedProcesses": [{"relationship": "parent", "scheme": "ocid", "identifier": "i", "title": "t"}],
             "sharing": {"permitted": true, "eligibleBuyers": ["a", "b"], "clause": "c", "fee": "f"},
-            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": "e", "source": source
+            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": "e", "source": source,
+            "succession": {
+                "kind": "novated", "date": "2020-01-01", "supplierAgreementDate": "2020-01-01",
+                "of": format!("{}/{}", crate::id::AuthorityId::from_bytes([1; 32]), "ab".repeat(16)),
+            }
         });
         let performance = json!({
             "contract": "c", "title": "t", "buyer": organisation, "supplier": organisation, "period": period,
@@ -566,6 +575,48 @@ mod tests {
             Record::from_json(Kind::new(9), json!({})).unwrap_err().to_string(),
             "kind 9 is not known to this version"
         );
+    }
+
+    #[test]
+    fn a_contract_that_goes_on_says_from_which_how_and_since_when() {
+        let of = format!("{}/{}", crate::id::AuthorityId::from_bytes([1; 32]), "ab".repeat(16));
+        let judged = |succession: serde_json::Value| {
+            let json = json!({"title": "t", "succession": succession});
+            let record = Record::from_json(Kind::CONTRACT, json).map_err(|e| e.to_string())?;
+            record.validate().map_err(|error| error.to_string())?;
+            Ok::<_, String>(record.warnings().len())
+        };
+        let day = "2026-04-01";
+        for kind in ["transferred", "hosted"] {
+            assert_eq!(judged(json!({"kind": kind, "of": of, "date": day})), Ok(0));
+        }
+        let novated = |agreed: &str| {
+            judged(json!({
+                "kind": "novated", "of": of, "date": day, "supplierAgreementDate": agreed
+            }))
+        };
+        assert_eq!(novated("2026-03-02"), Ok(0));
+        assert_eq!(novated("2026-04-02"), Ok(1), "odd, but allowed");
+        let cases = [
+            (json!({"of": of, "date": day}), "succession.kind: missing"),
+            (json!({"kind": "hosted", "date": day}), "succession.of: missing"),
+            (json!({"kind": "hosted", "of": of}), "succession.date: missing"),
+            (json!({"date": day}), "succession.kind: missing"),
+            (
+                json!({"kind": "novated", "of": of, "date": day}),
+                "succession.supplierAgreementDate: missing",
+            ),
+            (json!({"kind": "inherited", "of": of, "date": day}), "succession.kind: not one of"),
+            (
+                json!({"kind": "hosted", "of": "tally1abc/0f", "date": day}),
+                "succession.of: not a full reference",
+            ),
+            (json!({"kind": "hosted", "of": of, "date": "soon"}), "succession.date: not a date"),
+        ];
+        for (succession, want) in cases {
+            let error = judged(succession.clone()).unwrap_err();
+            assert!(error.contains(want), "{succession}: {error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use tallystick_protocol::record::money::{Currency, decimal};
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{COLUMNS, clean, cut, day_text, known, money, related, several, wrap};
+use super::wording::{
+    COLUMNS, clean, comes_from, cut, day_text, goes_on, known, money, related, several, wrap,
+};
 use crate::failure::{Failure, FailureKind};
 use crate::search::{Hit, Results};
 use crate::service::kind;
@@ -149,7 +151,9 @@ fn entry(hit: &Hit) -> String {
 fn afterwards(hit: &Hit) -> Vec<String> {
     let successors = hit.known.iter().map(|known| known.succeeded_by.as_slice());
     let successors = successors.filter(|successors| !successors.is_empty());
-    successors.map(|by| format!("its author was succeeded by {}", related(by))).collect()
+    let author = successors.map(|by| format!("its author was succeeded by {}", related(by)));
+    let ends = hit.continues.iter().map(comes_from).chain(hit.continued_by.iter().map(goes_on));
+    author.chain(ends).collect()
 }
 
 /// A reference short enough for a line and long enough to be unique for a long time.

@@ -5,9 +5,13 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::wording::{clean, cut, day_text, money_text, named, pairs, table, time};
+use super::wording::{
+    clean, comes_from, cut, day_text, goes_on, money_text, named, pairs, table, time,
+};
 use crate::failure::Failure;
-use crate::service::answer::{Cell, CellForm, HistoryView, Shown, ShownState, Witnessed};
+use crate::service::answer::{
+    Cell, CellForm, Continuation, HistoryView, Shown, ShownState, Witnessed,
+};
 
 /// Longest value of a further field that is shown; `--json` has all of it.
 const VALUE: usize = 400;
@@ -57,6 +61,7 @@ fn text(shown: &Shown) -> String {
         ("audience", shown.space.clone()),
         (issued, time(UnixTime::from_seconds(shown.issued))),
     ]));
+    text.push_str(&succession(shown));
     text.push('\n');
     text.push_str(&pairs(shown.columns.iter().map(|cell| (cell.heading.as_str(), value(cell)))));
     let mut fields = Vec::new();
@@ -84,6 +89,17 @@ fn text(shown: &Shown) -> String {
         text.push_str(&versions(history));
     }
     text
+}
+
+/// How it goes on, and from where.
+fn succession(shown: &Shown) -> String {
+    let whole = |told: String, end: &Continuation| {
+        let title = end.title.as_deref().map(|title| format!(" ({})", clean(title)));
+        format!("{told}: {}{}", end.reference, title.unwrap_or_default())
+    };
+    let before = shown.continues.iter().map(|end| ("succession", whole(comes_from(end), end)));
+    let after = shown.continued_by.iter().map(|end| ("succession", whole(goes_on(end), end)));
+    pairs(before.chain(after))
 }
 
 fn value(cell: &Cell) -> String {
@@ -181,6 +197,8 @@ mod tests {
             witnessed: Some(Witnessed { cosigned: 1, witnesses: 4, quorum: 2 }),
             issued: 1_774_965_900,
             disputed: true,
+            continues: None,
+            continued_by: Vec::new(),
             columns: vec![
                 cell("Title", "Housing management system", CellForm::Text),
                 cell("Supplier", "Softworks Ltd", CellForm::Text),

@@ -9,6 +9,7 @@ use tallystick_protocol::record::Day;
 use tallystick_protocol::time::UnixTime;
 
 use crate::acquaintance::{Attribution, Related};
+use crate::service::answer::Continuation;
 
 /// Columns that a table may take.
 pub const COLUMNS: usize = 80;
@@ -170,6 +171,41 @@ pub fn related(several: &[Related]) -> String {
     several.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
+/// How a contract goes on, told at the predecessor's end of it: `transferred to
+/// Oak Council (pinned) from 1 April 2026 on`. What the predecessor's identity
+/// does not confirm is called a claim.
+#[must_use]
+pub fn goes_on(with: &Continuation) -> String {
+    let how = match with.kind.as_str() {
+        "hosted" => "hosted by".to_owned(),
+        kind => format!("{} to", clean(kind)),
+    };
+    continuation(&how, with)
+}
+
+/// The same at the successor's end: `transferred from Ash Council (pinned)…`.
+#[must_use]
+pub fn comes_from(from: &Continuation) -> String {
+    let how = match from.kind.as_str() {
+        "hosted" => "hosted for".to_owned(),
+        kind => format!("{} from", clean(kind)),
+    };
+    continuation(&how, from)
+}
+
+fn continuation(how: &str, other: &Continuation) -> String {
+    let who = other.authority.to_string();
+    let who = short_named(other.authority_name.as_deref(), other.known.as_ref(), &who);
+    let on = |what: &str, date: &Option<String>| {
+        date.as_deref().map(|date| format!("{what} {}", day_text(date))).unwrap_or_default()
+    };
+    let claim = if other.confirmed { "" } else { "UNCONFIRMED CLAIM: " };
+    let word = if other.kind == "hosted" { " since" } else { " on" };
+    let since = on(word, &other.date);
+    let agreed = on(", the supplier having agreed on", &other.supplier_agreement_date);
+    format!("{claim}{how} {who}{since}{agreed}")
+}
+
 /// At most `width` characters, with an ellipsis where something is left out.
 #[must_use]
 pub fn cut(text: &str, width: usize) -> String {
@@ -302,6 +338,32 @@ mod tests {
         let text = format!("Ash (pinned), succeeded by Oak (self-asserted) and {authority}");
         assert_eq!(named(Some("Ash"), Some(&how), "?"), text);
         assert_eq!(short_named(Some("Ash"), Some(&how), "?"), "Ash (pinned)");
+    }
+
+    #[test]
+    fn how_a_contract_goes_on_is_told_at_both_ends_and_a_claim_is_called_one() {
+        let other = |kind: &str, confirmed| Continuation {
+            reference: String::new(),
+            title: None,
+            authority: tallystick_protocol::id::AuthorityId::from_bytes([9; 32]),
+            authority_name: Some("Oak".to_owned()),
+            known: Some(Confirmation::Pinned.into()),
+            kind: kind.to_owned(),
+            date: Some("2026-04-01".to_owned()),
+            supplier_agreement_date: (kind == "novated").then(|| "2026-03-02".to_owned()),
+            confirmed,
+        };
+        let transferred = other("transferred", true);
+        assert_eq!(goes_on(&transferred), "transferred to Oak (pinned) on 1 April 2026");
+        assert_eq!(comes_from(&transferred), "transferred from Oak (pinned) on 1 April 2026");
+        assert_eq!(goes_on(&other("hosted", true)), "hosted by Oak (pinned) since 1 April 2026");
+        assert_eq!(
+            comes_from(&other("hosted", true)),
+            "hosted for Oak (pinned) since 1 April 2026"
+        );
+        let text = "UNCONFIRMED CLAIM: novated to Oak (pinned) on 1 April 2026, the supplier \
+                    having agreed on 2 March 2026";
+        assert_eq!(goes_on(&other("novated", false)), text);
     }
 
     #[test]

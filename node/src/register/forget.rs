@@ -8,7 +8,7 @@
 
 use tallystick_protocol::id::{AuthorityId, LogId, Space, Version};
 
-use super::{Current, Draft, ROWS, Reading, RecordKey, Register, Taken, key, row_damaged};
+use super::{Current, Draft, ROWS, RecordKey, Register, Taken, key, row_damaged};
 use crate::store::{Change, StoreError};
 
 /// The entries of a log from one on.
@@ -89,6 +89,6 @@ impl Register {
             .map(|(_, info)| info);
         let Some(newest) = others.max_by_key(|info| info.version) else { return Ok(None) };
         let reading = self.reading(key, newest.version)?;
-        Ok(Some(Current { newest, source: reading.as_ref().and_then(Reading::source) }))
+        Ok(Some(Current::of(newest, reading.as_ref())))
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! | prefix | key after it | value |
 //! |---|---|---|
-//! | `reg/c` | authority, record, space | newest version, digest of its source key |
+//! | `reg/c` | authority, record, space | newest version, digest of its source key, predecessor's record |
 //! | `reg/e` | endorsed record, endorser, generation, index | digest of what is endorsed, if anything is |
+//! | `reg/m` | predecessor's authority, record; authority, record, space that go on from it | nothing |
 //! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
 //! | `reg/s` | source digest, authority, record, space | nothing |
 //! | `reg/v` | authority, record, space, generation, index | kind, action, time |
@@ -17,12 +18,13 @@ use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, RecordId, Space
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
-use super::{Current, Reach, RecordKey, SourceDigest, VersionInfo};
+use super::{Current, Predecessor, Reach, RecordKey, SourceDigest, VersionInfo};
 
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
 const CURRENT: &[u8] = b"reg/c";
 const ENDORSEMENT: &[u8] = b"reg/e";
+const SUCCESSION: &[u8] = b"reg/m";
 const POSITION: &[u8] = b"reg/p";
 const SOURCE: &[u8] = b"reg/s";
 const VERSION: &[u8] = b"reg/v";
@@ -88,6 +90,32 @@ pub(super) fn read_endorsement_value(value: &[u8]) -> Option<Option<Hash>> {
         true => Some(None),
         false => Hash::try_from(value).ok().map(Some),
     }
+}
+
+/// Prefix of the rows that say which records go on from one.
+pub(super) fn successions(of: &Predecessor) -> Vec<u8> {
+    let mut bytes = SUCCESSION.to_vec();
+    put_predecessor(&mut bytes, of);
+    bytes
+}
+
+/// Prefix of all rows that say which records go on from others.
+#[cfg(test)]
+pub(super) const fn all_successions() -> &'static [u8] {
+    SUCCESSION
+}
+
+pub(super) fn succession(of: &Predecessor, key: &RecordKey) -> Vec<u8> {
+    let mut bytes = successions(of);
+    put_record(&mut bytes, key);
+    bytes
+}
+
+/// Which record goes on, of a succession row.
+pub(super) fn read_succession_key(key: &[u8]) -> Option<RecordKey> {
+    let mut cursor = Cursor(key.strip_prefix(SUCCESSION)?);
+    cursor.predecessor()?;
+    cursor.whole(Cursor::record)
 }
 
 pub(super) fn position(log: &LogId) -> Vec<u8> {
@@ -178,6 +206,9 @@ pub(super) fn current_value(current: &Current) -> Vec<u8> {
     if let Some(source) = &current.source {
         bytes.extend_from_slice(source.as_bytes());
     }
+    if let Some(predecessor) = &current.predecessor {
+        put_predecessor(&mut bytes, predecessor);
+    }
     bytes
 }
 
@@ -185,11 +216,18 @@ pub(super) fn read_current_value(value: &[u8]) -> Option<Current> {
     let mut cursor = Cursor(value);
     let version = cursor.version()?;
     let newest = cursor.info(version)?;
-    let source = match cursor.0.is_empty() {
-        true => None,
-        false => Some(SourceDigest(cursor.whole(Cursor::array)?)),
+    // What is there shows by its length: 32 bytes, 48, or both.
+    let (has_source, has_predecessor) = match cursor.0.len() {
+        0 => (false, false),
+        32 => (true, false),
+        48 => (false, true),
+        _ => (true, true),
     };
-    Some(Current { newest, source })
+    let source = has_source.then(|| cursor.array()).map(|it| it.map(SourceDigest));
+    let source = source.map_or(Some(None), |read| read.map(Some))?;
+    let predecessor = has_predecessor.then(|| cursor.predecessor());
+    let predecessor = predecessor.map_or(Some(None), |read| read.map(Some))?;
+    cursor.0.is_empty().then_some(Current { newest, source, predecessor })
 }
 
 pub(super) fn reach_value(reach: Reach) -> Vec<u8> {
@@ -227,6 +265,11 @@ pub(crate) fn put_log(bytes: &mut Vec<u8>, log: &LogId) {
     bytes.extend_from_slice(log.authority.as_bytes());
     put_space(bytes, &log.space);
     bytes.extend_from_slice(&log.generation.to_be_bytes());
+}
+
+fn put_predecessor(bytes: &mut Vec<u8>, of: &Predecessor) {
+    bytes.extend_from_slice(of.authority.as_bytes());
+    bytes.extend_from_slice(of.record.as_bytes());
 }
 
 fn put_space(bytes: &mut Vec<u8>, space: &Space) {
@@ -281,6 +324,11 @@ impl Cursor<'_> {
             _ => return None,
         };
         Some(RecordKey { authority, space, record })
+    }
+
+    fn predecessor(&mut self) -> Option<Predecessor> {
+        let authority = AuthorityId::from_bytes(self.array()?);
+        Some(Predecessor { authority, record: RecordId::from_bytes(self.array()?) })
     }
 
     fn version(&mut self) -> Option<Version> {

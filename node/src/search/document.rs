@@ -127,6 +127,8 @@ fn hit(description: &KindDescription, facets: &Facets) -> Hit {
         authority: None,
         authority_name: None,
         known: None,
+        continues: None,
+        continued_by: Vec::new(),
         space: None,
         version: None,
         buyer: named(&facets.buyers).into_iter().next(),

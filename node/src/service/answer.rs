@@ -776,6 +776,12 @@ pub struct Shown {
     /// Whether its author signed two histories of the log it stands in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disputed: bool,
+    /// The predecessor's contract from which this one goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continuation>,
+    /// Successors' contracts that say they go on from this one, confirmed ones first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continued_by: Vec<Continuation>,
     /// The kind's columns.
     pub columns: Vec<Cell>,
     /// Everything it says.
@@ -792,6 +798,36 @@ pub struct Shown {
     /// All versions, the oldest first, if they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<HistoryView>>,
+}
+
+/// How a contract goes on with a successor, told at one end of it: the other end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Continuation {
+    /// The record at the other end.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its title, if it is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Who says that one.
+    pub authority: AuthorityId,
+    /// That authority's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Attribution>,
+    /// `transferred`, `hosted` or `novated`.
+    pub kind: String,
+    /// From which day on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// When the supplier agreed to a novation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplier_agreement_date: Option<String>,
+    /// Whether the predecessor's identity names the successor. If not, it is a claim.
+    pub confirmed: bool,
 }
 
 /// How a shown record stands.

@@ -12,7 +12,9 @@ use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
 use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
 use tallystick_protocol::sync::LogStatus;
 
+use super::succession::judge;
 use super::{Desk, answer, blocking, erasing, failed_author, failed_search, failed_store, now};
+use crate::acquaintance::Acquaintances;
 use crate::author::{
     Lookup as _, Offer, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
     withdraw,
@@ -106,7 +108,8 @@ impl Desk {
         let answer::Audience::Public = publish.audience;
         let kind = kind(&publish.kind)?;
         let record = document(kind, &publish.document)?;
-        let warnings = record.warnings().iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<_> = record.warnings().iter().map(ToString::to_string).collect();
+        warnings.extend(judge(&record, &self.authority(), &self.acquaintances().await)?);
         let writing = self.0.writing.lock().await;
         let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
         let (id, entry) = blocking(move || {
@@ -210,6 +213,7 @@ impl Desk {
             desk.settle_search()?;
             let mut results = desk.0.projector.search().search(&query).map_err(failed_search)?;
             results.name_authorities(|authority| met.known(authority)).map_err(failed_store)?;
+            desk.tell_ends(&mut results, &met).map_err(failed_store)?;
             Ok(results)
         })
         .await?
@@ -229,7 +233,7 @@ impl Desk {
                 return desk.show_reference(text.trim());
             }
             let found = desk.find(&text)?;
-            let shown = desk.show_record(&found, history)?;
+            let shown = desk.show_record(&found, history, &met)?;
             let known = met.known(&found.key.authority).map_err(failed_store)?;
             let (authority_name, known) =
                 known.map(|known| (known.name, known.attribution)).unzip();
@@ -324,7 +328,12 @@ impl Desk {
         })
     }
 
-    fn show_record(&self, found: &Found, history: bool) -> Result<answer::Shown, Failure> {
+    fn show_record(
+        &self,
+        found: &Found,
+        history: bool,
+        met: &Acquaintances,
+    ) -> Result<answer::Shown, Failure> {
         let register = self.0.projector.register();
         let Found { key, current, version } = found;
         let all = register.versions(&key.authority, &key.record).map_err(failed_store)?;
@@ -353,7 +362,11 @@ impl Desk {
         let (authority, record) = (key.authority, key.record);
         let reference = RecordRef { authority, record, version: Some(wanted.version) };
         let history = history.then(|| self.history(key, &all)).transpose()?;
+        let (continues, continued_by) =
+            self.ends(met, (authority, record), wanted.kind, &fields).map_err(failed_store)?;
         Ok(answer::Shown {
+            continues,
+            continued_by,
             reference: reference.to_string(),
             authority: Some(authority),
             space: key.space.to_string(),
@@ -470,6 +483,8 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         authority: None,
         authority_name: None,
         known: None,
+        continues: None,
+        continued_by: Vec::new(),
         witnessed: None,
         space: String::new(),
         state: answer::ShownState::Current,

@@ -3,7 +3,7 @@
 
 use super::Kind;
 use super::date::Date;
-use super::description::{Audience, Column, FacetPaths, Form, KindDescription};
+use super::description::{Audience, Column, FacetPaths, Form, KindDescription, Requirement};
 use super::money::{Currency, Money, Value};
 use super::part::{Organisation, Period, Source};
 use super::text::{code_list, document};
@@ -61,6 +61,8 @@ document! {
         pub owner_mailbox: Option<String>,
         /// When the buyer reviews it next.
         pub review_date: Option<Date>,
+        /// How it goes on from a contract of a council that was merged or split.
+        pub succession: Option<Succession>,
         /// The confidential record this is the public extract of (a REF).
         pub extract_of: Option<String>,
         /// Where the document comes from.
@@ -79,6 +81,33 @@ code_list! {
         Limited = "limited",
         /// One supplier was approached.
         Direct = "direct",
+    }
+}
+
+code_list! {
+    /// How a contract of a predecessor goes on.
+    pub enum SuccessionKind {
+        /// To us, who are the buyer now by law.
+        Transferred = "transferred",
+        /// As it was; we manage it for others.
+        Hosted = "hosted",
+        /// With us as a new party, by novation, to which the supplier agreed.
+        Novated = "novated",
+    }
+}
+
+document! {
+    /// That this contract goes on from one of a predecessor. It is confirmed by
+    /// the predecessor's identity, if that names the author as a successor.
+    pub struct Succession {
+        /// How it goes on.
+        pub kind: Option<SuccessionKind>,
+        /// The predecessor's contract: a full REF.
+        pub of: Option<String>,
+        /// From which day on.
+        pub date: Option<Date>,
+        /// When the supplier agreed to a novation.
+        pub supplier_agreement_date: Option<Date>,
     }
 }
 
@@ -205,6 +234,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         products: &["items.*.product"],
         status: "status",
         source: "source",
+        succession: "succession",
     },
     dates: &[
         "period.startDate",
@@ -216,12 +246,31 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         "dateSigned",
         "framework.endDate",
         "reviewDate",
+        "succession.date",
+        "succession.supplierAgreementDate",
         "source.published",
     ],
     mandatory: &["title"],
-    closed: &[],
+    closed: &[("succession.kind", SuccessionKind::KNOWN)],
+    references: &["succession.of"],
+    requirements: &[
+        Requirement {
+            path: "succession.*",
+            code: None,
+            needs: &["succession.kind", "succession.of", "succession.date"],
+        },
+        Requirement {
+            path: "succession.kind",
+            code: Some("novated"),
+            needs: &["succession.supplierAgreementDate"],
+        },
+    ],
     open: &[("procurementMethod", ProcurementMethod::KNOWN)],
-    ranges: &[("period.startDate", "period.endDate"), ("period.endDate", "period.maxExtentDate")],
+    ranges: &[
+        ("period.startDate", "period.endDate"),
+        ("period.endDate", "period.maxExtentDate"),
+        ("succession.supplierAgreementDate", "succession.date"),
+    ],
 };
 
 impl Contract {

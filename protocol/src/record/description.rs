@@ -14,6 +14,7 @@ use super::part::source_key;
 use super::{Finding, Kind, Problem};
 use crate::body::Fields;
 use crate::cbor::Reader;
+use crate::id::RecordRef;
 use crate::limits;
 
 /// Who a record of a kind is offered to when its author names nobody (design section 1).
@@ -90,6 +91,29 @@ pub struct FacetPaths {
     pub status: &'static str,
     /// A [`Source`](super::part::Source) stands under the path.
     pub source: &'static str,
+    /// A [`Succession`](super::contract::Succession) stands under the path.
+    pub succession: &'static str,
+}
+
+/// What must be there because something else is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// If something stands there; a last `*` means anything below.
+    pub path: &'static str,
+    /// If it is this code; whatever it is, without one.
+    pub code: Option<&'static str>,
+    /// Then these must be there.
+    pub needs: &'static [&'static str],
+}
+
+impl Requirement {
+    fn applies(&self, fields: &Fields) -> bool {
+        match (self.path.strip_suffix('*'), self.code) {
+            (Some(below), _) => fields.iter().any(|(name, _)| name.as_str().starts_with(below)),
+            (None, Some(code)) => text(fields, self.path) == Some(code),
+            (None, None) => text(fields, self.path).is_some(),
+        }
+    }
 }
 
 /// Everything generic code needs to know about a kind.
@@ -115,6 +139,10 @@ pub struct KindDescription {
     pub mandatory: &'static [&'static str],
     /// Paths whose value must be one of the codes.
     pub closed: &'static [(&'static str, &'static [&'static str])],
+    /// Paths whose value must be the full reference of a record.
+    pub references: &'static [&'static str],
+    /// What must be there because something else is.
+    pub requirements: &'static [Requirement],
     /// Paths whose value should be one of the codes.
     pub open: &'static [(&'static str, &'static [&'static str])],
     /// Pairs of dates of which the first should not be later.
@@ -199,6 +227,13 @@ impl KindDescription {
         source_key(under("system"), under("noticeId"), under("part"))
     }
 
+    /// The record of a predecessor from which one of this kind goes on, if it says so.
+    #[must_use]
+    pub fn predecessor(&self, fields: &Fields) -> Option<RecordRef> {
+        let path = self.facets.succession;
+        (!path.is_empty()).then(|| text(fields, &format!("{path}.of")))??.parse().ok()
+    }
+
     /// What a body says of where it comes from.
     fn source_text<'a>(&self, fields: &'a Fields, name: &str) -> Option<&'a str> {
         text(fields, &format!("{}.{name}", self.facets.source))
@@ -214,6 +249,10 @@ impl KindDescription {
                 found.fault(path, Problem::Missing);
             }
         }
+        for requirement in self.requirements.iter().filter(|rule| rule.applies(fields)) {
+            let missing = requirement.needs.iter().filter(|path| text(fields, path).is_none());
+            missing.for_each(|path| found.fault(path, Problem::Missing));
+        }
         for (name, value) in fields.iter() {
             let name = name.as_str();
             let text = Reader::new(value).text(limits::BODY_BYTES).unwrap_or_default();
@@ -224,6 +263,8 @@ impl KindDescription {
                 }
             } else if listed(self.facets.cpv) && !is_cpv(text) {
                 found.fault(name, Problem::Cpv);
+            } else if listed(self.references) && text.parse::<RecordRef>().is_err() {
+                found.fault(name, Problem::Reference);
             } else if name.rsplit('.').next() == Some("currency")
                 && !Currency::new(text).is_well_formed()
             {

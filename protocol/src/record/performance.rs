@@ -142,6 +142,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         products: &[],
         status: "",
         source: "source",
+        succession: "",
     },
     dates: &[
         "period.startDate",
@@ -158,5 +159,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     mandatory: &["contract|supplier.name"],
     closed: &[("kpis.*.rating", Rating::KNOWN)],
     open: &[],
+    references: &[],
+    requirements: &[],
     ranges: &[("period.startDate", "period.endDate")],
 };

@@ -123,6 +123,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         products: &[],
         status: "stage",
         source: "source",
+        succession: "",
     },
     dates: &[
         "period.startDate",
@@ -137,5 +138,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     mandatory: &["title"],
     closed: &[],
     open: &[("stage", Stage::KNOWN)],
+    references: &[],
+    requirements: &[],
     ranges: &[("period.startDate", "period.endDate"), ("noticeDate", "awardDate")],
 };
