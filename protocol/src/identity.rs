@@ -16,6 +16,7 @@
 //!
 //! - [`event`]: one event, what it says, how several people sign it;
 //! - [`chain`]: the rules from event to event, and [`Identity`], a verified chain;
+//! - [`pin`]: heads of group logs, which only the group's members recognise;
 //! - [`relation`]: which of two chains of one authority counts.
 //!
 //! **Invariants:** an [`Identity`] exists only for a chain whose every
@@ -26,6 +27,7 @@
 
 pub mod chain;
 pub mod event;
+pub mod pin;
 pub mod relation;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +35,8 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
 pub use self::chain::{Identity, KeyStanding, UnverifiedChain};
-pub use self::event::{Draft, Event, EventType, Head, pin_group};
+pub use self::event::{Draft, Event, EventType, Head};
+pub use self::pin::{GroupKeyStanding, GroupPin, PinOpening, PinSalt};
 pub use self::relation::Relation;
 use crate::cbor::CborError;
 use crate::id::Hash;

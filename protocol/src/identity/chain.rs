@@ -20,8 +20,8 @@
 
 use super::event::{EVENT_VERSION, SignedEvent, event_hash};
 use super::{
-    Controllers, Event, EventType, Head, IdentityError, NextControllers, Profile, SealingKey,
-    commit_to_key,
+    Controllers, Event, EventType, GroupPin, Head, IdentityError, NextControllers, Profile,
+    SealingKey, commit_to_key,
 };
 use crate::cbor;
 use crate::checkpoint::{CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint};
@@ -91,6 +91,8 @@ struct Retired {
     key: PublicKey,
     /// The last head that counts of those it signed.
     pin: Head,
+    /// The same of group logs.
+    group_pins: Vec<GroupPin>,
 }
 
 impl Retired {
@@ -131,6 +133,7 @@ impl Identity {
             || event.closes.is_some()
             || event.pin.is_some()
             || !event.successors.is_empty()
+            || !event.group_pins.is_empty()
         {
             return Err(IdentityError::Rule("a chain begins with an inception"));
         }
@@ -166,7 +169,8 @@ impl Identity {
         if event.keys.log != self.current.keys.log
             && let Some(pin) = event.closes.as_ref().or(event.pin.as_ref())
         {
-            self.retired.push(Retired { key: self.current.keys.log, pin: pin.clone() });
+            let (pin, group_pins) = (pin.clone(), event.group_pins.clone());
+            self.retired.push(Retired { key: self.current.keys.log, pin, group_pins });
         }
         self.closed.extend(event.closes.clone());
         self.steps.push(Step { hash: event_hash(&signed.0), event_type: event.event_type });
@@ -206,6 +210,9 @@ impl Identity {
         use IdentityError::Rule;
         let now = &self.current;
         let new_key = event.keys.log != now.keys.log;
+        if !new_key && !event.group_pins.is_empty() {
+            return Err(Rule("group pins go with a log key that is replaced"));
+        }
         if event.event_type == EventType::Recovery {
             let closes = event.closes.as_ref();
             let closes = closes.ok_or(Rule("a recovery closes the log's generation"))?;
@@ -394,6 +401,20 @@ impl Identity {
             let pin = self.closing(generation).unwrap_or(&retired.pin);
             (&retired.key, KeyStanding::Retired(pin))
         }))
+    }
+
+    /// The log keys that were replaced in a generation, newest first, with the
+    /// pins by which heads of group logs under each are judged: those of the event
+    /// that closed the generation, once it is closed.
+    pub(super) fn retired_pins(
+        &self,
+        generation: Generation,
+    ) -> impl Iterator<Item = (&PublicKey, &[GroupPin])> {
+        let in_it = move |old: &&Retired| old.pin.generation() == generation;
+        // A recovery replaces the log key, so it is the last to retire one.
+        let last = self.retired.iter().rfind(in_it).filter(|_| self.closing(generation).is_some());
+        let retired = self.retired.iter().rev().filter(in_it);
+        retired.map(move |old| (&old.key, last.unwrap_or(old).group_pins.as_slice()))
     }
 
     /// Verifies a head of one of its public logs under whichever of its keys

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::ByteBuf;
 use sha2::{Digest as _, Sha256};
 
-use super::{Controllers, IdentityError, NextControllers, Profile, WorkingKeys};
+use super::{Controllers, GroupPin, IdentityError, NextControllers, Profile, WorkingKeys};
 use crate::cbor::{self, CborError, Reader};
 use crate::checkpoint::{Checkpoint, UnverifiedCheckpoint, VerifiedCheckpoint};
 use crate::id::{AuthorityId, Generation, Hash, NetworkName};
@@ -25,7 +25,6 @@ use crate::limits;
 use crate::time::UnixTime;
 
 const SIGNATURE_DOMAIN: &[u8] = b"tallystick identity event v1\n";
-const PIN_DOMAIN: &[u8] = b"tallystick group pin v1\n";
 pub(super) const EVENT_VERSION: u32 = 1;
 
 /// Which kind of event this is.
@@ -163,9 +162,9 @@ pub struct Event {
     /// another branch, is disowned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closes: Option<Head>,
-    /// Salted hashes of the same heads of group logs; see [`pin_group`].
+    /// The same for group logs, in ascending order; see [`super::pin`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub group_pins: Vec<Hash>,
+    pub group_pins: Vec<GroupPin>,
     /// Who takes over, in a successor event and after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub successors: Vec<AuthorityId>,
@@ -245,6 +244,9 @@ impl Event {
         {
             return Err(Rule("at most sixteen successors and 1,024 group pins"));
         }
+        if !self.group_pins.is_sorted_by(|first, second| first < second) {
+            return Err(Rule("group pins stand in ascending order, each once"));
+        }
         check_profile(&self.profile)?;
         self.check_distinct_keys()
     }
@@ -292,21 +294,6 @@ fn is_name(name: &str) -> bool {
 
 fn is_distinct<T: Ord>(items: &[T]) -> bool {
     items.iter().collect::<BTreeSet<_>>().len() == items.len()
-}
-
-/// The salted hash by which an event pins the head of a group's log, so that
-/// outsiders can neither find nor count groups. `salt` is known to the group's
-/// members; `origin` is the log's origin.
-#[must_use]
-pub fn pin_group(salt: &[u8; 32], origin: &str, size: u64, root: &Hash) -> Hash {
-    let digest = Sha256::new()
-        .chain_update(PIN_DOMAIN)
-        .chain_update(salt)
-        .chain_update((origin.len() as u64).to_be_bytes())
-        .chain_update(origin)
-        .chain_update(size.to_be_bytes())
-        .chain_update(root.as_bytes());
-    Hash::from_bytes(digest.finalize().into())
 }
 
 /// SHA-256 of an event's bytes, by which the next event names it.
@@ -542,14 +529,5 @@ mod tests {
         let last = file.len() - 1;
         file[last] ^= 1;
         assert_eq!(Draft::parse(&file), Err(IdentityError::Signatures));
-    }
-
-    #[test]
-    fn a_group_pin_says_nothing_without_the_salt() {
-        let root = Hash::from_bytes([1; 32]);
-        let pin = pin_group(&[7; 32], "tallystick/test/abc", 5, &root);
-        assert_ne!(pin, pin_group(&[8; 32], "tallystick/test/abc", 5, &root));
-        assert_ne!(pin, pin_group(&[7; 32], "tallystick/test/abc", 6, &root));
-        assert_ne!(pin, pin_group(&[7; 32], "tallystick/test/abcd", 5, &root));
     }
 }
