@@ -35,8 +35,8 @@ use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
 pub use self::resolve::{LISTED, ResolveError};
-use crate::store::erasure::{self, Standing};
 pub use self::succession::Predecessor;
+use crate::store::erasure::{self, Standing};
 use crate::store::{Change, Replica, StoreError, StoredEntry};
 pub(crate) use crate::store::{ROWS, each_row};
 

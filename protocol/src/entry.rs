@@ -42,8 +42,36 @@ pub enum Action {
     Withdraw,
     /// Values of the record are to be deleted.
     Erase,
-    /// Anything newer than this implementation, control actions of groups among it.
+    /// A control action of a group, from 64 on, or anything newer than this implementation.
     Other(u64),
+}
+
+/// The control actions of groups: see [`crate::group::operation`].
+impl Action {
+    /// A group begins.
+    pub const CREATE: Self = Self::Other(64);
+    /// Somebody may join.
+    pub const INVITE: Self = Self::Other(65);
+    /// The author joins.
+    pub const JOIN: Self = Self::Other(66);
+    /// A member gets another role.
+    pub const ASSIGN: Self = Self::Other(67);
+    /// A member is removed.
+    pub const REMOVE: Self = Self::Other(68);
+    /// The author leaves.
+    pub const LEAVE: Self = Self::Other(69);
+    /// A member is to lead a group whose convenors are lost.
+    pub const CONTINUE: Self = Self::Other(70);
+    /// An epoch begins.
+    pub const EPOCH: Self = Self::Other(71);
+    /// The author has seen what it names, and says nothing else.
+    pub const ACKNOWLEDGE: Self = Self::Other(72);
+
+    /// Whether it is one of the control actions of groups that this version knows.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        matches!(self, Self::Other(64..=72))
+    }
 }
 
 impl Action {
@@ -239,9 +267,14 @@ impl HeaderDraft {
         if body_size as usize > limits::BODY_BYTES {
             return Err(HeaderError::BodyTooLarge);
         }
-        let known_action = !matches!(action, Action::Other(_));
+        let kind = self.kind.ok_or(MISSING)?;
+        // A control action means something to groups only.
+        let known_action = match action {
+            Action::Other(_) => action.is_control() && kind.number() == Kind::GROUP.number(),
+            _ => true,
+        };
         Ok(Header {
-            kind: self.kind.ok_or(MISSING)?,
+            kind,
             record: self.record.ok_or(MISSING)?,
             action,
             previous: self.previous,

@@ -15,6 +15,7 @@
 //!   claims ([`organisation`]: identifiers in public registers; [`name`]) and what stands
 //!   behind that ([`confirmation`], [`endorsement`]);
 //! - what is taken back: [`erasure`] (values that every holder deletes);
+//! - who shares in private: [`group`] (membership, epochs, sealing, invitations);
 //! - what convicts: [`equivocation`] (evidence that somebody signed two histories);
 //! - how it spreads: [`sync`], the state machine that the node drives.
 //!
@@ -31,6 +32,7 @@ pub mod endorsement;
 pub mod entry;
 pub mod equivocation;
 pub mod erasure;
+pub mod group;
 pub mod id;
 pub mod identity;
 pub mod key;

@@ -151,3 +151,23 @@ pub const INTRODUCTIONS: usize = 8192;
 pub const RESERVED_AUTHORITIES: usize = 1024;
 /// Largest outline of which a peer may have several read at one time.
 pub const OUTLINE_LOAD_BYTES: u64 = 1 << 20;
+/// Most members of a group; an epoch sealed to each of them with X-Wing fits into one body.
+pub const GROUP_MEMBERS: usize = 512;
+/// Most control entries of one group that are merged.
+pub const GROUP_ENTRIES: usize = 8192;
+/// Most control entries of one authority in one group that count.
+pub const GROUP_ENTRIES_PER_AUTHORITY: usize = 4096;
+/// Most control entries that one names as seen.
+pub const GROUP_SEEN: usize = 1024;
+/// Longest text of a group's terms, in bytes.
+pub const GROUP_TERMS_BYTES: usize = 16 << 10;
+/// Most kinds of record that a group says it is meant for.
+pub const GROUP_KINDS: usize = 64;
+/// Most earlier epochs that an epoch links to.
+pub const EPOCH_LINKS: usize = 64;
+/// Largest copy of an epoch's secret sealed to one member; X-Wing needs 1,168.
+pub const SEALED_SECRET_BYTES: usize = 4096;
+/// Largest sealed body: a body in any state, the tag, and the frame around both.
+pub const SEALED_BODY_BYTES: usize = BODY_STATE_BYTES + 64;
+/// Largest text in which an invitation is looked for: a mail, quoted and wrapped.
+pub const INVITATION_TEXT_BYTES: usize = 1 << 20;

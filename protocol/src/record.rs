@@ -56,6 +56,8 @@ impl Kind {
     pub const FIRST_CONTROL: Self = Self(64);
     /// Another authority is endorsed: see [`crate::endorsement`].
     pub const ENDORSEMENT: Self = Self(64);
+    /// The membership or an epoch of a group: see [`crate::group`].
+    pub const GROUP: Self = Self(65);
 
     /// A kind by its number.
     #[must_use]
