@@ -134,7 +134,7 @@ mod tests {
             number,
             authority: AuthorityId::from_bytes([3; 32]),
             name: (number < 3).then(|| "Borough of Netherby".to_owned()),
-            known: (number < 3).then_some(Confirmation::Pinned),
+            known: (number < 3).then_some(Confirmation::Pinned.into()),
             evidence: "fork".to_owned(),
             generation,
             position: generation.is_none().then_some(2),

@@ -137,7 +137,7 @@ mod tests {
         let authority = AuthorityId::from_bytes([number; 32]);
         let public = SecretKey::from_seed([number; 32]).public();
         let key = witness_key(&"test".parse().unwrap(), &authority, public).to_string();
-        let known = name.map(|_| Confirmation::Pinned);
+        let known = name.map(|_| Confirmation::Pinned.into());
         PolicyWitness { authority, name: name.map(str::to_owned), known, key: Some(key) }
     }
 

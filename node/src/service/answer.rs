@@ -450,7 +450,7 @@ pub struct EvidenceView {
     pub name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// Its kind: `fork`, `identityConflict` or `identitySuperseded`.
     pub evidence: String,
     /// Of a fork: the generation of the log.
@@ -491,7 +491,7 @@ pub struct PolicyView {
     pub name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// The key of its log (C2SP `vkey`).
     pub log: String,
     /// The keys of the logs before it that were closed, the oldest first.
@@ -513,7 +513,7 @@ pub struct PolicyWitness {
     pub name: Option<String>,
     /// How that name is known.
     #[serde(flatten)]
-    pub known: Option<Confirmation>,
+    pub known: Option<Attribution>,
     /// Its key (C2SP `vkey`), if its identity is known.
     pub key: Option<String>,
 }

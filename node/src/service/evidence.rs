@@ -91,7 +91,7 @@ impl Desk {
         let found = self.0.found.lock().await;
         let view = |(at, piece): (usize, &EvidencePiece)| {
             let known = names.get(&piece.facts.authority).cloned();
-            let (name, known) = known.map(|known| (known.name, known.confirmation)).unzip();
+            let (name, known) = known.map(|known| (known.name, known.attribution)).unzip();
             let found = found.when(&piece.digest).map(UnixTime::as_seconds);
             answer::EvidenceView { name, known, found, ..view(at + 1, piece) }
         };

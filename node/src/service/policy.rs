@@ -45,7 +45,7 @@ impl Desk {
         let how = names(met, authorities).await?;
         let view = |authority: AuthorityId| {
             let (name, known) =
-                how.get(&authority).cloned().map(|how| (how.name, how.confirmation)).unzip();
+                how.get(&authority).cloned().map(|how| (how.name, how.attribution)).unzip();
             let key = all.iter().find(|one| one.authority() == authority);
             let key = key
                 .map(|one| witness_key(one.network(), &authority, *one.witness_key()).to_string());
