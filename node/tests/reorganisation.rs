@@ -133,9 +133,12 @@ fn a_split_council_names_several_successors_and_never_itself() {
     let own = fir.authority();
     fir.kill();
     let with = fir.data().join("keys").join("controller.next");
-    let signing = ["--with", with.to_str().unwrap(), "--next-controllers", ".", "--yes"];
+    let stick = tempfile::tempdir().unwrap();
+    let next = stick.path().to_str().unwrap();
+    let signing = ["--with", with.to_str().unwrap(), "--next-controllers", next, "--yes"];
     let refused = fir.run(&[&["key", "succeed", &own], &signing[..]].concat());
-    assert_ne!(refused.status.code(), Some(0), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert_eq!(fs::read_dir(next).unwrap().count(), 0, "no key was made for it");
     let ids = [oak.authority(), elm.authority()];
     succeed(&mut fir, &[&ids[0], &ids[1]]);
     eventually(PATIENCE, "Oak hears of both", || {

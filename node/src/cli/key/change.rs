@@ -106,6 +106,12 @@ pub(super) fn succeed(
     establishing: &Establishing,
 ) -> Result<Answer, Failure> {
     let node = Offline::open(global)?;
+    if successors.contains(&node.identity.authority()) {
+        return Err(Failure::usage(
+            "an authority does not succeed itself",
+            "name the authorities that take over; `tally partner list` shows their ids",
+        ));
+    }
     let signers = Signers::establishing(&node, establishing)?;
     ask_about_waiting(global, &node)?;
     let mut event = node.identity.next_event(EventType::Successor, now()?);
