@@ -145,6 +145,7 @@ fn a_proof_verifies_under_the_policy_of_its_authors_witnesses_and_under_no_other
     assert_eq!(said["dating"]["notAfter"], witnesses["confirmed"]);
     assert_eq!(said["dating"]["notBefore"], Value::Null);
     let page = shown(&[&proof, "--policy", &policy]);
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(page.contains("confirmed by 2 of 2 that the policy names, by "), "{page}");
     assert!(page.contains("how long before that, these files cannot show"), "{page}");
 
