@@ -154,7 +154,8 @@ fn the_protocol_depends_on_nothing_impure() {
         .map(|name| (*name).to_owned())
         .collect();
     none(&impure, "the protocol has no input, output, clock or chance");
-    assert!(names.len() <= 12, "the protocol has {} direct dependencies, not 12", names.len());
+    // Three of them seal what groups share: hpke, hkdf and chacha20poly1305.
+    assert!(names.len() <= 14, "the protocol has {} direct dependencies, not 14", names.len());
 }
 
 #[test]

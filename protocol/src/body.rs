@@ -20,8 +20,12 @@
 //! |---|---|---|---|---|
 //! | full | 1 | record salt | {name: value} | |
 //! | partial | 2 | | {name: [field salt, value]} | {name: digest} |
-//! | sealed | 3 | reserved for groups | | |
+//! | sealed | 3 | nonce, 24 bytes | ciphertext | |
 //! | erased | 4 | | | {name: digest} |
+//!
+//! A sealed body ([`SealedBody`]) is one of the other states as only members of
+//! a group can read it ([`crate::group::seal`]). It is no [`Body`], since who
+//! cannot open it cannot tell whether it is what the header committed to.
 //!
 //! **Invariants:** names ascend strictly within a body, over shown and withheld
 //! fields together, so no field hides behind another; a body that is no longer
@@ -42,6 +46,9 @@ const STATE_FULL: u64 = 1;
 const STATE_PARTIAL: u64 = 2;
 const STATE_SEALED: u64 = 3;
 const STATE_ERASED: u64 = 4;
+/// Bytes of the nonce and of the tag of a sealed body.
+const SEALED_NONCE: usize = 24;
+const SEALED_TAG: usize = 16;
 /// Input of a commitment that is collected before it is hashed, in bytes.
 const PENDING: usize = 4096;
 const COMMITMENT_CONTEXT: &str = "tallystick 2026 body commitment v1";
@@ -374,6 +381,75 @@ pub struct PartialBody(Vec<u8>);
 /// Names and digests only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ErasedBody(Vec<u8>);
+
+/// A body that only members of its group can read and check.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedBody {
+    bytes: Vec<u8>,
+    nonce: [u8; SEALED_NONCE],
+    ciphertext: usize,
+}
+
+impl SealedBody {
+    /// Of a nonce and a ciphertext with its tag.
+    pub(crate) fn new(nonce: &[u8; SEALED_NONCE], ciphertext: &[u8]) -> Self {
+        let mut writer = Writer::with_capacity(ciphertext.len() + 40);
+        writer.map(3).unsigned(0).unsigned(STATE_SEALED).unsigned(1).bytes(nonce);
+        writer.unsigned(2).bytes(ciphertext);
+        let bytes = writer.finish();
+        let start = bytes.len() - ciphertext.len();
+        Self { bytes, nonce: *nonce, ciphertext: start }
+    }
+
+    /// Reads a sealed body: its form and size only.
+    ///
+    /// # Errors
+    /// [`BodyError::Size`] beyond [`limits::SEALED_BODY_BYTES`];
+    /// [`BodyError::Encoding`], also for a body in another state.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BodyError> {
+        if bytes.len() > limits::SEALED_BODY_BYTES {
+            return Err(BodyError::Size);
+        }
+        let mut reader = Reader::new(&bytes);
+        expect_state(&mut reader, 3, STATE_SEALED)?;
+        expect_key(&mut reader, 1)?;
+        let nonce = reader.array_of()?;
+        expect_key(&mut reader, 2)?;
+        let ciphertext = reader.bytes(limits::BODY_STATE_BYTES + SEALED_TAG)?.len();
+        reader.end()?;
+        if ciphertext <= SEALED_TAG {
+            return Err(BodyError::Size);
+        }
+        let ciphertext = bytes.len() - ciphertext;
+        Ok(Self { bytes, nonce, ciphertext })
+    }
+
+    pub(crate) const fn nonce(&self) -> &[u8; SEALED_NONCE] {
+        &self.nonce
+    }
+
+    pub(crate) fn ciphertext(&self) -> &[u8] {
+        self.bytes.get(self.ciphertext..).unwrap_or_default()
+    }
+
+    /// The encoded bytes, for storing or sending.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The encoded bytes, for storing or sending.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl fmt::Debug for SealedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedBody({} bytes)", self.bytes.len())
+    }
+}
 
 /// Bodies are personal or confidential at times: only their size is printed.
 macro_rules! redacted_debug {

@@ -24,6 +24,7 @@ pub mod epoch;
 pub mod membership;
 mod merge;
 pub mod operation;
+pub mod seal;
 
 use sha2::{Digest as _, Sha256};
 

@@ -75,6 +75,10 @@ impl World {
             kinds: Vec::new(),
             continuation,
         };
+        Self::with_terms(terms)
+    }
+
+    pub(crate) fn with_terms(terms: Terms) -> Self {
         let group = group_id(&network(), &who(0), &terms.random);
         let (places, sizes) = (BTreeMap::new(), BTreeMap::new());
         let (entries, past) = (Vec::new(), Vec::new());
