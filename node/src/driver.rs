@@ -548,13 +548,14 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Author(entries, reply) => {
+            Command::Author(space, entries, reply) => {
                 self.look_at_clock();
                 self.next += 1;
                 self.authoring.insert(self.next, reply);
-                self.input(Input::Author { command: self.next, entries });
+                self.input(Input::Author { command: self.next, space, entries });
             }
             Command::Introduce(events) => self.input(Input::Introduce(events)),
+            Command::Invited(group, hosts) => self.input(Input::Invited { group, hosts }),
             Command::Allow(node, addresses) => {
                 self.requests.remove(&node);
                 self.tell(network::Command::Allow(node, addresses));

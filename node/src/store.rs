@@ -4,7 +4,7 @@
 //! - [`journal`] and [`body_file`]: what only this node has, fsynced first;
 //! - [`durable`]: [`Store`], the two together, and how they are brought back into
 //!   agreement when they are opened;
-//! - [`erasure`]: which values are erased or lacking;
+//! - [`erasure`]: which values are erased or lacking; [`control`]: what is about groups;
 //! - [`data_dir`]: lock, format number and layout of the data directory;
 //! - [`audit`]: checks a whole log by its hashes; [`disk`]: durable file operations.
 //!
@@ -23,6 +23,7 @@
 pub mod audit;
 pub mod body_file;
 mod branch;
+pub mod control;
 pub mod data_dir;
 pub mod disk;
 pub mod durable;
@@ -314,6 +315,7 @@ pub trait Replica: Send + Sync {
             cursors: self.cursors()?,
             erasures: erasure::all(self)?.into_iter().map(|s| (s.log, s.erasure)).collect(),
             lacks: erasure::lacks(self)?,
+            controls: control::all(self)?,
         })
     }
 

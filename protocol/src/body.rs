@@ -361,6 +361,8 @@ pub enum Body {
     Partial(PartialBody),
     /// No field is shown.
     Erased(ErasedBody),
+    /// Only members of a group can read it, and check it against its commitment.
+    Sealed(SealedBody),
 }
 
 /// A body that was made here, with what its header commits to: nothing is left to verify.
@@ -570,6 +572,9 @@ impl Body {
     /// # Errors
     /// A [`BodyError`]: the bytes are not of use to anybody.
     pub fn verify(bytes: Vec<u8>, commitment: &Commitment, size: u32) -> Result<Self, BodyError> {
+        if state_of(&bytes) == Some(STATE_SEALED) {
+            return SealedBody::parse(bytes).map(Self::Sealed);
+        }
         let (state, found) = commitment_of(&bytes)?;
         let fits = usize::try_from(size).is_ok_and(|size| size <= limits::BODY_BYTES);
         if !fits || (state == STATE_FULL && bytes.len() as u64 != u64::from(size)) {
@@ -592,6 +597,7 @@ impl Body {
             Self::Full(FullBody(bytes))
             | Self::Partial(PartialBody(bytes))
             | Self::Erased(ErasedBody(bytes)) => bytes,
+            Self::Sealed(sealed) => sealed.as_bytes(),
         }
     }
 
@@ -602,6 +608,7 @@ impl Body {
             Self::Full(FullBody(bytes))
             | Self::Partial(PartialBody(bytes))
             | Self::Erased(ErasedBody(bytes)) => bytes,
+            Self::Sealed(sealed) => sealed.into_bytes(),
         }
     }
 
@@ -619,7 +626,7 @@ impl Body {
             Self::Partial(PartialBody(bytes)) => PartialParts::read(bytes).and_then(|parts| {
                 parts.open.iter().try_for_each(|(name, _, value)| add(name, value))
             }),
-            Self::Erased(_) => Ok(()),
+            Self::Erased(_) | Self::Sealed(_) => Ok(()),
         };
         fields
     }
@@ -628,7 +635,7 @@ impl Body {
     #[must_use]
     pub fn withheld(&self) -> Vec<FieldName> {
         let closed = match self {
-            Self::Full(_) => return Vec::new(),
+            Self::Full(_) | Self::Sealed(_) => return Vec::new(),
             Self::Partial(PartialBody(bytes)) => PartialParts::read(bytes).map(|p| p.closed),
             Self::Erased(ErasedBody(bytes)) => read_erased(bytes),
         };
@@ -637,8 +644,9 @@ impl Body {
     }
 
     /// Removes every value; names and digests stay, so that proofs still verify.
+    /// `None` of a sealed body, whose names and digests cannot be seen.
     #[must_use]
-    pub fn erase(&self) -> ErasedBody {
+    pub fn erase(&self) -> Option<ErasedBody> {
         let mut digests: Vec<(&str, [u8; 32])> = Vec::new();
         let _read = match self {
             Self::Full(FullBody(bytes)) => walk_full(bytes, |salt, name, value| {
@@ -653,13 +661,22 @@ impl Body {
                 );
                 digests.sort_by_key(|(name, _)| (name.len(), *name));
             }),
-            Self::Erased(erased) => return erased.clone(),
+            Self::Erased(erased) => return Some(erased.clone()),
+            Self::Sealed(_) => return None,
         };
         let mut writer = Writer::default();
         writer.map(2).unsigned(0).unsigned(STATE_ERASED);
         write_digests(&mut writer, &digests);
-        ErasedBody(writer.finish())
+        Some(ErasedBody(writer.finish()))
     }
+}
+
+/// The state that bytes claim.
+fn state_of(bytes: &[u8]) -> Option<u64> {
+    let mut reader = Reader::new(bytes);
+    reader.map(3).ok()?;
+    expect_key(&mut reader, 0).ok()?;
+    reader.unsigned().ok()
 }
 
 /// Reads the state and computes the commitment in one pass, without copying.
@@ -853,7 +870,7 @@ mod tests {
                 prop_assert_eq!(partial.withheld().contains(name), expected.is_none());
             }
             for state in [&verified, &partial] {
-                let erased = Body::verify(state.erase().0, &commitment, size).unwrap();
+                let erased = Body::verify(state.erase().unwrap().0, &commitment, size).unwrap();
                 prop_assert!(erased.fields().is_empty());
                 prop_assert_eq!(erased.withheld().len(), fields.len());
             }
@@ -874,7 +891,7 @@ mod tests {
             let (body, commitment, size) = full(&fields);
             let full = Body::Full(body.clone());
             let partial = Body::Partial(body.disclose(|name| name.len() % 2 == 0).unwrap());
-            for state in [&full, &partial, &Body::Erased(full.erase())] {
+            for state in [&full, &partial, &Body::Erased(full.erase().unwrap())] {
                 let mut bytes = state.as_bytes().to_vec();
                 let at = at % bytes.len();
                 bytes[at] ^= 1 << bit;

@@ -22,7 +22,7 @@
 //! [`Header::is_understood`] says that it must not be interpreted.
 //! Deliberately absent: signatures; the checkpoint vouches for all headers.
 
-use crate::body::{Body, BodyError, Committed};
+use crate::body::{Body, BodyError, Committed, SealedBody};
 use crate::cbor::{CborError, KeyOrder, Reader, Writer};
 use crate::id::{Commitment, EpochId, Hash, RecordId, Version};
 use crate::limits;
@@ -411,6 +411,12 @@ impl Entry {
     /// The entry with less of its body: one that was made from it.
     pub(crate) fn with_less(self, body: Body) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    /// The entry with its body sealed, for the log of a group.
+    #[must_use]
+    pub fn sealed(self, body: SealedBody) -> Self {
+        self.with_less(Body::Sealed(body))
     }
 
     /// Header and body bytes, for storing or sending.

@@ -101,15 +101,16 @@ impl Scope {
     /// The body without what is erased; with it the record salt is gone.
     ///
     /// # Errors
-    /// None for a body made here or verified.
+    /// [`BodyError::Sealed`] for a body that must be opened first.
     pub fn apply(&self, body: &Body) -> Result<Body, BodyError> {
         match (self, body) {
-            (Self::Whole, body) => Ok(Body::Erased(body.erase())),
+            (Self::Whole, body) => body.erase().map(Body::Erased).ok_or(BodyError::Sealed),
             (_, Body::Full(full)) => full.disclose(|name| !self.covers(name)).map(Body::Partial),
             (_, Body::Partial(partial)) => {
                 partial.disclose(|name| !self.covers(name)).map(Body::Partial)
             }
             (_, Body::Erased(erased)) => Ok(Body::Erased(erased.clone())),
+            (_, Body::Sealed(_)) => Err(BodyError::Sealed),
         }
     }
 }
@@ -318,14 +319,15 @@ impl Erasures {
         erasures.filter(move |erasure| version <= erasure.upto)
     }
 
-    /// What is left of a body without what is erased; `None` if nothing of it is.
+    /// What is left of a body without what is erased; `None` if nothing of it is,
+    /// or if it is sealed: whoever can must open it first.
     #[must_use]
     pub fn veil(&self, log: &LogId, index: u64, header: &Header, body: &Body) -> Option<Body> {
         let mut left: Option<Body> = None;
         for erasure in self.covering(log, index, header) {
             let body = left.as_ref().unwrap_or(body);
-            // A verified body can always be reduced.
-            left = Some(erasure.scope.apply(body).unwrap_or_else(|_| Body::Erased(body.erase())));
+            // A verified body can be reduced, unless it is sealed.
+            left = erasure.scope.apply(body).ok().or(left);
         }
         left.filter(|left| left != body)
     }
@@ -370,7 +372,7 @@ impl Lack {
     pub fn of(entry: &Entry) -> Option<Self> {
         let record = entry.header().record;
         let fields = match entry.body() {
-            Some(Body::Full(_)) => return None,
+            Some(Body::Full(_) | Body::Sealed(_)) => return None,
             Some(body @ Body::Partial(_)) => Scope::Fields(body.withheld().into_iter().collect()),
             Some(Body::Erased(_)) | None => Scope::Whole,
         };

@@ -12,6 +12,7 @@
 //!                 mending   bodies that lack something
 //!                 closing   what was disowned
 //!                 contest   smaller heads than ours
+//!                 sharing   what members of groups tell each other
 //!                     └──── ledger ────┘       standing: who misbehaves
 //!              directory: who is who, docket: who signed two histories
 //! ```
@@ -24,7 +25,7 @@
 //! **Invariants:** `handle` cannot fail or block; the same inputs give the same
 //! outputs; nothing is acknowledged, announced or served before storage has
 //! confirmed it; every queue is bounded by [`crate::limits`]. Deliberately
-//! absent: groups, which come with their own parts.
+//! absent: the secrets of groups; bodies are passed on as they are sealed.
 
 mod authoring;
 mod closing;
@@ -43,6 +44,7 @@ mod outbox;
 mod presence;
 mod refusal;
 mod session;
+mod sharing;
 mod standing;
 mod status;
 mod verified;
@@ -50,6 +52,7 @@ pub mod wire;
 mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use self::authoring::Authoring;
 use self::closing::Closings;
@@ -67,6 +70,7 @@ use self::outbox::{Context, Outbox};
 use self::presence::Presence;
 pub use self::refusal::{AuthorRefusal, Refusal, Verdict};
 use self::session::Sessions;
+use self::sharing::Sharing;
 pub use self::standing::StandingStatus;
 pub use self::status::{LogStatus, PeerStatus};
 pub use self::verified::Verified;
@@ -74,7 +78,8 @@ use self::wire::Message;
 use self::witnessing::Witnessing;
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::equivocation::Evidence;
-use crate::id::{AuthorityId, LogId, NetworkName, NodeId};
+use crate::group::Membership;
+use crate::id::{AuthorityId, GroupId, LogId, NetworkName, NodeId};
 use crate::identity::Identity;
 use crate::key::SecretKey;
 use crate::time::{Timestamp, UnixTime};
@@ -118,6 +123,8 @@ pub struct Machine {
     contest: Contest,
     witnessing: Witnessing,
     mending: Mending,
+    sharing: Sharing,
+    started: UnixTime,
     authoring: Authoring,
     out: Outbox,
 }
@@ -144,11 +151,15 @@ impl Machine {
             exchanges: Exchanges::default(),
             closings: Closings::default(),
             mending: Mending::default(),
+            sharing: Sharing::default(),
+            started,
             contest: Contest::default(),
             authoring: Authoring::new(log, log_key, config.own_head_answers, asks),
             out: Outbox::default(),
         };
         machine.ledger.limit(authority, Quota::default());
+        machine.ledger.wall = started;
+        machine.ledger.logs().for_each(|(log, _)| machine.authoring.found(log));
         // What an earlier run left unsigned is signed now, if nobody needs to be asked.
         let Self { ledger, authoring, out, .. } = &mut machine;
         authoring.resume(&mut Context { now: Timestamp::ZERO, ledger, out });
@@ -173,6 +184,8 @@ impl Machine {
     /// Takes one input. Drain [`Machine::poll`] before the next.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.out.standings.at(now);
+        let passed = now.as_micros() / 1_000_000;
+        self.ledger.wall = UnixTime::from_seconds(self.started.as_seconds() + passed);
         let Self { ledger, authoring, out, .. } = self;
         authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);
@@ -185,6 +198,7 @@ impl Machine {
             contest,
             witnessing,
             mending,
+            sharing,
             authoring,
             out,
             ..
@@ -199,6 +213,7 @@ impl Machine {
             closings.strays(&mut cx, log);
         }
         mending.pass(&mut cx, exchanges, sessions);
+        sharing.pass(&mut cx, sessions);
         sessions.settle(&mut cx, exchanges);
         sessions.changed(&cx);
     }
@@ -229,7 +244,13 @@ impl Machine {
                 }
                 cx.out.push(Output::Verdict { handle, verdict });
             }
-            Input::Author { command, entries } => authoring.author(&mut cx, command, entries),
+            Input::Author { command, space, entries } => {
+                authoring.author(&mut cx, command, space, entries);
+            }
+            Input::Invited { group, hosts } => {
+                let network = cx.ledger.network().clone();
+                cx.ledger.groups.invited(&network, group, hosts);
+            }
             Input::Introduce(events) => {
                 let refusal = match cx.ledger.accept_identity(None, events, cx.out) {
                     Ok(true) => return,
@@ -263,9 +284,7 @@ impl Machine {
                 closings.store_failed(&mut cx, ticket);
                 if let Some(log) = cx.ledger.store_failed(ticket) {
                     exchanges.store_failed(&log);
-                    if log == authoring.log() {
-                        authoring.store_failed(&mut cx);
-                    }
+                    authoring.store_failed(&mut cx, &log);
                 }
             }
             Input::Loaded(ticket, loaded) if closings.awaits(ticket) => {
@@ -323,6 +342,7 @@ impl Machine {
         self.sessions.disconnected(peer);
         self.exchanges.disconnected(peer);
         self.mending.disconnected(peer);
+        self.sharing.disconnected(peer);
     }
 
     fn clock_jumped(&mut self, now: Timestamp, run: [u8; 16]) {
@@ -331,6 +351,7 @@ impl Machine {
             self.presence.closed(peer);
             self.exchanges.disconnected(peer);
             self.mending.disconnected(peer);
+            self.sharing.disconnected(peer);
         }
         self.out.closing.clear();
         self.sessions.clear();
@@ -362,9 +383,10 @@ impl Machine {
         let (sessions, exchanges) = (self.sessions.deadline(), self.exchanges.deadline());
         let (authoring, witnessing) =
             (self.authoring.deadline(), self.witnessing.deadline(self.authoring.doubts()));
-        let mending = self.mending.deadline();
+        let (mending, sharing) = (self.mending.deadline(), self.sharing.deadline());
         let contest = self.contest.deadline();
-        let deadlines = [sessions, exchanges, authoring, witnessing, contest, mending, shares];
+        let deadlines =
+            [sessions, exchanges, authoring, witnessing, contest, mending, sharing, shares];
         deadlines.into_iter().flatten().min()
     }
 
@@ -401,6 +423,7 @@ impl Machine {
         }
         match message {
             Message::Hello(hello) => {
+                self.sharing.greeted(&mut cx, peer);
                 sessions.hello(&mut cx, presence, peer, &hello);
                 if let Some(author) = cx.ledger.authority_of(&peer) {
                     self.witnessing.met(&cx, author);
@@ -412,6 +435,9 @@ impl Machine {
                 }
             }
             Message::Alive(alive) => self.alive(now, peer, alive),
+            Message::GroupHeads { group, heads } => {
+                Sharing::heard(&mut cx, exchanges, authoring, peer, (group, heads));
+            }
             Message::Cosigned { log, size, line } => {
                 self.witnessing.heard(&mut cx, peer, (log, size), &line);
             }
@@ -525,6 +551,17 @@ impl Machine {
     #[must_use]
     pub fn head(&self, log: &LogId) -> Option<&VerifiedCheckpoint> {
         self.ledger.log(log).and_then(|slot| slot.head.as_ref())
+    }
+
+    /// The private groups that are known here.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<Membership>> {
+        self.ledger.groups.all()
+    }
+
+    /// Who is in a group.
+    #[must_use]
+    pub fn group(&self, group: &GroupId) -> Option<&Arc<Membership>> {
+        self.ledger.groups.membership(group)
     }
 
     /// All evidence that is known of authorities that signed two histories.

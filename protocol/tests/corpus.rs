@@ -250,7 +250,7 @@ fn made() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let states = vec![
         full.as_bytes().to_vec(),
         Body::Partial(partial).into_bytes(),
-        Body::Erased(full.erase()).into_bytes(),
+        Body::Erased(full.erase().unwrap()).into_bytes(),
     ];
     let pair = |name: &str, value: Cbor| (Cbor::from(name), value);
     let map = Cbor::Map(vec![

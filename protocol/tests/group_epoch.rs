@@ -421,7 +421,7 @@ fn a_sealed_body_keeps_the_commitment_of_its_header() {
     // So does what has been made partial or erased meanwhile.
     let Some(Body::Full(full)) = entry.body() else { panic!("made in full") };
     let partial = Body::Partial(FullBody::disclose(full, |name| name == "title").unwrap());
-    let erased = Body::Erased(Body::Full(full.clone()).erase());
+    let erased = Body::Erased(Body::Full(full.clone()).erase().unwrap());
     for body in [partial, erased] {
         let entry = Entry::author(entry.header().clone(), body).unwrap();
         let sealed = key.seal(&origin, &entry, [8; 24]).unwrap();

@@ -275,7 +275,7 @@ fn every_state_of_a_body_verifies_and_shows_no_more_than_it_has() {
     let example = Example::new();
     let full = facts(&example.file_of(&example.second));
     let partial = facts(&example.partial());
-    let erased = example.second.body().unwrap().erase();
+    let erased = example.second.body().unwrap().erase().unwrap();
     let erased = with_body(&example.second, Some(Body::Erased(erased).into_bytes())).unwrap();
     let erased = facts(&example.file_of(&erased));
     let absent = facts(&example.file_of(&with_body(&example.second, None).unwrap()));
@@ -696,8 +696,11 @@ fn in_state(entry: &Entry, state: u8, mask: u32) -> Entry {
     match state % 4 {
         0 => entry.clone(),
         1 => disclosed(entry, |name| mask & (1 << (name.len() % 32)) != 0),
-        2 => with_body(entry, Some(Body::Erased(entry.body().unwrap().erase()).into_bytes()))
-            .unwrap(),
+        2 => with_body(
+            entry,
+            Some(Body::Erased(entry.body().unwrap().erase().unwrap()).into_bytes()),
+        )
+        .unwrap(),
         _ => with_body(entry, None).unwrap(),
     }
 }

@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 use tallystick_protocol::checkpoint::VerifiedCheckpoint;
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::equivocation::{Evidence, Facts};
-use tallystick_protocol::id::{AuthorityId, Hash, LogId, NodeId};
+use tallystick_protocol::group::Membership;
+use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, NodeId, Space};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus, Refusal};
 use tallystick_protocol::witness::{self, Decision, Seen};
@@ -30,8 +31,9 @@ type Question = Box<dyn FnOnce(&Driver) + Send>;
 
 /// What a handle sends to the loop.
 pub(super) enum Command {
-    Author(Vec<Entry>, oneshot::Sender<Result<Authored, AuthorError>>),
+    Author(Space, Vec<Entry>, oneshot::Sender<Result<Authored, AuthorError>>),
     Introduce(Vec<Vec<u8>>),
+    Invited(GroupId, Vec<AuthorityId>),
     Allow(NodeId, Vec<Multiaddr>),
     Forbid(NodeId),
     Present(String),
@@ -236,8 +238,20 @@ impl Handle {
     /// # Errors
     /// [`AuthorError::Refused`]: nothing was stored. [`AuthorError::Stopping`]: unknown.
     pub async fn author(&self, entries: Vec<Entry>) -> Result<Authored, AuthorError> {
+        self.author_in(Space::Public, entries).await
+    }
+
+    /// As [`Handle::author`], in our log of any space.
+    ///
+    /// # Errors
+    /// As [`Handle::author`].
+    pub async fn author_in(
+        &self,
+        space: Space,
+        entries: Vec<Entry>,
+    ) -> Result<Authored, AuthorError> {
         let (reply, result) = oneshot::channel();
-        let sent = self.commands.send(Command::Author(entries, reply)).await;
+        let sent = self.commands.send(Command::Author(space, entries, reply)).await;
         sent.map_err(|_| AuthorError::Stopping)?;
         result.await.map_err(|_| AuthorError::Stopping)?
     }
@@ -245,6 +259,21 @@ impl Handle {
     /// Makes an identity known, as from a partner's card.
     pub async fn introduce(&self, events: Vec<Vec<u8>>) {
         self.command(Command::Introduce(events)).await;
+    }
+
+    /// Others invited us to a group: `hosts` may be told of our log in it.
+    pub async fn invited(&self, group: GroupId, hosts: Vec<AuthorityId>) {
+        self.command(Command::Invited(group, hosts)).await;
+    }
+
+    /// Who is in each of the groups that are known here.
+    pub async fn groups(&self) -> Vec<Arc<Membership>> {
+        self.ask(|driver| driver.machine.groups().cloned().collect()).await.unwrap_or_default()
+    }
+
+    /// Who is in a group, if it is known here.
+    pub async fn group(&self, group: GroupId) -> Option<Arc<Membership>> {
+        self.ask(move |driver| driver.machine.group(&group).cloned()).await.flatten()
     }
 
     /// Allows a node, and keeps a connection to it if it has addresses.

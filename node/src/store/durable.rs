@@ -22,12 +22,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tallystick_protocol::entry::{Entry, EntryError, UnverifiedEntry};
-use tallystick_protocol::id::{AuthorityId, Hash, LogId};
+use tallystick_protocol::id::{AuthorityId, Hash, LogId, Space};
 use tallystick_protocol::log::{Frontier, frontier_at, leaf_hash};
 use tallystick_protocol::sync::{Append, Fill, Revert};
 use tallystick_protocol::time::UnixTime;
 
 use super::body_file::BodyFiles;
+use super::control;
 use super::data_dir::DataDir;
 use super::disk::{OsDisk, probe_room};
 use super::erasure::{self, Added, Standing};
@@ -182,6 +183,7 @@ impl<R: Replica> Store<R> {
             };
             // If we die before the entries are there, the next opening drops these rows.
             erasure::note(&*self.replica, added, now)?;
+            control::note(&*self.replica, &append.log, append.start, &append.entries)?;
         }
         let extensions: Vec<_> = appends.iter().map(Extension::from).collect();
         self.commit_extensions(&extensions)
@@ -240,6 +242,7 @@ impl<R: Replica> Store<R> {
         let own = log.authority == self.own;
         // If we die here, what is disowned erases nothing any more, as it will not either way.
         erasure::forget(&*self.replica, log, keep)?;
+        control::forget(&*self.replica, log, keep)?;
         if own {
             self.journal.set_aside(log, keep, head)?;
             // If we die here, the replica follows when the store is opened.
@@ -357,7 +360,9 @@ fn agree<R: Replica>(
     let stored = replica.logs()?;
     let identities = replica.identities()?;
     let evidence = replica.evidence(None)?;
-    let counters = stored.iter().map(|log| log.changed);
+    // Others see the counters of public logs: nothing in a group may move them.
+    let public = stored.iter().filter(|log| log.log.space == Space::Public);
+    let counters = public.map(|log| log.changed);
     let counters = counters.chain(identities.iter().map(|identity| identity.changed));
     let counters = counters.chain(evidence.iter().map(|evidence| evidence.changed));
     let newest = counters.max().unwrap_or(0);
@@ -480,6 +485,7 @@ impl<R: Replica> Both<'_, R> {
             let (log, countersigned, witnessed) = (&self.log, &[][..], None);
             let added = Added { log, start, entries: &entries, countersigned, witnessed };
             erasure::note(self.replica, added, now)?;
+            control::note(self.replica, &self.log, start, &entries)?;
             self.replica.extend(&[Extension {
                 log: self.log,
                 start,

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use arbitrary::{Result, Unstructured};
 use tallystick_protocol::checkpoint::UnverifiedCheckpoint;
-use tallystick_protocol::id::{LogId, NodeId};
+use tallystick_protocol::id::{LogId, NodeId, Space};
 use tallystick_protocol::limits;
 use tallystick_protocol::log::outline;
 use tallystick_protocol::sync::wire::{
@@ -136,7 +136,7 @@ impl Run {
                 let serials = (0..count).map(|at| 0xff00_0000_0000 + self.next * 100 + at);
                 let entries = serials.map(cast::entry).collect();
                 self.next += 1;
-                self.input(Input::Author { command: self.next, entries });
+                self.input(Input::Author { command: self.next, space: Space::Public, entries });
             }
             11 | 12 => {
                 for input in self.disk.complete(choices)? {

@@ -30,6 +30,8 @@ pub struct KeptEntry {
     pub lack: Option<Lack>,
     /// Whether it erases something.
     pub erases: bool,
+    /// Whether it is about who is in a group.
+    pub controls: bool,
 }
 
 impl KeptEntry {
@@ -232,7 +234,8 @@ impl Versions {
         UnverifiedEntry::new(header.clone(), Some(body.clone())).check().expect("a bad entry");
         let leaf = leaf_hash(&header);
         let (lack, erases) = (Lack::of(entry), entry.header().action == Action::Erase);
-        known.push(Rc::new(KeptEntry { header, body, leaf, lack, erases }));
+        let controls = entry.header().action.is_control();
+        known.push(Rc::new(KeptEntry { header, body, leaf, lack, erases, controls }));
         Rc::clone(&known[known.len() - 1])
     }
 }

@@ -97,6 +97,12 @@ impl Log {
         entries.filter_map(move |(index, entry)| Some((log, index, entry.lack.clone()?)))
     }
 
+    /// The control entries of a group's log.
+    fn controls(&self, log: LogId) -> impl Iterator<Item = (LogId, u64, Entry)> {
+        let entries = (0..).zip(&self.kept.entries).filter(|(_, entry)| entry.controls);
+        entries.map(move |(index, entry)| (log, index, entry.checked()))
+    }
+
     /// Loses the head and keeps the entries, as if they had not been signed yet.
     pub fn forget_head(&mut self) {
         let mut kept = Kept::clone(&self.kept);
@@ -201,6 +207,7 @@ impl Disk {
             cursors: self.cursors.iter().map(|(a, c)| (*a, c.clone())).collect(),
             erasures: self.logs.iter().flat_map(|(id, log)| log.erasures(*id)).collect(),
             lacks: self.logs.iter().flat_map(|(id, log)| log.lacks(*id)).collect(),
+            controls: self.logs.iter().flat_map(|(id, log)| log.controls(*id)).collect(),
         }
     }
 

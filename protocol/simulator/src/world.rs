@@ -12,7 +12,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tallystick_protocol::entry::Entry;
-use tallystick_protocol::id::NodeId;
+use tallystick_protocol::id::{NodeId, Space};
 use tallystick_protocol::limits;
 use tallystick_protocol::sync::{Input, Load, Machine, Ticket, Verified};
 use tallystick_protocol::time::UnixTime;
@@ -291,10 +291,15 @@ impl World {
 
     /// Lets a node author these entries.
     pub fn author_entries(&mut self, node: usize, entries: Vec<Entry>) {
+        self.author_in(node, Space::Public, entries);
+    }
+
+    /// Lets a node author these entries in a space.
+    pub fn author_in(&mut self, node: usize, space: Space, entries: Vec<Entry>) {
         self.last_command += 1;
         let command = self.last_command;
         self.commanded.insert((node, command), self.now());
-        self.give(node, Input::Author { command, entries });
+        self.give(node, Input::Author { command, space, entries });
     }
 
     /// Runs for so many seconds of virtual time.

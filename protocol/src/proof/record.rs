@@ -581,6 +581,7 @@ impl Disclosure {
             Some(Body::Full(_)) => Self::Full,
             Some(Body::Partial(_)) => Self::Partial,
             Some(Body::Erased(_)) => Self::Erased,
+            Some(Body::Sealed(_)) => Self::Absent,
             None => Self::Absent,
         }
     }

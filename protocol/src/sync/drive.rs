@@ -5,7 +5,7 @@ use super::effect::{Append, Cosign, Fill, Load, Loaded, Revert, StoredEvidence, 
 use super::{AuthorRefusal, Notice, Refusal, Ticket, Verdict};
 use crate::entry::Entry;
 use crate::erasure::Lack;
-use crate::id::{AuthorityId, LogId, NodeId};
+use crate::id::{AuthorityId, GroupId, LogId, NodeId, Space};
 use crate::log::Frontier;
 
 /// Everything that can happen.
@@ -27,12 +27,21 @@ pub enum Input {
         /// The message.
         bytes: Vec<u8>,
     },
-    /// The user wants entries in our public log.
+    /// The user wants entries in one of our logs.
     Author {
         /// The driver's name for the command.
         command: u64,
+        /// In which space.
+        space: Space,
         /// Entries, consistent in themselves.
         entries: Vec<Entry>,
+    },
+    /// Others invited us to a group: they may be told of our log in it.
+    Invited {
+        /// The group.
+        group: GroupId,
+        /// Who invited us, and whom they named as members.
+        hosts: Vec<AuthorityId>,
     },
     /// An identity chain from outside the network (a partner's card).
     Introduce(Vec<Vec<u8>>),

@@ -162,6 +162,8 @@ pub struct Stored {
     pub erasures: Vec<(LogId, Erasure)>,
     /// What the bodies of entries lack, erased or not.
     pub lacks: Vec<(LogId, u64, Lack)>,
+    /// The control entries of groups, with their places.
+    pub controls: Vec<(LogId, u64, Entry)>,
 }
 
 /// Something to be read from storage for a peer.

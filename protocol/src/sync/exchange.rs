@@ -282,7 +282,7 @@ impl Exchanges {
             self.stage.dropped(fetch.shed(subtree));
             return;
         }
-        match fetch.take(subtree, headers, bodies, &staged) {
+        match fetch.take((log.space, subtree), headers, bodies, &staged) {
             Ok(bytes) => {
                 self.stage.arrived(bytes);
                 pursuit.served(&peer);

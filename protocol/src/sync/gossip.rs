@@ -11,7 +11,7 @@ use super::wire::Announcement;
 use super::{Context, Exchanges, Output, Refusal, Verdict, ledger};
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::{Entry, UnverifiedEntry};
-use crate::id::{LogId, NodeId};
+use crate::id::{LogId, NodeId, Space};
 use crate::log::Frontier;
 
 /// What to do about an announcement besides the verdict.
@@ -112,7 +112,7 @@ fn check(
     for (header, body) in announcement.entries.into_iter().skip(known) {
         let entry = UnverifiedEntry::new(header, body);
         let leaf = entry.claimed_leaf();
-        let entry = ledger::check(entry, leaf)?;
+        let entry = ledger::check(Space::Public, entry, leaf)?;
         staged.push(entry.leaf());
         entries.push(entry);
     }

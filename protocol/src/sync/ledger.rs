@@ -12,6 +12,7 @@
 
 mod author;
 mod erased;
+mod group;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,18 +21,19 @@ use super::docket::Docket;
 use super::effect::{Append, Quota, Revert, Stored, StoredLog};
 use super::verified::{Judged, Verified};
 use super::{Notice, Outbox, Output, Refusal, Ticket};
-use crate::checkpoint::{Checkpoint, CheckpointError, Origin, VerifiedCheckpoint};
+use crate::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint};
 use crate::entry::Entry;
 use crate::equivocation::UnverifiedEvidence;
-use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId};
+use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId, Space};
 use crate::identity::{KeyStanding, UnverifiedChain};
 use crate::limits;
 use crate::log::Frontier;
 use crate::note::SignatureLine;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, UnixTime};
 use crate::witness::Seen;
 use erased::Erased;
 pub(super) use erased::check;
+use group::Groups;
 
 /// Counters left out at every start. A crash forgets identities that peers have
 /// heard of and storage had not kept; their counters must not come again, or a
@@ -52,6 +54,8 @@ pub(super) struct Slot {
     /// The author signed two histories.
     pub(super) disputed: bool,
     changed: u64,
+    /// Of a group log: how many changes were handed to storage.
+    counted: u64,
     /// Bytes of the entries that were handed to storage, and of those it has confirmed.
     bytes: (u64, u64),
 }
@@ -145,6 +149,10 @@ pub(super) struct Ledger {
     docket: Docket,
     /// What authors have erased, and what our bodies lack.
     pub(super) erased: Erased,
+    /// Private groups.
+    pub(super) groups: Groups,
+    /// About what time it is, by our own clock.
+    pub(super) wall: UnixTime,
     /// Authorities whose chains have changed of late.
     stirred: BTreeSet<AuthorityId>,
     /// Spares checks; says nothing about what we hold.
@@ -199,6 +207,8 @@ impl Ledger {
             quota: None,
             docket: Docket::default(),
             erased: Erased::open(&stored.erasures, &stored.lacks),
+            groups: Groups::default(),
+            wall: UnixTime::from_seconds(0),
             stirred: BTreeSet::new(),
             verified: Verified::default(),
         };
@@ -207,6 +217,9 @@ impl Ledger {
             if let Ok(identity) = ledger.verified.chain(chain, &ledger.network) {
                 ledger.keep_identity(identity, None, known.changed, None);
             }
+        }
+        for (log, index, entry) in &stored.controls {
+            ledger.groups.note(&ledger.network, log, *index, core::slice::from_ref(entry));
         }
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
         let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
@@ -218,7 +231,8 @@ impl Ledger {
             }
         }
         // Also of what does not verify: its counters were told to peers.
-        let counters = stored.logs.iter().map(|log| log.changed);
+        let public = stored.logs.iter().filter(|log| log.log.space == Space::Public);
+        let counters = public.map(|log| log.changed);
         let counters = counters.chain(stored.identities.iter().map(|identity| identity.changed));
         let counters = counters.chain(stored.evidence.iter().map(|evidence| evidence.changed));
         let newest = counters.max().unwrap_or(0);
@@ -252,12 +266,35 @@ impl Ledger {
             had: VecDeque::new(),
             disputed: false,
             changed: stored.changed,
+            counted: stored.changed,
             bytes: (stored.bytes, stored.bytes),
         };
         self.entries = self.entries.saturating_add(slot.stored.size());
         self.logs.insert(stored.log, slot);
-        self.changes.insert(stored.changed, (Change::Log(stored.log), None));
+        self.note_change(stored.log, None, stored.changed, None);
         true
+    }
+
+    /// A log has changed: its place in the order of changes is a new one.
+    fn note_change(&mut self, log: LogId, old: Option<u64>, new: u64, teller: Option<Teller>) {
+        if log.space != Space::Public {
+            return self.groups.moved(log);
+        }
+        if let Some(old) = old {
+            self.changes.remove(&old);
+        }
+        self.changes.insert(new, (Change::Log(log), teller));
+    }
+
+    /// The counter of the next change of a log. Those of group logs count for
+    /// themselves, and are not seen by anybody.
+    fn count_change(&mut self, log: &LogId) -> u64 {
+        if log.space == Space::Public {
+            return self.take_change();
+        }
+        let slot = self.logs.entry(*log).or_default();
+        slot.counted += 1;
+        slot.counted
     }
 
     pub(super) const fn network(&self) -> &NetworkName {
@@ -283,7 +320,8 @@ impl Ledger {
             return false;
         };
         let bytes = self.logs.get(log).map_or(0, |slot| slot.bytes.0);
-        size > quota.entries || bytes >= quota.bytes
+        let entries = self.group_quota(log).unwrap_or(quota.entries);
+        size > entries.min(quota.entries) || bytes >= quota.bytes
     }
 
     /// Durable entries, over all logs.
@@ -307,7 +345,7 @@ impl Ledger {
     /// Storage is told to set aside part of a log: nothing is added to it
     /// meanwhile. Gives the counter of this change.
     pub(super) fn revert(&mut self, log: LogId) -> u64 {
-        let changed = self.take_change();
+        let changed = self.count_change(&log);
         self.reverting.insert(log, changed);
         changed
     }
@@ -333,11 +371,11 @@ impl Ledger {
         slot.had.clear();
         slot.disputed = false;
         self.erased.forget(&revert.log, revert.keep);
+        self.groups.forget(&self.network, &revert.log, revert.keep);
         // Bytes are counted anew from here; they only bound what is fetched.
         slot.bytes = (0, 0);
         (slot.staged, slot.stored) = (tree.clone(), tree);
-        self.changes.remove(&old);
-        self.changes.insert(revert.changed, (Change::Log(revert.log), None));
+        self.note_change(revert.log, Some(old), revert.changed, None);
         // What stands may be missing now.
         self.unsettled.insert(revert.log);
     }
@@ -427,10 +465,9 @@ impl Ledger {
         self.logs.entry(log).or_default().disputed = true;
     }
 
-    /// What a checkpoint of `tree` by the author of the public log says.
+    /// What a checkpoint of `tree` by the author of the log says.
     pub(super) fn checkpoint(&self, log: &LogId, tree: &Frontier) -> Option<Checkpoint> {
-        let origin = Origin::public(&self.network, &log.authority, log.generation);
-        Checkpoint::new(origin, tree.size(), tree.root()).ok()
+        Checkpoint::new(self.origin(log)?, tree.size(), tree.root()).ok()
     }
 
     /// Hands verified entries to storage. `entries` must follow the staged ones;
@@ -444,10 +481,11 @@ impl Ledger {
         teller: Option<Teller>,
         out: &mut Outbox,
     ) -> Ticket {
-        let changed = self.take_change();
+        let changed = self.count_change(&log);
         let start = self.staged_size(&log);
         let entries = self.erased.without_erased(&log, start, entries);
         self.erased.note(&log, start, &entries);
+        self.groups.note(&self.network, &log, start, &entries);
         let countersigned = self.countersigned(&log, start, &entries);
         let witnessed = head.as_ref().and_then(|head| self.witnessed(&log, head));
         let slot = self.logs.entry(log).or_default();
@@ -493,9 +531,8 @@ impl Ledger {
         self.entries = self.entries.saturating_add(to - from);
         if append.changed > slot.changed {
             let old = core::mem::replace(&mut slot.changed, append.changed);
-            self.changes.remove(&old);
             let teller = append.teller.filter(|_| append.head.is_some());
-            self.changes.insert(append.changed, (Change::Log(append.log), teller));
+            self.note_change(append.log, Some(old), append.changed, teller);
         }
         out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
         self.unsettled.insert(append.log);
@@ -508,7 +545,9 @@ impl Ledger {
         self.appends.retain(|_, append| append.log != log);
         if let Some(slot) = self.logs.get_mut(&log) {
             slot.staged = slot.stored.clone();
-            self.erased.forget(&log, slot.stored.size());
+            let size = slot.stored.size();
+            self.erased.forget(&log, size);
+            self.groups.forget(&self.network, &log, size);
             slot.bytes.0 = slot.bytes.1;
             slot.staged_head = slot.head.as_ref().map(size_and_root);
         }
@@ -589,15 +628,19 @@ impl Ledger {
     /// work is handed to storage, so a later change can be ready before an
     /// earlier one; a cursor must never pass a change that is still to come.
     fn horizon(&self) -> u64 {
-        let appends = self.appends.values().next().map(|staged| staged.changed);
-        let pending = self.reverting.values().copied().chain(appends).min();
+        let public = |log: &LogId| log.space == Space::Public;
+        let appends = self.appends.values().find(|staged| public(&staged.log));
+        let appends = appends.map(|staged| staged.changed);
+        let reverting = self.reverting.iter().filter(|(log, _)| public(log));
+        let pending = reverting.map(|(_, changed)| *changed).chain(appends).min();
         pending.unwrap_or(u64::MAX).min(self.next_change)
     }
 
     fn heads_of(&self, authority: &AuthorityId) -> Vec<Vec<u8>> {
         let first = LogId::public(*authority, 0);
         let logs = self.logs.range(first..).take_while(|(log, _)| log.authority == *authority);
-        let heads = logs.filter_map(|(_, slot)| slot.head.as_ref());
+        let public = logs.filter(|(log, _)| log.space == Space::Public);
+        let heads = public.filter_map(|(_, slot)| slot.head.as_ref());
         heads.map(VerifiedCheckpoint::to_bytes).take(limits::NEWS_ITEMS).collect()
     }
 

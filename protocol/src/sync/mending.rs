@@ -152,6 +152,7 @@ impl Mending {
         let untried = sessions
             .peers()
             .filter(|peer| peer.greeted && !tried.peers.contains(&peer.node))
+            .filter(|peer| cx.ledger.may_see(peer.authority.as_ref(), &stretch.log))
             .min_by_key(|peer| (peer.authority != author, peer.node));
         if untried.is_none() && !tried.peers.is_empty() && tried.rests_until.is_none() {
             let rest = REST.0.saturating_mul(1 << tried.rests.min(8)).min(REST.1);

@@ -3,7 +3,7 @@
 
 use super::Refusal;
 use crate::equivocation::EvidenceKind;
-use crate::id::{AuthorityId, LogId, NodeId};
+use crate::id::{AuthorityId, GroupId, LogId, NodeId};
 use crate::time::Timestamp;
 
 /// Something that happened.
@@ -39,6 +39,11 @@ pub enum Notice {
         log: LogId,
         /// Which entry.
         index: u64,
+    },
+    /// Who is in a group has changed, or what was decided in it.
+    GroupChanged {
+        /// Which.
+        group: GroupId,
     },
     /// An authority has newer keys or describes itself anew.
     IdentityChanged {

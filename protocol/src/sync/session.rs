@@ -382,7 +382,7 @@ impl Sessions {
             cx,
             Serving { peer, request: id, wanted: Wanted::Outline(outline) },
             load,
-            from <= size && size <= stored && !busy,
+            from <= size && size <= stored && !busy && self.may_see(cx.ledger, &peer, &log),
         );
     }
 
@@ -396,7 +396,7 @@ impl Sessions {
         let load = Load::Entries { log, start, end, bytes: BODY_ROOM };
         let count = end.saturating_sub(start);
         let wanted = Wanted::Entries { log, start, count, bodies_only: false };
-        let servable = is_servable(cx.ledger, &log, start, end);
+        let servable = self.is_servable(cx.ledger, &peer, &log, start, end);
         self.load(cx, Serving { peer, request: id, wanted }, load, servable);
     }
 
@@ -412,8 +412,31 @@ impl Sessions {
         let load = Load::Bodies { log, start, end, bytes: FRAME_ROOM, headers };
         let count = end.saturating_sub(start);
         let wanted = Wanted::Entries { log, start, count, bodies_only: true };
-        let servable = is_servable(cx.ledger, &log, start, end);
+        let servable = self.is_servable(cx.ledger, &peer, &log, start, end);
         self.load(cx, Serving { peer, request: id, wanted }, load, servable);
+    }
+
+    /// Whether entries are in one subtree and may be served.
+    fn is_servable(
+        &self,
+        ledger: &Ledger,
+        peer: &NodeId,
+        log: &LogId,
+        start: u64,
+        end: u64,
+    ) -> bool {
+        let stored = ledger.log(log).map_or(0, |slot| slot.stored.size());
+        let last = end.saturating_sub(1) / limits::SUBTREE_ENTRIES;
+        start < end
+            && end <= stored
+            && start / limits::SUBTREE_ENTRIES == last
+            && self.may_see(ledger, peer, log)
+    }
+
+    /// Whether a log is the business of a peer: of whom its node key says it is.
+    fn may_see(&self, ledger: &Ledger, peer: &NodeId, log: &LogId) -> bool {
+        let authority = ledger.authority_of(peer);
+        ledger.may_see(authority.as_ref(), log)
     }
 
     fn load(&mut self, cx: &mut Context<'_>, serving: Serving, load: Load, servable: bool) {
@@ -495,13 +518,6 @@ impl Session {
             cx.out.send(peer, &Message::Since { cursor: self.seen.clone() });
         }
     }
-}
-
-/// Whether entries are in one subtree and may be served.
-fn is_servable(ledger: &Ledger, log: &LogId, start: u64, end: u64) -> bool {
-    let stored = ledger.log(log).map_or(0, |slot| slot.stored.size());
-    let last = end.saturating_sub(1) / limits::SUBTREE_ENTRIES;
-    start < end && end <= stored && start / limits::SUBTREE_ENTRIES == last
 }
 
 /// Headers and bodies of entries.

@@ -6,7 +6,7 @@
 //! frame of a known type ends the session.
 
 use crate::cbor::{CborError, Reader, Writer};
-use crate::id::{AuthorityId, Hash, LogId, NetworkName, NodeId, Space};
+use crate::id::{AuthorityId, Generation, GroupId, Hash, LogId, NetworkName, NodeId, Space};
 use crate::key::SIGNATURE_BYTES;
 use crate::limits;
 use crate::time::UnixTime;
@@ -85,6 +85,13 @@ pub enum Message {
     },
     /// A run of a node is alive.
     Alive(UnverifiedAlive),
+    /// Heads of a private group's logs: said to members only.
+    GroupHeads {
+        /// The group.
+        group: GroupId,
+        /// The heads.
+        heads: Vec<GroupHead>,
+    },
     /// A witness has cosigned a head of the receiver's.
     Cosigned {
         /// The log.
@@ -94,6 +101,17 @@ pub enum Message {
         /// The line (C2SP tlog-cosignature), without its line feed; unverified.
         line: String,
     },
+}
+
+/// A signed head of a log in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupHead {
+    /// Whose log.
+    pub authority: AuthorityId,
+    /// Which generation of it.
+    pub generation: Generation,
+    /// The head, as a signed note; unverified.
+    pub note: Vec<u8>,
 }
 
 /// A statement by the holder of a node's log key that a run of the node is alive.
@@ -168,6 +186,7 @@ const WANT_BODIES: u64 = 8;
 const SEEN: u64 = 9;
 const ALIVE: u64 = 10;
 const COSIGNED: u64 = 11;
+const GROUP_HEADS: u64 = 12;
 
 impl Message {
     /// Encodes the message as one frame, without the length before it.
@@ -210,6 +229,13 @@ impl Message {
                 w.array(3).unsigned(SEEN).bytes(node.as_bytes()).bytes(run);
             }
             Self::Alive(alive) => alive.write(&mut w),
+            Self::GroupHeads { group, heads } => {
+                w.array(3).unsigned(GROUP_HEADS).bytes(group.as_bytes()).array(heads.len());
+                for GroupHead { authority, generation, note } in heads {
+                    w.array(3).bytes(authority.as_bytes()).unsigned(u64::from(*generation));
+                    w.bytes(note);
+                }
+            }
             Self::Cosigned { log, size, line } => {
                 w.array(4).unsigned(COSIGNED);
                 write_log(&mut w, log);
@@ -268,7 +294,11 @@ impl Message {
                 size: r.unsigned()?,
                 line: r.text(limits::COSIGNATURE_BYTES)?.to_owned(),
             },
-            (HELLO..=COSIGNED, _) => return Err(CborError::Unexpected),
+            (GROUP_HEADS, 3) => Self::GroupHeads {
+                group: GroupId::from_bytes(r.array_of()?),
+                heads: read_group_heads(&mut r)?,
+            },
+            (HELLO..=GROUP_HEADS, _) => return Err(CborError::Unexpected),
             _ => return Ok(None),
         };
         r.end()?;
@@ -289,6 +319,22 @@ impl Message {
             _ => 256,
         }
     }
+}
+
+fn read_group_heads(r: &mut Reader<'_>) -> Result<Vec<GroupHead>, CborError> {
+    let count = r.array(limits::NEWS_ITEMS)?;
+    let mut heads = Vec::new();
+    for _ in 0..count {
+        if r.array(3)? != 3 {
+            return Err(CborError::Unexpected);
+        }
+        heads.push(GroupHead {
+            authority: AuthorityId::from_bytes(r.array_of()?),
+            generation: Generation::try_from(r.unsigned()?).map_err(|_| CborError::Unexpected)?,
+            note: r.bytes(limits::NOTE_BYTES)?.to_vec(),
+        });
+    }
+    Ok(heads)
 }
 
 impl Hello {
@@ -448,11 +494,8 @@ fn write_log(w: &mut Writer, log: &LogId) {
 fn read_log(r: &mut Reader<'_>) -> Result<LogId, CborError> {
     exactly(r.array(3)?, 3)?;
     let authority = AuthorityId::from_bytes(r.array_of()?);
-    let space = if r.null()? {
-        Space::Public
-    } else {
-        Space::Group(crate::id::GroupId::from_bytes(r.array_of()?))
-    };
+    let space =
+        if r.null()? { Space::Public } else { Space::Group(GroupId::from_bytes(r.array_of()?)) };
     let generation = u32::try_from(r.unsigned()?).map_err(|_| CborError::Unexpected)?;
     Ok(LogId { authority, space, generation })
 }
@@ -524,8 +567,7 @@ mod tests {
     fn log() -> impl Strategy<Value = LogId> {
         (any::<[u8; 32]>(), any::<Option<[u8; 32]>>(), any::<u32>()).prop_map(
             |(a, g, generation)| {
-                let space =
-                    g.map_or(Space::Public, |g| Space::Group(crate::id::GroupId::from_bytes(g)));
+                let space = g.map_or(Space::Public, |g| Space::Group(GroupId::from_bytes(g)));
                 LogId { authority: AuthorityId::from_bytes(a), space, generation }
             },
         )

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::{Entry, UnverifiedEntry};
-use crate::id::Hash;
+use crate::id::{Hash, Space};
 use crate::limits;
 use crate::log::{self, Frontier, VerifiedOutline};
 use crate::sync::{Refusal, ledger};
@@ -122,7 +122,7 @@ impl Fetch {
     /// bytes wait now that did not before; after a refusal, shed the subtree.
     pub(super) fn take(
         &mut self,
-        subtree: u64,
+        (space, subtree): (Space, u64),
         headers: Vec<Vec<u8>>,
         bodies: Vec<Option<Vec<u8>>>,
         staged: &Frontier,
@@ -145,7 +145,7 @@ impl Fetch {
         arriving.entries.reserve_exact(bodies.len());
         for body in bodies {
             let (leaf, header) = arriving.headers.pop_front().ok_or(Refusal::BadEntries)?;
-            let entry = ledger::check(UnverifiedEntry::new(header, body), leaf)?;
+            let entry = ledger::check(space, UnverifiedEntry::new(header, body), leaf)?;
             bytes += entry.size();
             arriving.entries.push(entry);
         }

@@ -230,6 +230,9 @@ impl Ledger {
         log: &LogId,
         note: &[u8],
     ) -> Option<VerifiedCheckpoint> {
+        if log.space != Space::Public {
+            return self.verify_held_in_group(log, note);
+        }
         let head = UnverifiedCheckpoint::parse(note).ok()?;
         let of_log = Origin::of(&self.network, log)? == *head.claimed_origin();
         let identity = self.identity(&log.authority).filter(|_| of_log)?;
@@ -277,7 +280,9 @@ impl Ledger {
         proof: &[Hash],
         out: &mut Outbox,
     ) {
-        let Some(identity) = self.identity(&log.authority) else { return };
+        // Evidence would tell the whole network of the group.
+        let identity = self.identity(&log.authority).filter(|_| log.space == Space::Public);
+        let Some(identity) = identity else { return };
         if let Ok(evidence) = Evidence::of_fork(identity, heads, proof) {
             self.convict(evidence, None, out);
         }

@@ -157,7 +157,7 @@ impl Erased {
     ) {
         for ((index, header), body) in (start..).zip(headers).zip(bodies.iter_mut()) {
             if let Some(less) = body.as_ref().and_then(|b| self.less(log, index, header, b)) {
-                *body = Some(less);
+                *body = less;
             }
         }
         let fitting = bodies.iter().take_while(|body| {
@@ -170,26 +170,38 @@ impl Erased {
         bodies.truncate(fitting);
     }
 
-    fn less(&self, log: &LogId, index: u64, header: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+    /// What a peer gets of a body that is covered by an erasure.
+    fn less(&self, log: &LogId, index: u64, header: &[u8], body: &[u8]) -> Option<Option<Vec<u8>>> {
         let header = Header::decode(header).ok()?;
         self.erasures.covering(log, index, &header).next()?;
         let body = Body::verify(body.to_vec(), &header.commitment, header.body_size).ok()?;
+        if matches!(body, Body::Sealed(_)) {
+            // What is left of it cannot be seen here.
+            return Some(None);
+        }
         let left = self.erasures.veil(log, index, &header, &body)?;
         let fits = left.as_bytes().len() + limits::HEADER_BYTES <= limits::FRAME_BYTES;
         // With its salts a body may be larger than before.
-        Some(if fits { left.into_bytes() } else { Body::Erased(left.erase()).into_bytes() })
+        let left = if fits { left } else { left.erase().map_or(left, Body::Erased) };
+        Some(Some(left.into_bytes()))
     }
 }
 
 /// An entry as a peer gave it, checked in itself. Its body may lack something,
-/// unless it is one that says what is erased.
+/// unless it is one that says what is erased; it may be absent only if it is a
+/// sealed one, of which nothing can be shown without showing all; and sealed only
+/// under an epoch, which no public log has.
 pub(in crate::sync) fn check(
+    space: Space,
     entry: UnverifiedEntry,
     leaf: crate::id::Hash,
 ) -> Result<Entry, Refusal> {
     let entry = entry.check_under(leaf).map_err(|_| Refusal::BadEntries)?;
+    let (is_sealed, header) = (entry.header().epoch.is_some(), entry.header());
     match entry.body() {
-        Some(Body::Full(_)) => Ok(entry),
+        Some(Body::Sealed(_)) if !is_sealed || space == Space::Public => Err(Refusal::BadEntries),
+        Some(Body::Full(_) | Body::Sealed(_)) => Ok(entry),
+        None if is_sealed && space != Space::Public && header.action != Action::Erase => Ok(entry),
         Some(_) if entry.header().action != Action::Erase => Ok(entry),
         _ => Err(Refusal::AbsentBody),
     }
