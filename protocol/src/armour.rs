@@ -27,6 +27,25 @@ pub(crate) fn write(begin: &str, end: &str, bytes: &[u8]) -> String {
     text
 }
 
+/// Why there are no bytes in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Neither the marks nor the beginning of the one-line form.
+    Absent,
+    /// What stands there is not base64, or has no end.
+    Damaged,
+}
+
+/// Finds bytes in a text: between the marks anywhere in it, or as one line that
+/// starts with `prefix`.
+pub(crate) fn find(text: &str, begin: &str, end: &str, prefix: &str) -> Result<Vec<u8>, Missing> {
+    let encoded = match text.split_once(begin) {
+        Some((_, rest)) => rest.split_once(end).ok_or(Missing::Damaged)?.0,
+        None => text.trim_start().strip_prefix(prefix).ok_or(Missing::Absent)?,
+    };
+    read(encoded).ok_or(Missing::Damaged)
+}
+
 /// The bytes from what stands between the marks; `None` if it is damaged.
 pub(crate) fn read(encoded: &str) -> Option<Vec<u8>> {
     // What mail programs add is outside the alphabet of base64.

@@ -113,11 +113,11 @@ impl UnverifiedCard {
         if text.len() > limits::CARD_TEXT_BYTES {
             return Err(CardError::TooLarge);
         }
-        let encoded = match text.split_once(BEGIN) {
-            Some((_, rest)) => rest.split_once(END).ok_or(CardError::Armour)?.0,
-            None => text.trim_start().strip_prefix(LINE_PREFIX).ok_or(CardError::Absent)?,
-        };
-        let bytes = armour::read(encoded).ok_or(CardError::Armour)?;
+        let found = armour::find(text, BEGIN, END, LINE_PREFIX);
+        let bytes = found.map_err(|missing| match missing {
+            armour::Missing::Absent => CardError::Absent,
+            armour::Missing::Damaged => CardError::Armour,
+        })?;
         Ok(Self { note: UnverifiedNote::parse(&bytes)?, bytes })
     }
 
@@ -323,7 +323,11 @@ pub fn fingerprint(authority: &AuthorityId) -> String {
     groups.map(|group| format!("{group:04}")).collect::<Vec<_>>().join(" ")
 }
 
-fn key_name(network: &NetworkName, authority: &AuthorityId) -> Result<KeyName, NoteError> {
+/// The name of an authority's node keys in notes.
+pub(crate) fn key_name(
+    network: &NetworkName,
+    authority: &AuthorityId,
+) -> Result<KeyName, NoteError> {
     format!("tallystick/{network}/{authority}/node").parse()
 }
 

@@ -5,7 +5,10 @@
 //! merged; nobody keeps a list.
 //!
 //! - [`operation`]: control entries, what they say and what they had seen;
-//! - [`membership`]: the merge and its rules, and [`Membership`], its result.
+//! - [`membership`]: the merge and its rules, and [`Membership`], its result;
+//! - [`epoch`]: periods with one secret each, and [`epoch::Keyring`], what one can read;
+//! - [`seal`]: how secrets are sealed to members, and bodies under them;
+//! - [`invitation`]: the note by which somebody comes in.
 //!
 //! Control entries are readable to all members and are not sealed. A newcomer
 //! must know whose epochs to trust before it has any secret, and the recipients
@@ -21,6 +24,7 @@
 //! holds at a time says the time.
 
 pub mod epoch;
+pub mod invitation;
 pub mod membership;
 mod merge;
 pub mod operation;
