@@ -20,6 +20,7 @@
 //! - here: what evidence is, whatever it shows;
 //! - `fork`, `parting`: each kind, how it is made and verified;
 //! - `facts`: all that a reader learns from it;
+//! - [`room`]: how much of it is kept;
 //! - `file`: its one encoding, and the file that survives mail.
 //!
 //! **Invariants:** no evidence can be made of one growing log, whoever makes it
@@ -31,6 +32,7 @@ mod facts;
 mod file;
 mod fork;
 mod parting;
+pub mod room;
 
 use crate::checkpoint::CheckpointError;
 use crate::id::{AuthorityId, NetworkName};

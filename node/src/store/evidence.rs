@@ -1,14 +1,11 @@
-//! How much evidence is kept, the same in both replicas.
+//! Where evidence is kept, the same in both replicas.
 //!
-//! A forger can sign any number of heads. The first few pieces about a log key,
-//! or a position of an identity chain, show all there is to show; the rest adds
-//! nothing. Where an authority forks again and again, what is newest in its life
-//! stays: a new generation ends what was before. **Invariant:** evidence about
-//! the newest place is never refused for want of room, so that nobody can fill
-//! the room with old forks and then fork unseen. Deliberately absent:
-//! verification, which came before.
+//! How much of it is the protocol's to say ([`tallystick_protocol::equivocation::room`]).
+//! **Invariant:** each piece has a slot of its own. Deliberately absent: verification,
+//! which came before.
 
 use tallystick_protocol::equivocation::EvidenceKind;
+use tallystick_protocol::equivocation::room::{self as rule, Piece};
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::limits;
 use tallystick_protocol::sync::StoredEvidence;
@@ -41,21 +38,15 @@ pub(super) fn room<'a>(
     new: &StoredEvidence,
 ) -> Option<Room> {
     let kept = kept.into_iter().filter(|(slot, _)| slot.kind == new.kind);
-    let kept: Vec<(Slot, &StoredEvidence)> = kept.collect();
-    let beside = || kept.iter().filter(|(slot, _)| slot.place == new.place);
-    let full = beside().count() >= limits::EVIDENCE_PER_PLACE;
-    if full || beside().any(|(_, known)| known.bytes == new.bytes) {
-        return None;
-    }
-    let free = (0..u8::MAX).find(|number| beside().all(|(slot, _)| slot.number != *number))?;
-    let slot = Slot { authority: new.authority, kind: new.kind, place: new.place, number: free };
-    if kept.len() < limits::EVIDENCE_PER_AUTHORITY {
-        return Some(Room { slot, evicted: None });
-    }
-    let oldest = kept.first().map(|(slot, _)| slot.place)?;
-    let last = kept.iter().rev().find(|(slot, _)| slot.place == oldest);
-    let evicted = last.map(|(slot, _)| *slot).filter(|slot| slot.place < new.place)?;
-    Some(Room { slot, evicted: Some(evicted) })
+    let (slots, pieces): (Vec<Slot>, Vec<Piece<'_>>) =
+        kept.map(|(slot, known)| (slot, Piece { place: slot.place, bytes: &known.bytes })).unzip();
+    let found = rule::room(&pieces, Piece { place: new.place, bytes: &new.bytes })?;
+    let beside = slots.iter().filter(|slot| slot.place == new.place);
+    let free = |number: &u8| beside.clone().all(|slot| slot.number != *number);
+    let number = (0..u8::MAX).find(free)?;
+    let slot = Slot { authority: new.authority, kind: new.kind, place: new.place, number };
+    let evicted = found.evicted.and_then(|at| slots.get(at).copied());
+    Some(Room { slot, evicted })
 }
 
 /// Refuses evidence beyond the protocol's limit.

@@ -10,19 +10,16 @@
 //! is named by the head at which the author's controllers close the generation, and
 //! whoever holds another branch then sets it aside (`closing`).
 //!
-//! **Invariants:** everything in here was verified; there are at most
-//! [`limits::EVIDENCE_PER_AUTHORITY`] pieces of one kind about one authority, and
-//! where there are more, those about the newest keys stay, so that nobody can
-//! fork unseen behind a heap of old forks. Deliberately absent: what evidence
+//! **Invariants:** everything in here was verified; how much is kept is decided as
+//! on disk ([`crate::equivocation::room`]). Deliberately absent: what evidence
 //! does to a log, which the ledger decides whenever keys change.
 
 use std::collections::BTreeMap;
 
 use super::ledger::Teller;
 use super::{Context, Exchanges, Refusal};
-use crate::equivocation::{Evidence, EvidenceError, Finding, UnverifiedEvidence};
+use crate::equivocation::{Evidence, EvidenceError, Finding, UnverifiedEvidence, room};
 use crate::id::{AuthorityId, LogId, NodeId};
-use crate::limits;
 
 /// A piece of evidence, and its place in the order of changes.
 #[derive(Debug)]
@@ -39,27 +36,25 @@ pub(super) struct Docket {
 impl Docket {
     /// Whether a piece would say anything new.
     pub(super) fn admits(&self, new: &Evidence) -> bool {
-        let known = self.of(&new.authority());
-        let alike = || known.iter().filter(|piece| piece.evidence.kind() == new.kind());
-        let beside = alike().filter(|piece| piece.evidence.place() == new.place());
-        let oldest = alike().map(|piece| piece.evidence.place()).min();
-        let has_room = alike().count() < limits::EVIDENCE_PER_AUTHORITY;
-        beside.count() < limits::EVIDENCE_PER_PLACE
-            && alike().all(|piece| piece.evidence.to_bytes() != new.to_bytes())
-            && (has_room || oldest.is_some_and(|oldest| oldest < new.place()))
+        self.room(new).is_some()
     }
 
-    /// Keeps a piece; the oldest of its kind gives way where there are too many.
+    /// Keeps a piece, if there is room for it; what gives way is forgotten.
     pub(super) fn keep(&mut self, evidence: Evidence, changed: u64) {
-        let (kind, known) = (evidence.kind(), self.known.entry(evidence.authority()).or_default());
-        if known.iter().filter(|piece| piece.evidence.kind() == kind).count()
-            >= limits::EVIDENCE_PER_AUTHORITY
-        {
-            let alike = known.iter().enumerate().filter(|(_, p)| p.evidence.kind() == kind);
-            let oldest = alike.min_by_key(|(_, p)| p.evidence.place()).map(|(at, _)| at);
-            oldest.map(|at| known.remove(at));
-        }
+        let Some(evicted) = self.room(&evidence) else { return };
+        let known = self.known.entry(evidence.authority()).or_default();
+        evicted.map(|at| known.remove(at));
         known.push(Piece { evidence, changed });
+    }
+
+    /// Room for a piece: which of those about its authority gives way, if any must.
+    fn room(&self, new: &Evidence) -> Option<Option<usize>> {
+        let known = self.of(&new.authority()).iter().enumerate();
+        let alike = known.filter(|(_, piece)| piece.evidence.kind() == new.kind());
+        let (places, pieces): (Vec<_>, Vec<_>) =
+            alike.map(|(at, piece)| (at, room::Piece::of(&piece.evidence))).unzip();
+        let found = room::room(&pieces, room::Piece::of(new))?;
+        Some(found.evicted.and_then(|at| places.get(at).copied()))
     }
 
     /// The piece at this place in the order of changes, if it is still kept.
