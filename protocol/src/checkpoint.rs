@@ -419,6 +419,25 @@ impl VerifiedCheckpoint {
         Self::new(checkpoint, note)
     }
 
+    /// The line of a witness that was verified.
+    #[must_use]
+    pub fn line_of(&self, witness: &VerifierKey) -> Option<&SignatureLine> {
+        let signed = self.cosignatures().any(|signer| signer.key == *witness);
+        let by = |line: &&SignatureLine| {
+            signed && line.name() == witness.name() && line.key_id() == witness.key_id()
+        };
+        self.0.note.lines().iter().find(by)
+    }
+
+    /// The checkpoint without the lines of witnesses.
+    #[must_use]
+    pub fn uncosigned(&self) -> Self {
+        let signers = self.0.note.signers().iter();
+        let mut logs = signers.filter(|signer| signer.key.algorithm() == Algorithm::Ed25519);
+        let bare = logs.next().and_then(|log| self.0.note.clone().only(&log.key));
+        bare.map_or_else(|| self.clone(), |note| Self::new(self.0.checkpoint.clone(), note))
+    }
+
     /// The checkpoint with the one line of its log under `key`, and no other; `None`
     /// if it was not verified with that key.
     #[must_use]

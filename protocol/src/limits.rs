@@ -31,6 +31,10 @@ pub const COSIGNATURE_BYTES: usize = 8 << 10;
 /// Bytes of lines, over all logs, that wait for the identities of their witnesses;
 /// of one log at most [`WITNESSES`] lines wait.
 pub const WAITING_LINE_BYTES: usize = 4 << 20;
+/// Heads of which lines are asked for, or given, in one frame.
+pub const LINE_REQUESTS: usize = 256;
+/// Partners that are remembered to have lines on one head.
+pub const LINE_HOLDERS: usize = 16;
 /// Lines of one head that give way to earlier ones of the same witnesses: a witness
 /// that signs one head again after a crash makes one, a hostile one any number.
 pub const REPLACED_LINES: usize = 28;

@@ -265,6 +265,33 @@ impl SignatureLine {
         self.key_id
     }
 
+    /// The line by a key, from the key id and signature that it has; `None` if they
+    /// are of another key.
+    pub(crate) fn from_parts(key: &VerifierKey, bytes: &[u8]) -> Option<Self> {
+        let (id, signature) = bytes.split_first_chunk::<KEY_ID_BYTES>()?;
+        let key_id = Some(u32::from_be_bytes(*id)).filter(|id| *id == key.id)?;
+        (!signature.is_empty()).then(|| Self {
+            name: key.name.clone(),
+            key_id,
+            signature: signature.to_vec(),
+        })
+    }
+
+    /// Key id and signature: what [`SignatureLine::from_parts`] takes.
+    pub(crate) fn parts(&self) -> Vec<u8> {
+        [self.key_id.to_be_bytes().as_slice(), &self.signature].concat()
+    }
+
+    /// Whether this line stays, of two by one key; see [`VerifiedNote::add`].
+    pub(crate) fn precedes(&self, other: &Self) -> bool {
+        self.signature < other.signature
+    }
+
+    /// The last two bytes of the signature.
+    pub(crate) fn tail(&self) -> u16 {
+        self.signature.last_chunk().map_or(0, |tail| u16::from_be_bytes(*tail))
+    }
+
     /// Bytes that it takes, about.
     pub(crate) const fn size(&self) -> usize {
         self.name.0.len() + self.signature.len()

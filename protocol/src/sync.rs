@@ -340,6 +340,7 @@ impl Machine {
         self.out.closing.remove(peer);
         self.authoring.disconnected(now, peer);
         self.sessions.disconnected(peer);
+        self.witnessing.came_or_went(peer);
         self.exchanges.disconnected(peer);
         self.mending.disconnected(peer);
         self.sharing.disconnected(peer);
@@ -352,6 +353,7 @@ impl Machine {
             self.exchanges.disconnected(peer);
             self.mending.disconnected(peer);
             self.sharing.disconnected(peer);
+            self.witnessing.came_or_went(peer);
         }
         self.out.closing.clear();
         self.sessions.clear();
@@ -425,6 +427,7 @@ impl Machine {
             Message::Hello(hello) => {
                 self.sharing.greeted(&mut cx, peer);
                 sessions.hello(&mut cx, presence, peer, &hello);
+                self.witnessing.came_or_went(&peer);
                 if let Some(author) = cx.ledger.authority_of(&peer) {
                     self.witnessing.met(&cx, author);
                 }
@@ -441,6 +444,9 @@ impl Machine {
             Message::Cosigned { log, size, line } => {
                 self.witnessing.heard(&mut cx, peer, (log, size), &line);
             }
+            Message::Offers(offers) => self.witnessing.offered(&cx, peer, &offers),
+            Message::WantLines(wanted) => Witnessing::wanted(&mut cx, peer, &wanted),
+            Message::Lines(held) => self.witnessing.told(&mut cx, peer, held),
             Message::Since { cursor } => sessions.since(&mut cx, peer, cursor.as_deref()),
             Message::News(mut news) => {
                 let evidence = core::mem::take(&mut news.evidence);
@@ -562,6 +568,12 @@ impl Machine {
     #[must_use]
     pub fn group(&self, group: &GroupId) -> Option<&Arc<Membership>> {
         self.ledger.groups.membership(group)
+    }
+
+    /// How many lines of witnesses this machine has checked: what cosigning costs it.
+    #[must_use]
+    pub const fn cosignatures_checked(&self) -> u64 {
+        self.witnessing.checked() + self.ledger.cosignatures_checked()
     }
 
     /// All evidence that is known of authorities that signed two histories.

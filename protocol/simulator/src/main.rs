@@ -2,14 +2,20 @@
 //!
 //! Without `--mixed` it measures a healthy network of that size, and of a tenth
 //! and a third of it, and prints how the figures grow. With `--mixed` it runs all
-//! faults at once, as the tests do, with as many seeds as asked for.
+//! faults at once, as the tests do, with as many seeds as asked for; with
+//! `--witnesses` it says what cosigning costs.
 
 use std::io::Write as _;
 use std::time::Instant;
 
 use clap::Parser;
-use tallystick_simulator::report::{self, Size};
-use tallystick_simulator::scenario::{Growth, Mixed, Outcome, in_parallel};
+use tallystick_protocol::checkpoint::{self, Checkpoint, Origin, witness_key};
+use tallystick_protocol::limits;
+use tallystick_protocol::log::empty_root;
+use tallystick_protocol::time::UnixTime;
+use tallystick_simulator::authority::{Who, network};
+use tallystick_simulator::report::{self, Cosigning, Price, Size};
+use tallystick_simulator::scenario::{Growth, Mixed, Outcome, Witnessed, in_parallel};
 
 /// Drives the replication machine in virtual time.
 #[derive(Parser)]
@@ -30,6 +36,15 @@ struct Arguments {
     /// All kinds of faults at once, instead of a healthy network.
     #[arg(long)]
     mixed: bool,
+    /// What cosigning costs, with so many witnesses of each authority, or each of these numbers.
+    #[arg(long, value_delimiter = ',', conflicts_with = "mixed")]
+    witnesses: Vec<usize>,
+    /// There, each authority publishes once in so many seconds.
+    #[arg(long, default_value_t = 600)]
+    every: u64,
+    /// There, for so many seconds the network is watched.
+    #[arg(long, default_value_t = 600)]
+    watched: u64,
     /// This size only, not smaller ones to see the growth.
     #[arg(long)]
     only: bool,
@@ -47,7 +62,52 @@ fn main() -> anyhow::Result<()> {
     );
     let least = if arguments.mixed { 40 } else { 10 };
     anyhow::ensure!(arguments.nodes >= least, "at least {least} nodes");
-    if arguments.mixed { mixed(&arguments, authorities) } else { grow(&arguments, authorities) }
+    match arguments.witnesses.as_slice() {
+        [] if arguments.mixed => mixed(&arguments, authorities),
+        [] => grow(&arguments, authorities),
+        _ => cosign(&arguments, authorities),
+    }
+}
+
+fn cosign(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {
+    let witnesses = arguments.witnesses.iter().copied();
+    anyhow::ensure!(
+        witnesses.clone().all(|count| (1..authorities.min(limits::WITNESSES + 1)).contains(&count)),
+        "between 1 and {} witnesses, and fewer than authorities",
+        limits::WITNESSES
+    );
+    let now = || processor_time().unwrap_or(f64::NAN);
+    let mut runs = Vec::new();
+    for seed in seeds(arguments) {
+        let Arguments { every, watched, .. } = *arguments;
+        let plan = |witnesses| Witnessed { authorities, witnesses, every, watched, seed };
+        let without = plan(0).run(now);
+        for count in witnesses.clone() {
+            let (plan, without) = (plan(count), without.clone());
+            runs.push(Cosigning { plan, with: plan.run(now), without });
+        }
+    }
+    Ok(write!(std::io::stdout(), "{}", report::cosigning(&runs, price()?))?)
+}
+
+/// What a cosignature costs on this machine.
+fn price() -> anyhow::Result<Price> {
+    const TIMES: u32 = 20_000;
+    let who = Who::new(0);
+    let origin = Origin::public(&network(), &who.authority(), 0);
+    let head = checkpoint::sign(&Checkpoint::new(origin, 0, empty_root())?, &who.log_key())?;
+    let key = witness_key(&network(), &who.authority(), who.witness_key().public());
+    let time = UnixTime::from_seconds(1_800_000_000);
+    let make = || head.cosign(key.name(), &who.witness_key(), time);
+    let line = make()?;
+    let each = |work: &dyn Fn() -> bool| {
+        let begin = processor_time().unwrap_or(f64::NAN);
+        let done = (0..TIMES).filter(|_| work()).count();
+        (processor_time().unwrap_or(f64::NAN) - begin) / done as f64
+    };
+    let sign = each(&|| make().is_ok());
+    let check = each(&|| head.clone().add(line.clone(), &key).is_ok());
+    Ok(Price { sign, check })
 }
 
 fn seeds(arguments: &Arguments) -> Vec<u64> {

@@ -55,6 +55,8 @@ impl Histogram {
 pub enum Traffic {
     /// Greetings and news: who has what.
     News,
+    /// Lines of witnesses: sent to authors, offered, asked for and given.
+    Lines,
     /// Requests, outlines and refusals: agreeing on what is missing.
     Exchange,
     /// Entries that were asked for.
@@ -70,6 +72,10 @@ impl Traffic {
         match message {
             Message::Hello(_) | Message::Since { .. } | Message::News(_) => Self::News,
             Message::Entries { .. } => Self::Entries,
+            Message::Cosigned { .. }
+            | Message::Offers(_)
+            | Message::WantLines(_)
+            | Message::Lines(_) => Self::Lines,
             _ => Self::Exchange,
         }
     }

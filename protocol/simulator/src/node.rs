@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tallystick_protocol::id::NodeId;
 use tallystick_protocol::sync::wire::Message;
 use tallystick_protocol::sync::{
-    AuthorRefusal, Config, Input, Machine, Notice, Quota, Refusal, Stored,
+    AuthorRefusal, Config, Input, Machine, Notice, Quota, Refusal, Stored, Verified,
 };
 use tallystick_protocol::time::{Timestamp, UnixTime};
 
@@ -13,6 +13,10 @@ use crate::authority::{Who, network};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::hostile::Role;
+
+/// Heads that a machine remembers to have checked, where nothing is shared: fewer
+/// than a real one, so that many fit into memory, and enough for all copies of a head.
+const VERIFIED: usize = 512;
 
 /// Changes what a liar sends: gets whom to and what, gives what goes out instead.
 pub type Lie = Box<dyn FnMut(usize, Message) -> Vec<Vec<u8>>>;
@@ -25,6 +29,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its machine while it runs.
     pub machine: Option<Machine>,
+    /// What its machine remembers of earlier checks, where nothing is shared.
+    pub(crate) verified: Verified,
     /// Its disk.
     pub disk: Disk,
     /// Its clock.
@@ -101,6 +107,7 @@ impl Node {
             id: who.node(which),
             who,
             machine: None,
+            verified: Verified::with_room(VERIFIED, 0),
             disk: Disk { incarnation, delay: 3_000, ..Disk::default() },
             clock: Clock::default(),
             quota: Quota::default(),

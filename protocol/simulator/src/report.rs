@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::measure::{Event, Histogram, Traffic, Volume};
-use crate::scenario::{Outcome, Phase, Row};
+use crate::scenario::{Cost, Outcome, Phase, Row, Witnessed};
 
 /// All runs of one size, with what they took.
 #[derive(Clone, Debug)]
@@ -207,6 +207,87 @@ pub fn extrapolation(sizes: &[Size], nodes: f64) -> String {
             let value = (figure.of)(last) * more.powf(power);
             _ = writeln!(text, "- {}: {:.*}", figure.name, figure.decimals, value);
         }
+    }
+    text
+}
+
+/// A network with witnesses, beside the same without.
+#[derive(Clone, Debug)]
+pub struct Cosigning {
+    /// What was run; the other one differs in its witnesses only.
+    pub plan: Witnessed,
+    /// With witnesses.
+    pub with: Cost,
+    /// Without.
+    pub without: Cost,
+}
+
+/// What one cosignature costs, in seconds of processor time.
+#[derive(Clone, Copy, Debug)]
+pub struct Price {
+    /// To make it.
+    pub sign: f64,
+    /// To check it.
+    pub check: f64,
+}
+
+impl Cosigning {
+    /// Seconds and nodes that it was watched.
+    fn share(&self) -> f64 {
+        self.plan.watched as f64 * self.plan.authorities as f64
+    }
+
+    /// What a node sends more than it would without witnesses, in kbit a second.
+    #[must_use]
+    pub fn kilobits(&self) -> f64 {
+        let sent = |cost: &Cost| cost.measure.total().bytes as f64;
+        (sent(&self.with) - sent(&self.without)) * 8.0 / 1e3 / self.share()
+    }
+
+    /// Checks that a node makes for each cosignature that there is.
+    #[must_use]
+    pub fn checks(&self) -> f64 {
+        self.with.checked as f64 / self.with.signed.max(1) as f64 / self.plan.authorities as f64
+    }
+
+    /// Share of a core that making and checking cosignatures takes of a node, in percent.
+    #[must_use]
+    pub fn percent(&self, price: Price) -> f64 {
+        let seconds = self.with.signed as f64 * price.sign + self.with.checked as f64 * price.check;
+        100.0 * seconds / self.share()
+    }
+
+    /// The same from the processor time of the runs, which has all else in it that
+    /// is done about cosignatures, in the machines and in the simulation.
+    #[must_use]
+    pub fn percent_of_run(&self) -> f64 {
+        100.0 * (self.with.processor - self.without.processor) / self.share()
+    }
+}
+
+/// What cosigning costs, a line for each network.
+#[must_use]
+pub fn cosigning(runs: &[Cosigning], price: Price) -> String {
+    let mut text = format!(
+        "A cosignature takes {:.0} µs to make and {:.0} µs to check.\n\n\
+         | authorities | witnesses | a head every s | kbit/s in all | kbit/s due to cosigning \
+         | checks per cosignature and node | % of a core: signatures | % of a core: all, simulated \
+         | all confirmed everywhere after s |\n|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        price.sign * 1e6,
+        price.check * 1e6,
+    );
+    for run in runs {
+        let Witnessed { authorities, witnesses, every, .. } = run.plan;
+        let all = run.with.measure.total().bytes as f64 * 8.0 / 1e3 / run.share();
+        _ = writeln!(
+            text,
+            "| {authorities} | {witnesses} | {every} | {all:.1} | {:.2} | {:.2} | {:.3} | {:.3} | {:.1} |",
+            run.kilobits(),
+            run.checks(),
+            run.percent(price),
+            run.percent_of_run(),
+            seconds(run.with.settled),
+        );
     }
     text
 }

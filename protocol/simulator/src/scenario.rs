@@ -1,16 +1,19 @@
 //! Whole runs by seed.
 //!
 //! [`Mixed`] puts all kinds of faults into one network and checks that it comes
-//! to rest in agreement; [`Growth`] measures a healthy network. A run that fails
+//! to rest in agreement; [`Growth`] measures a healthy network, and [`Witnessed`]
+//! what cosigning costs in one. A run that fails
 //! says how to have it again: [`attempt`].
 
 mod growth;
 mod mixed;
+mod witnessed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 pub use self::growth::{Growth, Phase, Row};
 pub use self::mixed::{Mixed, Outcome};
+pub use self::witnessed::{Cost, Witnessed};
 
 /// Seeds that once failed, each with the scenario's size: `nodes authorities seed`.
 /// They are run again by a test, for ever.

@@ -115,6 +115,8 @@ pub struct World {
     /// What any machine has verified, so that no other checks the same bytes again
     /// with the same result. Without room each machine checks everything itself.
     pub verified: Verified,
+    /// Whether machines share that. If not, what a run takes is what its nodes would.
+    pub shares_checks: bool,
     archive: Archive,
     schedule: Schedule<Event>,
     links: BTreeMap<(usize, usize), Link>,
@@ -155,6 +157,7 @@ impl World {
             happened: Happened::default(),
             oracle: Oracle::default(),
             verified: Verified::with_room(VERIFIED, VERIFIED),
+            shares_checks: true,
             archive: Archive::default(),
             schedule: Schedule::default(),
             links: BTreeMap::new(),

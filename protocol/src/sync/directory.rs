@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::verified::Verified;
+use super::wire::PREFIX_BYTES;
 use crate::id::{AuthorityId, NetworkName, NodeId};
 use crate::identity::{Identity, IdentityError, Relation, UnverifiedChain};
 
@@ -69,6 +70,16 @@ impl Directory {
 
     pub(super) fn identities(&self) -> impl Iterator<Item = &Identity> {
         self.known.values().map(|known| &*known.identity)
+    }
+
+    /// The authority whose id begins so, unless there are several.
+    pub(super) fn only_one(&self, prefix: &[u8; PREFIX_BYTES]) -> Option<&Identity> {
+        let mut first = [0; 32];
+        first.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
+        let from = self.known.range(AuthorityId::from_bytes(first)..);
+        let mut fitting = from.take_while(|(id, _)| id.as_bytes().starts_with(prefix));
+        let one = fitting.next()?;
+        fitting.next().is_none().then_some(&*one.1.identity)
     }
 
     pub(super) fn len(&self) -> usize {

@@ -20,6 +20,8 @@ use super::directory::{Directory, Known};
 use super::docket::Docket;
 use super::effect::{Append, Quota, Revert, Stored, StoredLog};
 use super::verified::{Judged, Verified};
+use super::wire::{News, Offer};
+use super::witnessing::mark;
 use super::{Notice, Outbox, Output, Refusal, Ticket};
 use crate::checkpoint::{Checkpoint, CheckpointError, VerifiedCheckpoint};
 use crate::entry::Entry;
@@ -56,6 +58,8 @@ pub(super) struct Slot {
     changed: u64,
     /// Of a group log: how many changes were handed to storage.
     counted: u64,
+    /// When its head came, without the lines that came since, and who told us of it.
+    headed: (u64, Option<Teller>),
     /// Bytes of the entries that were handed to storage, and of those it has confirmed.
     bytes: (u64, u64),
 }
@@ -121,9 +125,22 @@ impl Asker {
     }
 }
 
+/// What of the asker's own logs it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Their heads, with the lines of witnesses: in the answer to a greeting.
+    All,
+    /// Their heads: in the answer to a question.
+    Bare,
+    /// The same as in a greeting if any has changed, and nothing else: unasked.
+    IfMoved,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     Log(LogId),
+    /// Lines of witnesses on the head of a log, and nothing else.
+    Lines(LogId),
     Identity(AuthorityId),
     Evidence(AuthorityId),
 }
@@ -155,6 +172,7 @@ pub(super) struct Ledger {
     pub(super) wall: UnixTime,
     /// Authorities whose chains have changed of late.
     stirred: BTreeSet<AuthorityId>,
+    cosignatures_checked: u64,
     /// Spares checks; says nothing about what we hold.
     pub(super) verified: Verified,
 }
@@ -210,6 +228,7 @@ impl Ledger {
             groups: Groups::default(),
             wall: UnixTime::from_seconds(0),
             stirred: BTreeSet::new(),
+            cosignatures_checked: 0,
             verified: Verified::default(),
         };
         for known in &stored.identities {
@@ -267,23 +286,31 @@ impl Ledger {
             disputed: false,
             changed: stored.changed,
             counted: stored.changed,
+            headed: (stored.changed, None),
             bytes: (stored.bytes, stored.bytes),
         };
         self.entries = self.entries.saturating_add(slot.stored.size());
         self.logs.insert(stored.log, slot);
-        self.note_change(stored.log, None, stored.changed, None);
+        let change = (stored.changed, Change::Log(stored.log));
+        self.note_change(stored.log, None, change, None);
         true
     }
 
     /// A log has changed: its place in the order of changes is a new one.
-    fn note_change(&mut self, log: LogId, old: Option<u64>, new: u64, teller: Option<Teller>) {
+    fn note_change(
+        &mut self,
+        log: LogId,
+        old: Option<u64>,
+        (new, change): (u64, Change),
+        teller: Option<Teller>,
+    ) {
         if log.space != Space::Public {
             return self.groups.moved(log);
         }
         if let Some(old) = old {
             self.changes.remove(&old);
         }
-        self.changes.insert(new, (Change::Log(log), teller));
+        self.changes.insert(new, (change, teller));
     }
 
     /// The counter of the next change of a log. Those of group logs count for
@@ -295,6 +322,11 @@ impl Ledger {
         let slot = self.logs.entry(*log).or_default();
         slot.counted += 1;
         slot.counted
+    }
+
+    /// How many lines of witnesses were checked together with the heads they came on.
+    pub(super) const fn cosignatures_checked(&self) -> u64 {
+        self.cosignatures_checked
     }
 
     pub(super) const fn network(&self) -> &NetworkName {
@@ -372,10 +404,12 @@ impl Ledger {
         slot.disputed = false;
         self.erased.forget(&revert.log, revert.keep);
         self.groups.forget(&self.network, &revert.log, revert.keep);
+        slot.headed = (revert.changed, None);
         // Bytes are counted anew from here; they only bound what is fetched.
         slot.bytes = (0, 0);
         (slot.staged, slot.stored) = (tree.clone(), tree);
-        self.note_change(revert.log, Some(old), revert.changed, None);
+        let change = (revert.changed, Change::Log(revert.log));
+        self.note_change(revert.log, Some(old), change, None);
         // What stands may be missing now.
         self.unsettled.insert(revert.log);
     }
@@ -421,7 +455,8 @@ impl Ledger {
             Err(CheckpointError::NotSigned) => return Err(HeadError::Unknown),
             Err(_) => return refused(Refusal::BadSignature),
         };
-        let Judged { checkpoint: head, standing, lines } = judged;
+        let Judged { checkpoint: head, standing, lines, fresh } = judged;
+        self.cosignatures_checked += if fresh { head.cosignatures().count() as u64 } else { 0 };
         let counts = match standing {
             KeyStanding::Current => known.conflict.is_none(),
             KeyStanding::Retired(pin) => pin.is(head.checkpoint()),
@@ -517,6 +552,10 @@ impl Ledger {
         let append = self.appends.remove(&ticket)?;
         let slot = self.logs.entry(append.log).or_default();
         let from = slot.stored.size();
+        let before = slot.head.as_ref().map(VerifiedCheckpoint::checkpoint);
+        let only_lines = append.frontier.size() == from
+            && before.is_some()
+            && before == append.head.as_ref().map(VerifiedCheckpoint::checkpoint);
         if append.frontier.size() >= from {
             slot.stored.clone_from(&append.frontier);
         }
@@ -532,7 +571,13 @@ impl Ledger {
         if append.changed > slot.changed {
             let old = core::mem::replace(&mut slot.changed, append.changed);
             let teller = append.teller.filter(|_| append.head.is_some());
-            self.note_change(append.log, Some(old), append.changed, teller);
+            let change = if only_lines {
+                Change::Lines(append.log)
+            } else {
+                slot.headed = (append.changed, teller);
+                Change::Log(append.log)
+            };
+            self.note_change(append.log, Some(old), (append.changed, change), teller);
         }
         out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
         self.unsettled.insert(append.log);
@@ -569,9 +614,10 @@ impl Ledger {
 
     /// Changes after `since`, oldest first, as many as fit into a frame:
     /// identity chains, heads, the cursor behind them, and whether there is more.
-    pub(super) fn news(&self, since: u64, asker: Asker) -> super::wire::News {
+    /// Of heads that the asker has and that only got more lines, how many there are.
+    pub(super) fn news(&self, since: u64, asker: Asker, own: Own) -> (News, Vec<Offer>) {
         const ROOM: usize = limits::FRAME_BYTES / 2;
-        let mut news = super::wire::News::default();
+        let (mut news, mut offers, mut own_moved) = (News::default(), Vec::new(), false);
         let (mut read, mut bytes, mut items) = (since, 0, 0);
         let first = since.saturating_add(1);
         for (counter, (change, teller)) in self.changes.range(first..self.horizon().max(first)) {
@@ -603,8 +649,13 @@ impl Ledger {
                     bytes += size;
                     news.evidence.push(evidence.to_bytes().to_vec());
                 }
-                Change::Log(log) if Some(log.authority) == asker.authority => {}
-                Change::Log(log) => {
+                Change::Lines(log) if self.has_head(log, since, asker) => {
+                    offers.extend(self.offer(log));
+                }
+                Change::Log(log) | Change::Lines(log) if Some(log.authority) == asker.authority => {
+                    own_moved = true;
+                }
+                Change::Log(log) | Change::Lines(log) => {
                     if let Some(head) = self.logs.get(log).and_then(|slot| slot.head.as_ref()) {
                         let note = head.to_bytes();
                         bytes += note.len();
@@ -614,8 +665,35 @@ impl Ledger {
             }
         }
         news.cursor = write_cursor(&self.incarnation, read);
-        news.own = asker.authority.map(|asker| self.heads_of(&asker)).unwrap_or_default();
-        news
+        let own = if own == Own::IfMoved && own_moved { Own::All } else { own };
+        news.own = asker.authority.map(|asker| self.heads_of(&asker, own)).unwrap_or_default();
+        (news, offers)
+    }
+
+    /// Whether somebody who has read our news up to `since` has the head of a log,
+    /// or told us of it, and lacks no more than lines.
+    fn has_head(&self, log: &LogId, since: u64, asker: Asker) -> bool {
+        let headed = self.logs.get(log).map(|slot| slot.headed);
+        headed.is_some_and(|(headed, teller)| headed <= since || asker.told_us(teller))
+    }
+
+    fn offer(&self, log: &LogId) -> Option<Offer> {
+        let head = self.logs.get(log)?.head.as_ref()?;
+        let count = head.cosignatures().count() as u64;
+        (count > 0).then(|| Offer::new(&log.authority, head.checkpoint().size(), count, mark(head)))
+    }
+
+    /// The open log that an offer is about, unless several may be meant.
+    pub(super) fn offered(&self, offer: &Offer) -> Option<LogId> {
+        let author = self.directory.only_one(&offer.author)?;
+        Some(LogId::public(author.authority(), author.generation()))
+    }
+
+    /// Whether anything that can be told has changed after `since` but lines of witnesses.
+    pub(super) fn is_urgent_since(&self, since: u64) -> bool {
+        let first = since.saturating_add(1);
+        let mut changes = self.changes.range(first..self.horizon().max(first));
+        changes.any(|(_, (change, _))| !matches!(change, Change::Lines(_)))
     }
 
     /// The newest change that can be told.
@@ -636,12 +714,19 @@ impl Ledger {
         pending.unwrap_or(u64::MAX).min(self.next_change)
     }
 
-    fn heads_of(&self, authority: &AuthorityId) -> Vec<Vec<u8>> {
+    fn heads_of(&self, authority: &AuthorityId, own: Own) -> Vec<Vec<u8>> {
+        if own == Own::IfMoved {
+            return Vec::new();
+        }
         let first = LogId::public(*authority, 0);
         let logs = self.logs.range(first..).take_while(|(log, _)| log.authority == *authority);
         let public = logs.filter(|(log, _)| log.space == Space::Public);
         let heads = public.filter_map(|(_, slot)| slot.head.as_ref());
-        heads.map(VerifiedCheckpoint::to_bytes).take(limits::NEWS_ITEMS).collect()
+        let note = |head: &VerifiedCheckpoint| match own {
+            Own::Bare => head.uncosigned().to_bytes(),
+            Own::All | Own::IfMoved => head.to_bytes(),
+        };
+        heads.map(note).take(limits::NEWS_ITEMS).collect()
     }
 
     const fn take_change(&mut self) -> u64 {

@@ -14,9 +14,9 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::effect::{Load, Loaded};
-use super::ledger::{Asker, HeadError, HeardHead, Ledger, Teller};
+use super::ledger::{Asker, HeadError, HeardHead, Ledger, Own, Teller};
 use super::presence::Presence;
-use super::wire::{Hello, Message, News, OutlinePage, RequestId};
+use super::wire::{Hello, Message, News, Offer, OutlinePage, RequestId};
 use super::{Context, Exchanges, Notice, Output, PeerStatus, Refusal, Ticket};
 use crate::id::{AuthorityId, LogId, NodeId};
 use crate::limits;
@@ -28,6 +28,9 @@ const POLL: Duration = Duration::from_secs(15);
 /// How long changes are collected before a partner is told without asking. Gossip
 /// is faster; this is for what it did not carry, relayed catch-up above all.
 const TELL: Duration = Duration::from_secs(1);
+/// The same for changes that are lines of witnesses and nothing else; they are told
+/// earlier with anything that is more urgent.
+const TELL_LINES: Duration = Duration::from_secs(4);
 /// How long a peer that owes such an answer may say nothing at all. Long, since
 /// a peer whose disk is slow does not listen meanwhile; the transport notices
 /// earlier whether it is there.
@@ -202,7 +205,7 @@ impl Sessions {
         cx.ledger.unsettle_closed();
         // Another run of it comes before the news, which would let it sign.
         let is_new = presence.greeted(cx, peer, hello.run);
-        session.tell(cx, peer, hello.cursor.as_deref());
+        session.tell(cx, peer, hello.cursor.as_deref(), Own::All);
         if is_new {
             let seen = Message::Seen { node: peer, run: hello.run };
             let others = self.open.iter().filter(|(node, other)| other.greeted && **node != peer);
@@ -214,7 +217,7 @@ impl Sessions {
 
     pub(super) fn since(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
         match self.open.get_mut(&peer).filter(|session| session.greeted) {
-            Some(session) => session.tell(cx, peer, cursor),
+            Some(session) => session.tell(cx, peer, cursor, Own::Bare),
             None => cx.out.refuse_peer(peer, Refusal::Protocol),
         }
     }
@@ -225,10 +228,12 @@ impl Sessions {
         if newest <= self.newest {
             return;
         }
+        let urgent = cx.ledger.is_urgent_since(self.newest);
+        let at = cx.now.after(if urgent { TELL } else { TELL_LINES });
         self.newest = newest;
         for session in self.open.values_mut().filter(|session| session.greeted) {
-            if session.told < newest && session.tell_at.is_none() {
-                session.tell_at = Some(cx.now.after(TELL));
+            if session.told < newest {
+                session.tell_at = Some(session.tell_at.map_or(at, |known| known.min(at)));
             }
         }
     }
@@ -238,7 +243,7 @@ impl Sessions {
         let due = |session: &Session| session.tell_at.is_some_and(|at| at <= now);
         for (peer, session) in self.open.iter_mut().filter(|(_, session)| due(session)) {
             session.tell_at = None;
-            let news = cx.ledger.news(session.told, session.asker(*peer));
+            let (news, offers) = cx.ledger.news(session.told, session.asker(*peer), Own::IfMoved);
             let told =
                 core::mem::replace(&mut session.told, cx.ledger.read_cursor(Some(&news.cursor)));
             if news.more {
@@ -247,6 +252,7 @@ impl Sessions {
             // Even if it told us all of it: its cursor moves past what it need not hear.
             if session.told > told {
                 cx.out.send(*peer, &Message::News(News { more: false, ..news }));
+                offer(cx, *peer, offers);
             }
         }
     }
@@ -503,10 +509,12 @@ impl Session {
     }
 
     /// Answers with what changed since a cursor of ours.
-    fn tell(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>) {
-        let news = cx.ledger.news(cx.ledger.read_cursor(cursor), self.asker(peer));
+    fn tell(&mut self, cx: &mut Context<'_>, peer: NodeId, cursor: Option<&[u8]>, own: Own) {
+        let since = cx.ledger.read_cursor(cursor);
+        let (news, offers) = cx.ledger.news(since, self.asker(peer), own);
         self.told = cx.ledger.read_cursor(Some(&news.cursor));
         cx.out.send(peer, &Message::News(news));
+        offer(cx, peer, offers);
     }
 
     /// Asks for news, if it is time.
@@ -517,6 +525,12 @@ impl Session {
             self.next_step = cx.now.after(PATIENCE);
             cx.out.send(peer, &Message::Since { cursor: self.seen.clone() });
         }
+    }
+}
+
+fn offer(cx: &mut Context<'_>, peer: NodeId, offers: Vec<Offer>) {
+    if !offers.is_empty() {
+        cx.out.send(peer, &Message::Offers(offers));
     }
 }
 

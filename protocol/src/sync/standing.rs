@@ -233,6 +233,7 @@ impl Standings {
             Message::News(news) => {
                 work += (news.identities.len() + news.heads.len() + news.own.len()) as u64;
             }
+            Message::WantLines(wanted) => work += wanted.len() as u64,
             Message::WantOutline { from, size, .. } => {
                 work += size.saturating_sub(*from).min(held) / limits::SUBTREE_ENTRIES / 64;
             }

@@ -47,6 +47,8 @@ pub(super) struct Judged<'a> {
     pub(super) standing: KeyStanding<'a>,
     /// Lines that stood on it and that nobody asked for accounts for: unverified.
     pub(super) lines: Vec<SignatureLine>,
+    /// Whether it was checked now, and not remembered.
+    pub(super) fresh: bool,
 }
 
 /// A head of a public log as it came in: what it claims.
@@ -114,7 +116,7 @@ impl Verified {
                 let mut keys = identity.log_keys(log.generation);
                 if let Some((_, standing)) = keys.find(|(key, _)| **key == head.key) {
                     let (checkpoint, lines) = (head.checkpoint.clone(), head.lines.clone());
-                    return Ok(Judged { checkpoint, standing, lines });
+                    return Ok(Judged { checkpoint, standing, lines, fresh: false });
                 }
                 UnverifiedCheckpoint::parse(note)?
             }
@@ -135,7 +137,7 @@ impl Verified {
             let head = Head { network, log, key, witnesses, checkpoint, lines };
             self.heads.insert(hash, Arc::new(head));
         }
-        Ok(Judged { checkpoint, standing, lines })
+        Ok(Judged { checkpoint, standing, lines, fresh: true })
     }
 
     /// Verifies an identity chain for a network.

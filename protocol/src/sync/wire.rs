@@ -5,6 +5,9 @@
 //! unknown type are skipped, so that later versions can say more; a malformed
 //! frame of a known type ends the session.
 
+mod lines;
+
+pub use self::lines::{HeldLines, Offer, PREFIX_BYTES, WantedLines};
 use crate::cbor::{CborError, Reader, Writer};
 use crate::id::{AuthorityId, Generation, GroupId, Hash, LogId, NetworkName, NodeId, Space};
 use crate::key::SIGNATURE_BYTES;
@@ -101,6 +104,12 @@ pub enum Message {
         /// The line (C2SP tlog-cosignature), without its line feed; unverified.
         line: String,
     },
+    /// How many lines of witnesses the sender has on heads that the receiver knows.
+    Offers(Vec<Offer>),
+    /// Asks for lines of witnesses.
+    WantLines(Vec<WantedLines>),
+    /// Lines of witnesses, for whoever asked.
+    Lines(Vec<HeldLines>),
 }
 
 /// A signed head of a log in a group.
@@ -187,6 +196,9 @@ const SEEN: u64 = 9;
 const ALIVE: u64 = 10;
 const COSIGNED: u64 = 11;
 const GROUP_HEADS: u64 = 12;
+const OFFERS: u64 = 20;
+const WANT_LINES: u64 = 21;
+const LINES: u64 = 22;
 
 impl Message {
     /// Encodes the message as one frame, without the length before it.
@@ -241,6 +253,11 @@ impl Message {
                 write_log(&mut w, log);
                 w.unsigned(*size).text(line);
             }
+            Self::Offers(offers) => lines::write_offers(w.array(2).unsigned(OFFERS), offers),
+            Self::WantLines(wanted) => {
+                lines::write_wanted(w.array(2).unsigned(WANT_LINES), wanted);
+            }
+            Self::Lines(held) => lines::write_held(w.array(2).unsigned(LINES), held),
         }
         w.finish()
     }
@@ -298,7 +315,10 @@ impl Message {
                 group: GroupId::from_bytes(r.array_of()?),
                 heads: read_group_heads(&mut r)?,
             },
-            (HELLO..=GROUP_HEADS, _) => return Err(CborError::Unexpected),
+            (OFFERS, 2) => Self::Offers(lines::read_offers(&mut r)?),
+            (WANT_LINES, 2) => Self::WantLines(lines::read_wanted(&mut r)?),
+            (LINES, 2) => Self::Lines(lines::read_held(&mut r)?),
+            (HELLO..=GROUP_HEADS | OFFERS..=LINES, _) => return Err(CborError::Unexpected),
             _ => return Ok(None),
         };
         r.end()?;
@@ -628,6 +648,23 @@ mod tests {
                 log,
                 size,
                 line
+            }),
+            vec((any::<[u8; 32]>(), any::<u64>(), any::<(u64, u16)>()), 0..4).prop_map(|offers| {
+                let offer = |(author, size, (count, mark)): ([u8; 32], u64, (u64, u16))| {
+                    Offer::new(&AuthorityId::from_bytes(author), size, count, mark)
+                };
+                Message::Offers(offers.into_iter().map(offer).collect())
+            }),
+            vec((log(), any::<u64>(), vec(any::<u32>(), 0..4)), 0..4).prop_map(|wanted| {
+                let wanted = wanted.into_iter();
+                let want = |(log, size, have)| WantedLines { log, size, have };
+                Message::WantLines(wanted.map(want).collect())
+            }),
+            vec((log(), any::<u64>(), vec(bytes(99), 0..4)), 0..4).prop_map(|held| {
+                let held = held.into_iter();
+                Message::Lines(
+                    held.map(|(log, size, lines)| HeldLines { log, size, lines }).collect(),
+                )
             }),
         ]
     }

@@ -6,11 +6,15 @@
 //!  (named as witness,    (decided and       (a line)            connected; else
 //!   once a second)        journalled first)                     with our own news
 //!
-//! lines that come ──► gathered for a while ──► stored with the head, told as news
+//! lines that come ──► gathered for a while ──► stored with the head, offered
+//!
+//! lines offered ──► asked for, once, of one partner ──► stored at once, offered
 //! ```
 //!
-//! A line travels to the author directly, who tells all partners of many at
-//! once; so a head is told about twice, not once for each witness.
+//! A line travels to the author directly, who gathers them. Partners that have the
+//! head are told how many lines there are, together with other news, and fetch them
+//! once each (`fetch`, `offers`), since lines are larger than heads and everybody has
+//! many partners. Whoever is told of the head itself gets the lines with it.
 //!
 //! Lines that come before the identity of their witness, before the event that
 //! names it, or before the head they stand on is durable here, wait apart
@@ -24,19 +28,23 @@
 //! absent: what was cosigned before, which storage keeps and decides upon
 //! ([`crate::witness`]), and witnesses outside of the network.
 
+mod fetch;
+mod offers;
 mod waiting;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::offers::Offers;
+pub(super) use self::offers::mark;
 use self::waiting::Waiting;
 use super::doubt::GRACE;
 use super::effect::Cosign;
-use super::ledger::{HeardHead, Ledger};
+use super::ledger::{HeardHead, Ledger, Slot, Teller};
 use super::wire::Message;
 use super::{Context, Output, Refusal, Sessions, Ticket};
 use crate::checkpoint::{CheckpointError, VerifiedCheckpoint, witness_of};
-use crate::id::{AuthorityId, LogId, NodeId};
+use crate::id::{AuthorityId, LogId, NodeId, Space};
 use crate::identity::Identity;
 use crate::limits;
 use crate::note::{Merged, SignatureLine, VerifierKey};
@@ -62,6 +70,9 @@ pub(super) struct Witnessing {
     last: BTreeMap<LogId, Timestamp>,
     /// The heads that storage was asked about.
     asked: BTreeMap<Ticket, (LogId, u64)>,
+    /// Our newest line for each log, with the size of the head, so that one head is
+    /// not signed twice, at two times, only since the author may not have it yet.
+    made: BTreeMap<LogId, (u64, String)>,
     /// The largest heads that bear a line of ours. After a return to an older
     /// state, others know more of them than we do.
     promised: BTreeMap<LogId, Seen>,
@@ -71,12 +82,18 @@ pub(super) struct Witnessing {
     waiting: Waiting,
     /// How many lines of a head, by its size, have given way to earlier ones.
     replaced: BTreeMap<LogId, (u64, usize)>,
+    /// Who has lines that we lack.
+    offers: Offers,
+    /// Lines that were checked here.
+    checked: u64,
 }
 
 #[derive(Debug)]
 struct Gathered {
     head: VerifiedCheckpoint,
     until: Timestamp,
+    /// Who gave all of them, if one did.
+    teller: Option<Teller>,
 }
 
 impl Witnessing {
@@ -89,17 +106,37 @@ impl Witnessing {
             look: Timestamp::ZERO,
             last: BTreeMap::new(),
             asked: BTreeMap::new(),
+            made: BTreeMap::new(),
             promised: BTreeMap::new(),
             gathered: BTreeMap::new(),
             waiting: Waiting::default(),
             replaced: BTreeMap::new(),
+            offers: Offers::default(),
+            checked: 0,
         }
+    }
+
+    /// How many lines were checked apart from the heads they are on.
+    pub(super) const fn checked(&self) -> u64 {
+        self.checked
     }
 
     /// A log has a newer durable head.
     pub(super) fn advanced(&mut self, cx: &Context<'_>, log: LogId) {
+        if log.space != Space::Public {
+            return;
+        }
         self.promote(cx, log);
-        self.want(cx, log);
+        self.offers.reopen(log);
+        if self.made_for(cx, &log).is_none() {
+            self.want(cx, log);
+        }
+    }
+
+    /// Our line on the newest head of a log, if we have made it since we started.
+    fn made_for(&self, cx: &Context<'_>, log: &LogId) -> Option<(u64, String)> {
+        let newest = cx.ledger.log(log).map_or(0, Slot::head_size);
+        self.made.get(log).filter(|(size, _)| *size == newest).cloned()
     }
 
     /// The newest head of a log is to be cosigned, if its author names us.
@@ -123,6 +160,11 @@ impl Witnessing {
         for log in self.waiting.concerning(changed) {
             self.promote(cx, log);
         }
+        if changed.contains(&self.own) {
+            // We may have another key.
+            self.made.clear();
+        }
+        self.refetch(cx, changed);
         changed.iter().for_each(|author| self.met(cx, *author));
     }
 
@@ -136,6 +178,7 @@ impl Witnessing {
         }
         let before = self.gathering(&log, ours);
         let mut head = before.clone();
+        self.checked += ready.len() as u64;
         for (line, key) in ready {
             // Nobody is to blame for one that does not fit: it was not verified by anybody.
             let _bad = head.add(line, &key);
@@ -168,9 +211,11 @@ impl Witnessing {
                 gathered.until = now.after(LOOK);
                 self.gathered.insert(log, gathered);
             } else {
-                store(cx, log, gathered.head);
+                store(cx, log, gathered.head, gathered.teller);
+                self.offers.reopen(log);
             }
         }
+        self.fetch(cx, sessions);
     }
 
     fn offer(&mut self, cx: &mut Context<'_>, sessions: &Sessions) {
@@ -188,9 +233,13 @@ impl Witnessing {
                 continue;
             }
             self.due.remove(&log);
-            if let Some(head) = self.uncosigned(cx.ledger, &log) {
+            let Some(head) = self.uncosigned(cx.ledger, &log) else { continue };
+            let size = head.checkpoint().size();
+            if let Some((size, line)) = self.made_for(cx, &log) {
+                self.deliver(cx, sessions, (log, size), &line);
+            } else if self.asked.values().all(|asked| *asked != (log, size)) {
                 let ticket = cx.out.ticket();
-                self.asked.insert(ticket, (log, head.checkpoint().size()));
+                self.asked.insert(ticket, (log, size));
                 self.last.insert(log, now);
                 let promised = self.promised.get(&log).copied();
                 cx.out.push(Output::Cosign(ticket, Cosign { log, head, promised }));
@@ -219,6 +268,18 @@ impl Witnessing {
     ) {
         let Some((log, size)) = self.asked.remove(&ticket) else { return };
         let Some(line) = line else { return };
+        self.made.insert(log, (size, line.to_owned()));
+        self.deliver(cx, sessions, (log, size), line);
+    }
+
+    /// A line of ours goes to the author, if it is connected; else with our own news.
+    fn deliver(
+        &mut self,
+        cx: &mut Context<'_>,
+        sessions: &Sessions,
+        (log, size): (LogId, u64),
+        line: &str,
+    ) {
         let author = sessions
             .peers()
             .find(|peer| peer.greeted && cx.ledger.authority_of(&peer.node) == Some(log.authority));
@@ -269,6 +330,7 @@ impl Witnessing {
             return Ok(());
         }
         let mut head = before.clone();
+        self.checked += 1;
         head.add(line, key)?;
         if head != before {
             self.count_replaced(log, size, usize::from(known));
@@ -284,10 +346,7 @@ impl Witnessing {
         let seen = Seen::from(copy);
         let key = cx.ledger.witness_key_of(&self.own);
         if copy.cosignatures().any(|signer| Some(&signer.key) == key.as_ref()) {
-            let known = self.promised.entry(*log).or_insert(seen);
-            if known.size < seen.size {
-                *known = seen;
-            }
+            self.promise(*log, seen);
         }
         let slot = cx.ledger.log(log);
         match slot.and_then(|slot| slot.head.clone()) {
@@ -307,6 +366,14 @@ impl Witnessing {
                 self.keep(cx, *log, seen, lines);
             }
             _ => {}
+        }
+    }
+
+    /// A head bears a line of ours.
+    fn promise(&mut self, log: LogId, seen: Seen) {
+        let known = self.promised.entry(log).or_insert(seen);
+        if known.size < seen.size {
+            *known = seen;
         }
     }
 
@@ -342,31 +409,34 @@ impl Witnessing {
     }
 
     fn gather(&mut self, cx: &Context<'_>, log: LogId, head: VerifiedCheckpoint) {
-        let quorum = cx.ledger.identity(&log.authority).map_or(0, |author| author.quorum());
+        let author = cx.ledger.identity(&log.authority);
+        let (named, quorum) =
+            author.map_or((0, 0), |author| (author.witnesses().len(), author.quorum() as usize));
         let lines = head.cosignatures().count();
-        // The author tells at once that it is confirmed.
-        let enough = log.authority == self.own && quorum > 0 && lines == quorum as usize;
+        // The author tells at once that it is confirmed, and by all.
+        let enough = log.authority == self.own && lines > 0 && (lines == quorum || lines == named);
         let known = self.gathered.get(&log).map(|gathered| gathered.until);
         let until = if enough { cx.now } else { known.unwrap_or_else(|| cx.now.after(GATHER)) };
-        self.gathered.insert(log, Gathered { head, until });
+        self.gathered.insert(log, Gathered { head, until, teller: None });
     }
 
     /// `is_old`: what we hold may be old, so that nothing is cosigned until that is known.
     pub(super) fn deadline(&self, is_old: bool) -> Option<Timestamp> {
         let due = self.due.values().filter(|_| !is_old).map(|at| (*at).max(self.look));
         let gathered = self.gathered.values().map(|gathered| gathered.until);
-        due.chain(gathered).min()
+        due.chain(gathered).chain(self.offers.deadline()).min()
     }
 }
 
 /// Stores a head with more lines than before, unless a newer one is there.
-fn store(cx: &mut Context<'_>, log: LogId, mut head: VerifiedCheckpoint) {
+fn store(cx: &mut Context<'_>, log: LogId, mut head: VerifiedCheckpoint, teller: Option<Teller>) {
     let Some(ours) = cx.ledger.log(&log).and_then(|slot| slot.head.clone()) else { return };
     // Others may have been stored while these were gathered.
+    let teller = teller.filter(|_| ours.cosignatures().next().is_none());
     head.merge(&ours, true);
     let head = head.sorted();
     if head.checkpoint() == ours.checkpoint() && head != ours && !cx.ledger.is_reverting(&log) {
         let tree = cx.ledger.staged(&log);
-        cx.ledger.append(log, Vec::new(), tree, Some(head), None, cx.out);
+        cx.ledger.append(log, Vec::new(), tree, Some(head), teller, cx.out);
     }
 }

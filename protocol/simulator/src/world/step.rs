@@ -26,10 +26,12 @@ impl World {
 
     pub(super) fn handle(&mut self, node: usize, input: Input) {
         let now = self.now();
-        let Self { nodes, verified, .. } = self;
-        let Node { machine: Some(machine), clock, tape, .. } = &mut nodes[node] else {
+        let Self { nodes, verified, shares_checks, .. } = self;
+        let Node { machine: Some(machine), clock, tape, verified: own, .. } = &mut nodes[node]
+        else {
             return;
         };
+        let verified = if *shares_checks { verified } else { own };
         let local = clock.read(now);
         if let Some(tape) = tape {
             tape.inputs.push((local, input.clone()));

@@ -8,6 +8,8 @@ use tallystick_protocol::sync::wire::Message;
 use tallystick_simulator::authority::Who;
 use tallystick_simulator::link::LinkModel;
 use tallystick_simulator::measure::Event;
+use tallystick_simulator::report::Cosigning;
+use tallystick_simulator::scenario::Witnessed;
 use tallystick_simulator::topology::{Partition, ring_and_random};
 use tallystick_simulator::world::World;
 
@@ -178,8 +180,7 @@ fn start_at_once(seed: u64, authorities: usize, witnesses: usize, quorum: u32) -
         let named = (1..=witnesses).map(|step| (node + step * 3) % authorities);
         let named: Vec<_> = named.map(|witness| world.nodes[witness].who.authority()).collect();
         let who = world.nodes[*node].who.witnessed_by(&named, quorum);
-        world.oracle.register(&who, true);
-        world.nodes[*node].who = who;
+        world.assume(*node, who);
         world.nodes[*node].disk.delay = world.chance.between(2_000, 400_000);
     }
     for (a, b) in ring_and_random(&mut world.chance, &nodes, 6) {
@@ -242,10 +243,14 @@ fn invariant_1_a_line_that_cannot_be_verified_yet_is_neither_shown_nor_told_unti
     let told = std::rc::Rc::new(std::cell::Cell::new(0));
     let most = std::rc::Rc::clone(&told);
     world.nodes[2].lie = Some(Box::new(move |_, message| {
-        if let Message::News(news) = &message {
-            let lines = |head: &Vec<u8>| String::from_utf8_lossy(head).matches('\u{2014}').count();
-            most.set(news.heads.iter().map(lines).fold(most.get(), usize::max));
-        }
+        let lines = |head: &Vec<u8>| String::from_utf8_lossy(head).matches('\u{2014}').count() - 1;
+        let told = match &message {
+            Message::News(news) => news.heads.iter().map(lines).max(),
+            Message::Lines(held) => held.iter().map(|held| held.lines.len()).max(),
+            Message::Offers(offers) => offers.iter().map(|offer| offer.count as usize).max(),
+            _ => None,
+        };
+        most.set(told.unwrap_or_default().max(most.get()));
         vec![message.encode()]
     }));
     world.isolate(1);
@@ -253,11 +258,11 @@ fn invariant_1_a_line_that_cannot_be_verified_yet_is_neither_shown_nor_told_unti
     world.connect(2, 3);
     world.run(20);
     assert_eq!((world.signed(2, 0), cosigned(&world, 2)), (3, 0), "nobody knows the witness");
-    assert_eq!(told.get(), 1, "the log's own line, and no other");
+    assert_eq!(told.get(), 0, "the log's own line, and no other");
     world.introduce(2, witness);
     world.run(20);
     assert_eq!(cosigned(&world, 2), 1, "the line was kept until it could be verified");
-    assert_eq!((cosigned(&world, 3), told.get()), (1, 2), "and is told from then on");
+    assert_eq!((cosigned(&world, 3), told.get()), (1, 1), "and is told from then on");
 }
 
 #[test]
@@ -291,4 +296,21 @@ fn two_lines_of_one_witness_for_one_head_end_as_one_at_everybody() {
         assert_eq!(line(&world, 3), first, "{seed}: the earlier one stays");
         world.assert_no_refusals();
     }
+}
+
+#[test]
+fn cosigning_is_cheap_for_everybody() {
+    let plan =
+        |witnesses| Witnessed { authorities: 30, witnesses, every: 600, watched: 600, seed: 5 };
+    let cosigning =
+        Cosigning { plan: plan(8), with: plan(8).run(|| 0.0), without: plan(0).run(|| 0.0) };
+    let Cosigning { with, without, .. } = &cosigning;
+    assert_eq!((with.heads, without.heads), (30, 30));
+    // Each head by each witness, a few of them twice after a crash or a reconnection.
+    assert!((240..=264).contains(&with.signed), "{}", with.signed);
+    // Each line is checked about once by each node, and sent to it about once: some 90
+    // bytes, and as much again to say who has it. At 400 authorities that is 10 kbit/s.
+    assert!(cosigning.checks() <= 1.2, "{} checks", cosigning.checks());
+    assert!(cosigning.kilobits() <= 0.45, "{} kbit/s", cosigning.kilobits());
+    assert_eq!((without.signed, without.checked), (0, 0));
 }
