@@ -172,6 +172,12 @@ pub enum Event {
     Reverted,
     /// A witness cosigned a head.
     Cosigned,
+    /// An author has another log key.
+    Rotated,
+    /// The controllers of an author closed its log and opened the next.
+    Recovered,
+    /// An authority describes itself anew.
+    Described,
     /// A smaller head than what a node holds was compared with that.
     Compared,
     /// What its controllers had disowned of a log was set aside.

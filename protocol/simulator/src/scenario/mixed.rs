@@ -38,6 +38,8 @@ const VICTIMS: usize = 3;
 const STEPS: usize = 40;
 /// Seconds within which all must agree once the faults have ended.
 const PATIENCE: u64 = 900;
+/// What is done once in every run, in this order, before chance decides.
+const ONCE: [u64; 13] = [0, 1, 2, 10, 11, 12, 3, 4, 5, 6, 7, 8, 9];
 /// How long a node that was put back needs its partners within reach.
 const CALM: u64 = 20 * SECOND;
 
@@ -267,9 +269,10 @@ impl Run {
     fn disturb(&mut self, step: usize) {
         let calm = self.world.now() < self.calm_until;
         // Everything happens once, by turns; after that by chance.
-        let what = if step < 10 { step as u64 } else { self.world.chance.below(16) };
+        let by_turns = ONCE.get(step).copied();
+        let what = by_turns.unwrap_or_else(|| self.world.chance.below(19));
         match what {
-            0 | 12 => self.crash(calm),
+            0 | 13 => self.crash(calm),
             1 if !calm && !self.is_cut => self.cut(),
             2 => {
                 let node = self.some_up();
@@ -287,7 +290,7 @@ impl Run {
                 let by = self.world.chance.between(1, 400) * SECOND;
                 self.world.leap(node, by);
             }
-            5 | 11 => {
+            5 | 14 => {
                 let node = self.some_up();
                 let peers: Vec<_> = self.world.connected(node).collect();
                 if !peers.is_empty() {
@@ -306,11 +309,66 @@ impl Run {
                 let node = self.some_up();
                 self.world.jump(node);
             }
+            10 if !calm => self.rotate(),
+            11 if !calm => self.recover(),
+            12 => self.describe(),
             _ => {
                 let author = self.world.chance.pick(&self.authors);
                 self.publish_at(author);
             }
         }
+    }
+
+    /// An author that runs, has signed something, and is not going to be put back to
+    /// a time before its keys changed; nor were they changed before, so that it has
+    /// signed under them what the next ones are to leave.
+    fn some_to_rekey(&mut self) -> Option<usize> {
+        let able = |node: &usize| {
+            let who = &self.world.nodes[*node].who;
+            let is_first = who.identity.log_keys(0).count() == 1 && who.identity.generation() == 0;
+            is_first
+                && self.world.nodes[*node].is_up()
+                && self.world.signed(*node, *node) > 0
+                && !self.recorded.contains(node)
+        };
+        let able: Vec<_> = self.authors.iter().copied().filter(able).collect();
+        (!able.is_empty()).then(|| self.world.chance.pick(&able))
+    }
+
+    fn rotate(&mut self) {
+        let Some(node) = self.some_to_rekey() else { return };
+        // What it had just said may be lost with the power, or be on the disk.
+        self.publish_at(node);
+        self.world.tear(node);
+        let rotated = self.world.nodes[node].who.rotated(self.world.head(node));
+        self.begin_as(node, rotated, Event::Rotated);
+    }
+
+    fn recover(&mut self) {
+        let Some(node) = self.some_to_rekey() else { return };
+        self.publish_at(node);
+        self.world.tear(node);
+        let recovered = self.world.nodes[node].who.recovered(self.world.head(node));
+        self.begin_as(node, recovered, Event::Recovered);
+    }
+
+    /// Another name, of anybody who is not going to be put back.
+    fn describe(&mut self) {
+        let node = self.some_up();
+        if !self.recorded.contains(&node) {
+            let name = format!("Borough {node}, renamed at {}", self.world.now());
+            let who = self.world.nodes[node].who.renamed(&name);
+            self.world.tear(node);
+            self.begin_as(node, who, Event::Described);
+        }
+    }
+
+    /// A node that is down begins again under another identity, and says so in its log.
+    fn begin_as(&mut self, node: usize, who: Who, event: Event) {
+        self.world.assume(node, who);
+        self.world.start(node);
+        self.world.happened.add(event, 1);
+        self.publish_at(node);
     }
 
     fn publish_at(&mut self, node: usize) {
@@ -441,6 +499,8 @@ impl Run {
             Event::ClockLeap,
             Event::ClockJump,
             Event::Attack,
+            Event::Rotated,
+            Event::Recovered,
         ] {
             assert!(happened.times(event) > 0, "{event:?} did not happen: {happened:?}");
         }

@@ -5,8 +5,8 @@
 //! so everywhere. Then the network is watched for a while. The same without
 //! witnesses, all else being equal, shows what of its traffic is due to them.
 //!
-//! Each machine checks by itself what it is told; nothing is shared as in other
-//! scenarios, so that what a run takes is what so many nodes would.
+//! While it is watched each machine checks by itself what it is told; nothing is
+//! shared as in other scenarios, so that what a run takes is what so many nodes would.
 
 use super::attempt;
 use crate::authority::Who;
@@ -78,7 +78,6 @@ impl Witnessed {
     fn network(&self) -> World {
         let mut world = World::new(self.seed);
         world.is_watchful = true;
-        world.shares_checks = false;
         let nodes: Vec<usize> = (0..self.authorities)
             .map(|number| world.place(Who::new(number as u16), 0, true))
             .collect();
@@ -128,6 +127,7 @@ impl Witnessed {
 
     fn watch(&self, world: &mut World, processor: impl Fn() -> f64) -> Cost {
         world.measure = Measure::default();
+        world.shares_checks = false;
         let checked = |world: &World| -> u64 {
             let machines = world.nodes.iter().filter_map(|node| node.machine.as_ref());
             machines.map(tallystick_protocol::sync::Machine::cosignatures_checked).sum()

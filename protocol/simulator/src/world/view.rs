@@ -8,6 +8,7 @@ use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Machine, Refusal};
 
 use super::World;
 use crate::disk::Log;
+use crate::node::Node;
 
 /// Where two honest nodes differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,13 +64,15 @@ impl World {
     }
 
     /// Invariant 4: some honest running node that does not hold a log of an honest
-    /// author as its author does, if there is any. Nodes are looked at from number
+    /// author as its author does, if there is any, closed logs among them. Nodes are looked at from number
     /// `from` on, so that asking again where it failed last is quick.
     #[must_use]
     pub fn disagreement(&self, from: usize) -> Option<Disagreement> {
         let honest = |node: &usize| self.nodes[*node].is_honest;
+        let authors = || (0..self.nodes.len()).filter(honest);
+        let closed = authors().flat_map(|node| self.closed_of(node));
         let wanted: Vec<_> =
-            (0..self.nodes.len()).filter(honest).filter_map(|n| self.wanted_of(n)).collect();
+            authors().filter_map(|node| self.wanted_of(node)).chain(closed).collect();
         let count = self.nodes.len();
         let numbers = (0..count).map(|at| (from + at) % count).filter(honest);
         numbers.filter(|node| self.nodes[*node].is_up()).find_map(|node| {
@@ -88,7 +91,8 @@ impl World {
     /// A disagreement in words, with what both ends have to say.
     #[must_use]
     pub fn describe(&self, found: &Disagreement) -> String {
-        let author = self.nodes.iter().position(|node| node.who.log() == found.log).unwrap();
+        let is_author = |node: &Node| node.who.authority() == found.log.authority;
+        let author = self.nodes.iter().position(is_author).unwrap();
         let end = |node: usize| {
             let machine = self.nodes[node].machine.as_ref();
             let notices = self.nodes[node].notices.iter().rev().take(6).collect::<Vec<_>>();
@@ -124,6 +128,13 @@ impl World {
             _ => (author.disk.logs.get_key_value(&own)?, None),
         };
         (!found.1.entries.is_empty()).then_some((found.0, found.1, except))
+    }
+
+    /// The logs of an honest author that its controllers have closed.
+    fn closed_of(&self, node: usize) -> impl Iterator<Item = (&LogId, &Log, Option<usize>)> {
+        let Node { who, disk, .. } = &self.nodes[node];
+        let closed = (0..who.identity.generation()).map(|g| LogId::public(who.authority(), g));
+        closed.filter_map(|log| disk.logs.get_key_value(&log)).map(|(log, has)| (log, has, None))
     }
 
     /// Entries that `from` sent to `to` with their bodies.
