@@ -617,7 +617,9 @@ impl Ledger {
     /// Of heads that the asker has and that only got more lines, how many there are.
     pub(super) fn news(&self, since: u64, asker: Asker, own: Own) -> (News, Vec<Offer>) {
         const ROOM: usize = limits::FRAME_BYTES / 2;
+        const MOST: usize = limits::FRAME_BYTES * 3 / 4;
         let (mut news, mut offers, mut own_moved) = (News::default(), Vec::new(), false);
+        let mut authors = BTreeSet::new();
         let (mut read, mut bytes, mut items) = (since, 0, 0);
         let first = since.saturating_add(1);
         for (counter, (change, teller)) in self.changes.range(first..self.horizon().max(first)) {
@@ -660,14 +662,39 @@ impl Ledger {
                         let note = head.to_bytes();
                         bytes += note.len();
                         news.heads.push(note);
+                        authors.insert(log.authority);
                     }
                 }
             }
+        }
+        if news.more {
+            let chains = self.chains_after(read, &authors, MOST.saturating_sub(bytes));
+            let room = limits::NEWS_ITEMS.saturating_sub(news.identities.len());
+            news.identities.extend(chains.into_iter().take(room));
         }
         news.cursor = write_cursor(&self.incarnation, read);
         let own = if own == Own::IfMoved && own_moved { Own::All } else { own };
         news.own = asker.authority.map(|asker| self.heads_of(&asker, own)).unwrap_or_default();
         (news, offers)
+    }
+
+    /// The chains of these authors that have changed since their heads came, so that
+    /// their place is behind `read`, in a frame to come: whoever is told of the heads
+    /// can make nothing of them without. As many as fit into so many bytes.
+    fn chains_after(
+        &self,
+        read: u64,
+        authors: &BTreeSet<AuthorityId>,
+        mut room: usize,
+    ) -> Vec<Vec<Vec<u8>>> {
+        let known = authors.iter().filter_map(|author| self.directory.get(author));
+        let later = known.filter(|known| known.changed > read);
+        let chains = later.flat_map(Known::chains).map_while(|chain| {
+            let bytes = chain.events().iter().map(Vec::len).sum();
+            room = room.checked_sub(bytes)?;
+            Some(chain.events().to_vec())
+        });
+        chains.collect()
     }
 
     /// Whether somebody who has read our news up to `since` has the head of a log,

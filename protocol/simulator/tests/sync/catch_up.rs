@@ -290,3 +290,25 @@ fn entries_that_only_a_vanished_head_covered_get_the_head_that_is_left() {
     world.run(60);
     assert!(world.agree(&[0, 1, 2]));
 }
+
+#[test]
+fn a_head_does_not_come_in_an_earlier_frame_than_the_chain_it_needs() {
+    let mut world = World::new(17);
+    world.add_many(2);
+    world.author(1, 3, 50);
+    world.connect(0, 1);
+    world.run(5);
+    // Many frames of news lie between the head and the chain, which has changed since.
+    world.isolate(1);
+    world.fill(0, 1_500, 20);
+    let renamed = world.nodes[1].who.renamed("Borough 1, as it is called now");
+    world.assume(1, renamed.clone());
+    world.introduce(0, renamed.events);
+    world.run(2);
+    world.crash(1);
+    let newcomer = world.add();
+    world.connect(0, newcomer);
+    world.run(60);
+    assert_eq!(world.signed(newcomer, 1), 3);
+    world.assert_no_refusals();
+}
