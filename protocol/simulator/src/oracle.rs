@@ -8,7 +8,7 @@
 //! | 5: what is acknowledged is durable | [`Oracle::told`], [`Oracle::acknowledged`], [`Oracle::kept`] |
 //! | 7: memory is bounded | in [`crate::world::World`], after every input |
 //!
-//! 3 and 6 concern groups and erasure, which the machine does not do yet; 8 and 9
+//! 3 and 6 concern groups and erasure, which have scenarios of their own; 8 and 9
 //! concern projections and proofs, which are no part of it. The oracle knows all
 //! secrets of the world and trusts no machine.
 
@@ -83,6 +83,15 @@ impl Oracle {
         self.authors.get(log).is_some_and(|author| author.is_honest)
     }
 
+    /// An author's log in a group is signed with the keys of its public one.
+    fn know(&mut self, log: &LogId) {
+        let public = self.authors.get(&LogId::public(log.authority, log.generation));
+        let Some(Author { keys, is_honest, .. }) = public else { return };
+        let (keys, is_honest) = (keys.clone(), *is_honest);
+        let fresh = || Author { keys, is_honest, history: Vec::new(), batches: Vec::new() };
+        self.authors.entry(*log).or_insert_with(fresh);
+    }
+
     /// Measures the latency of what is authored from now on, which `followers` nodes are to get.
     pub fn watch(&mut self, followers: usize) {
         self.followers = followers;
@@ -96,10 +105,11 @@ impl Oracle {
     /// # Panics
     /// If it does.
     pub fn signing(&mut self, node: usize, own: LogId, log: &Kept, append: &Append) {
-        let Some(head) = append.head.as_ref().filter(|_| append.log == own) else { return };
-        let Some(author) = self.authors.get_mut(&own).filter(|author| author.is_honest) else {
-            return;
-        };
+        let is_own = append.log.authority == own.authority;
+        let Some(head) = append.head.as_ref().filter(|_| is_own) else { return };
+        self.know(&append.log);
+        let author = self.authors.get_mut(&append.log);
+        let Some(author) = author.filter(|author| author.is_honest) else { return };
         let size = head.checkpoint().size();
         for (at, leaf) in log.leaves(size).enumerate() {
             let signed = *author.history.get(at).unwrap_or(&leaf);
@@ -116,7 +126,7 @@ impl Oracle {
     /// # Panics
     /// If it was not.
     pub fn stored(&self, own: LogId, append: &Append, fresh: bool) {
-        if append.log == own {
+        if append.log.authority == own.authority {
             return;
         }
         let author = self.authors.get(&append.log).expect("a log of nobody was stored");

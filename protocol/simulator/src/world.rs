@@ -118,6 +118,10 @@ pub struct World {
     /// Whether machines share that. If not, what a run takes is what its nodes would.
     pub shares_checks: bool,
     archive: Archive,
+    /// A node whose mail is read.
+    pub watched: Option<usize>,
+    /// Every frame and message sent to it.
+    pub mail: Vec<Vec<u8>>,
     schedule: Schedule<Event>,
     links: BTreeMap<(usize, usize), Link>,
     /// With whom each node is connected.
@@ -159,6 +163,8 @@ impl World {
             verified: Verified::with_room(VERIFIED, VERIFIED),
             shares_checks: true,
             archive: Archive::default(),
+            watched: None,
+            mail: Vec::new(),
             schedule: Schedule::default(),
             links: BTreeMap::new(),
             connected: Vec::new(),

@@ -160,6 +160,9 @@ impl World {
 
     fn transmit(&mut self, from: usize, to: usize, kind: Traffic, bytes: Vec<u8>) {
         self.measure.sent.entry(kind).or_default().add(bytes.len());
+        if self.watched == Some(to) {
+            self.mail.push(bytes.clone());
+        }
         let traffic = self.traffic.entry((from, to)).or_default();
         *traffic = (traffic.0 + bytes.len(), traffic.1 + 1);
         self.carry(from, to, bytes);
@@ -325,6 +328,9 @@ impl World {
         let handle = node.last_handle;
         node.heard.insert(handle, (from, number));
         let bytes: Rc<[u8]> = self.messages.bytes(number);
+        if self.watched == Some(to) {
+            self.mail.push(bytes.to_vec());
+        }
         self.note(b'g', to, from, &bytes);
         let peer = self.nodes[from].id;
         self.give(to, Input::Heard { handle, peer, bytes: bytes.to_vec() });

@@ -19,7 +19,7 @@ const READ: u64 = 300;
 
 impl World {
     /// Gives an input, and then whatever frames are wanted after it.
-    pub(super) fn give(&mut self, node: usize, input: Input) {
+    pub fn give(&mut self, node: usize, input: Input) {
         self.handle(node, input);
         self.read(node);
     }
@@ -121,7 +121,9 @@ impl World {
                 let born = self.commanded.remove(&(node, command));
                 let author = &mut self.nodes[node];
                 let end = Oracle::acknowledged(&author.disk, &log, end, signed);
-                author.acknowledged = author.acknowledged.max(end);
+                if log == author.who.log() {
+                    author.acknowledged = author.acknowledged.max(end);
+                }
                 author.authored.push((command, start, count, signed));
                 if let Some(born) = born {
                     self.oracle.born(&log, end, born);

@@ -17,6 +17,7 @@ mod own_log;
 mod quota;
 mod random;
 mod session;
+mod sharing;
 mod standing;
 mod storage;
 mod witnessing;
