@@ -327,3 +327,99 @@ fn invariant_3_whoever_asks_for_a_log_of_a_group_that_is_not_its_own_is_told_the
         !answers.iter().any(|m| matches!(m, Message::Entries { .. } | Message::OutlinePage(_)))
     );
 }
+
+/// Separates these nodes from all others, and only as far as the links go.
+fn split(club: &mut Club, side: &[usize]) {
+    let nodes = club.world.nodes.len();
+    for a in 0..nodes {
+        for b in (0..nodes).filter(|b| side.contains(&a) != side.contains(b)) {
+            club.world.disconnect(a, b);
+        }
+    }
+    club.world.run(5);
+}
+
+fn heal(club: &mut Club) {
+    let nodes = club.world.nodes.len();
+    for a in 0..nodes {
+        (0..a).for_each(|b| club.world.connect(a, b));
+    }
+    club.world.run(60);
+}
+
+#[test]
+fn two_convenors_who_remove_each_other_on_both_sides_of_a_partition_are_both_out() {
+    let mut club = Club::new(1010, 5, true);
+    club.admit(0, &[1, 2, 3, 4]);
+    let (authority, log) = (club.authority(1), club.log(1));
+    let size = club.held(0, 1);
+    let end = LogEnd { generation: log.generation, size };
+    let grant = Grant::of(Role::Convenor);
+    club.say(0, Operation::Assign { authority, grant, end });
+    club.world.run(10);
+    split(&mut club, &[0]);
+    club.remove(0, 1);
+    club.remove(1, 0);
+    // Those on the side of node 1 have heard of one removal only.
+    assert!(!club.members(2).contains(&club.authority(0)));
+    heal(&mut club);
+    // Nobody vouched for either before they met: both are out, as everybody sees it.
+    let left: Vec<_> = [2, 3, 4].iter().map(|node| club.authority(*node)).collect();
+    for node in 2..5 {
+        let members = club.members(node);
+        assert_eq!(members.len(), 3, "as node {node} sees it");
+        assert!(left.iter().all(|one| members.contains(one)));
+    }
+}
+
+#[test]
+fn who_joins_during_a_partition_is_a_member_on_both_sides_when_it_heals() {
+    let mut club = Club::new(1011, 4, true);
+    club.admit(0, &[1, 2]);
+    club.invite(0, 3);
+    club.world.run(10);
+    split(&mut club, &[1, 3]);
+    // Node 1 is no convenor, and lets in whom one invited.
+    club.join(1, 3);
+    club.world.run(20);
+    assert!(club.members(1).contains(&club.authority(3)));
+    assert!(!club.members(0).contains(&club.authority(3)));
+    club.share(3, 4);
+    heal(&mut club);
+    club.assert_members(&[0, 1, 2, 3]);
+}
+
+#[test]
+fn a_group_whose_last_convenor_is_lost_goes_on_as_its_terms_say() {
+    let mut club = Club::new(1012, 4, true);
+    club.admit(0, &[1, 2, 3]);
+    club.world.crash(0);
+    let leader = club.authority(1);
+    for node in [2, 3, 1] {
+        club.say(node, Operation::Continue { authority: leader });
+        club.world.run(5);
+    }
+    for node in 1..4 {
+        let machine = club.world.nodes[node].machine.as_ref().unwrap();
+        let membership = machine.group(&club.group).unwrap();
+        assert_eq!(membership.role(&leader), Some(Role::Convenor), "as node {node} sees it");
+    }
+    club.remove(1, 0);
+    assert!(!club.members(2).contains(&club.authority(0)));
+}
+
+#[test]
+fn an_invitation_of_the_mail_admits_one_and_only_whom_it_names() {
+    let mut club = Club::new(1013, 4, true);
+    club.invite(0, 1);
+    let stolen = club.invited[&1].clone();
+    club.invited.insert(2, stolen);
+    club.join(0, 2);
+    club.world.run(20);
+    assert!(!club.members(0).contains(&club.authority(2)), "it names another authority");
+    assert_eq!(club.members(2).len(), 0, "and so it is told nothing");
+    assert_eq!(club.held(2, 0), 0);
+    club.join(0, 1);
+    club.world.run(20);
+    club.assert_members(&[0, 1]);
+}
