@@ -143,11 +143,11 @@ impl<'a> Merge<'a> {
     fn decide(&mut self) {
         loop {
             while self.round() {}
-            let circle = self.circle();
-            if circle.is_empty() {
+            let circles = self.circles();
+            if circles.is_empty() {
                 return;
             }
-            self.settle(&circle);
+            circles.iter().for_each(|circle| self.settle(circle));
         }
     }
 
@@ -191,23 +191,22 @@ impl<'a> Merge<'a> {
             fresh && self.opponents(*at).next().is_some()
         });
         let mut disputed: Vec<(usize, usize)> =
-            disputed.map(|at| (self.witnesses(at).len(), at)).collect();
+            disputed.map(|at| (self.witnesses(at), at)).collect();
         disputed.sort_unstable_by(|a, b| b.cmp(a));
-        let mut firm: Vec<(usize, usize)> = Vec::new();
+        let mut firm: BTreeMap<usize, usize> = BTreeMap::new();
         let mut fallen = Vec::new();
         for (witnesses, at) in &disputed {
-            let stronger =
-                |by: usize| firm.iter().any(|(more, one)| *one == by && more > witnesses);
+            let stronger = |by: usize| firm.get(&by).is_some_and(|more| more > witnesses);
             if self.opponents(*at).any(stronger) {
                 fallen.push(*at);
             } else {
-                firm.push((*witnesses, *at));
+                firm.insert(*at, *witnesses);
             }
         }
         if disputed.is_empty() {
             fallen = circle.to_vec();
         } else if fallen.is_empty() {
-            self.standing.extend(firm.iter().map(|(_, at)| *at));
+            self.standing.extend(firm.keys());
         }
         fallen.into_iter().for_each(|at| self.set(at, Bounds::default()));
     }

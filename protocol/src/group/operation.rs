@@ -3,7 +3,8 @@
 //! A control entry is an entry of its author's log in the group's space. Its
 //! header has [`Kind::GROUP`], the action that names the operation,
 //! [`super::control_record`] and neither epoch nor previous version. Its body is
-//! full and has three fields, whose values are deterministic CBOR:
+//! full and has three fields, whose values are deterministic CBOR. None is ever
+//! withheld by itself, so they need not be flat as those of records:
 //!
 //! | field | value |
 //! |---|---|

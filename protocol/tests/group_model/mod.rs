@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tallystick_protocol::body::Salt;
+use tallystick_protocol::entry::Entry;
 use tallystick_protocol::group::membership::Refusal;
 use tallystick_protocol::group::operation::{Invite, Join, Terms};
 use tallystick_protocol::group::{
@@ -59,6 +60,8 @@ pub(crate) struct World {
     /// What each entry had seen, as bits by place in `entries`; at most 64 entries.
     past: Vec<u64>,
     sizes: BTreeMap<AuthorityId, u64>,
+    /// The entries as they stand in the logs.
+    pub(crate) written: BTreeMap<EntryRef, Entry>,
     /// The entries that no other has seen.
     pub(crate) heads: Vec<EntryRef>,
 }
@@ -80,11 +83,19 @@ impl World {
 
     pub(crate) fn with_terms(terms: Terms) -> Self {
         let group = group_id(&network(), &who(0), &terms.random);
-        let (places, sizes) = (BTreeMap::new(), BTreeMap::new());
+        let (places, sizes, written) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (entries, past) = (Vec::new(), Vec::new());
         let terms_of = terms.clone();
-        let mut world =
-            Self { group, terms: terms_of, entries, places, past, sizes, heads: Vec::new() };
+        let mut world = Self {
+            group,
+            terms: terms_of,
+            entries,
+            places,
+            past,
+            sizes,
+            written,
+            heads: Vec::new(),
+        };
         world.write(0, &[], Operation::Create(Box::new(terms)), 0);
         world
     }
@@ -169,9 +180,11 @@ impl World {
         let salt = Salt::from_random(salt);
         let entry = ControlEntry::write(&self.group, seen, &operation, issued, &salt).unwrap();
         let log = LogId { authority: who(author), space: Space::Group(self.group), generation: 0 };
-        let entry = ControlEntry::read(&log, *index, &entry).unwrap();
+        let stored = entry;
+        let entry = ControlEntry::read(&log, *index, &stored).unwrap();
         *index += 1;
         let place = entry.place();
+        self.written.insert(place, stored);
         let own = self.entries.iter().map(ControlEntry::place);
         let own: Vec<_> = own.filter(|other| other.authority == place.authority).collect();
         let past = self.closure(seen) | self.closure(&own);

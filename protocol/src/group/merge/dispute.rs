@@ -1,8 +1,6 @@
 //! Who overrules whom: restrictions against what their subjects say behind them,
 //! and joins that use one invitation.
 
-use std::collections::BTreeSet;
-
 use super::{Merge, View, subject};
 use crate::group::Role;
 use crate::group::operation::{ControlEntry, LogEnd, Operation};
@@ -75,9 +73,14 @@ impl Merge<'_> {
     /// What overrules entry `at`, if what speaks against it is taken as `view` says.
     pub(super) fn overruled(&self, view: View, at: usize) -> Option<usize> {
         let restrictions = self.against.get(at).into_iter().flatten();
-        let mut active = restrictions.filter(|by| self.bounds(**by).get(view));
-        if let Some(by) = active.find(|by| !self.vouched(view.other(), at, **by)) {
-            return Some(*by);
+        let mut active = restrictions.filter(|by| self.bounds(**by).get(view)).peekable();
+        if active.peek().is_some() {
+            let thirds = self.thirds(view.other(), at);
+            let vouched =
+                |by| thirds.iter().any(|third| self.vouches(view.other(), *third, at, by));
+            if let Some(by) = active.find(|by| !vouched(**by)) {
+                return Some(*by);
+            }
         }
         let mut rivals = self.rivals.get(at).into_iter().flatten();
         rivals.find(|by| self.bounds(**by).get(view) && self.prevails(view, **by, at)).copied()
@@ -89,25 +92,42 @@ impl Merge<'_> {
         against.filter(|by| self.bounds(*by).may)
     }
 
-    /// Who may vouch for entry `at` against any of its opponents.
-    pub(super) fn witnesses(&self, at: usize) -> BTreeSet<AuthorityId> {
-        let witnesses = (at + 1..self.order.len()).filter(|witness| {
-            self.opponents(at).any(|by| self.vouches(View::May, *witness, at, by))
-        });
-        witnesses.filter_map(|at| self.order.entry(at)).map(ControlEntry::author).collect()
+    /// How many may vouch for entry `at` against any of its opponents.
+    pub(super) fn witnesses(&self, at: usize) -> usize {
+        let thirds = self.thirds(View::May, at);
+        let vouches =
+            |third: &&usize| self.opponents(at).any(|by| self.vouches(View::May, **third, at, by));
+        thirds.iter().filter(vouches).count()
+    }
+
+    fn about(&self, at: usize) -> Option<AuthorityId> {
+        self.order.entry(at).and_then(subject)
+    }
+
+    /// For each authority that entry `at` is neither by nor about, its first
+    /// entry that counts and has seen `at`. Later ones have seen all
+    /// that this has, so they can vouch against nothing that it cannot.
+    fn thirds(&self, view: View, at: usize) -> Vec<usize> {
+        let author = self.order.entry(at).map(ControlEntry::author);
+        let third = |who: &AuthorityId| Some(*who) != author && Some(*who) != self.about(at);
+        let first = |own: &Vec<usize>| {
+            let known = |one: &&usize| self.order.saw(**one, at) && self.bounds(**one).get(view);
+            own.iter().find(known).copied()
+        };
+        let authors = self.authors.iter().filter(|(who, _)| third(who));
+        authors.filter_map(|(_, own)| first(own)).collect()
     }
 
     /// Whether somebody vouches for entry `at` against `by`: a writing member of
     /// those that the author of `by` knew, and no party to the matter, has seen
     /// the one without having seen the other.
     fn vouched(&self, view: View, at: usize, by: usize) -> bool {
-        (at + 1..self.order.len()).any(|witness| self.vouches(view, witness, at, by))
+        self.thirds(view, at).iter().any(|third| self.vouches(view, *third, at, by))
     }
 
-    fn vouches(&self, view: View, witness: usize, at: usize, by: usize) -> bool {
-        let Some(entry) = self.order.entry(witness) else { return false };
-        self.could_vouch(witness, at, by)
-            && self.bounds(witness).get(view)
+    fn vouches(&self, view: View, third: usize, at: usize, by: usize) -> bool {
+        let Some(entry) = self.order.entry(third) else { return false };
+        self.could_vouch(third, at, by)
             && self.holds(view, &entry.author(), Some(self.known_at(by)), Role::Member)
     }
 
@@ -132,8 +152,7 @@ impl Merge<'_> {
     /// Those who speak, and those who are spoken of.
     fn parties(&self, at: usize, by: usize) -> [Option<AuthorityId>; 4] {
         let author = |at| self.order.entry(at).map(ControlEntry::author);
-        let subject = |at| self.order.entry(at).and_then(subject);
-        [author(at), author(by), subject(at), subject(by)]
+        [author(at), author(by), self.about(at), self.about(by)]
     }
 
     /// Whether join `by` prevails over join `at` on the same invitation: the one
