@@ -6,6 +6,7 @@
 //! - [`network`] (libp2p as a pipe) and [`store`] (replica, journal) are moved by
 //!   [`driver`], the one event loop around the protocol's machine;
 //! - [`projector`] follows the replica and keeps [`register`] and [`search`];
+//!   [`opener`] opens for them what is sealed for groups of which this node is a member;
 //!   [`mod@reference`] holds public notices of others, which never leave this node;
 //! - [`cosigner`] is the witness at work, [`publication`] shows it and the own
 //!   public logs to everybody, [`witnesses`] asks others to cosign our own;
@@ -31,6 +32,7 @@ mod https_server;
 pub mod ingest;
 pub mod keys;
 pub mod network;
+pub mod opener;
 pub mod partner;
 pub mod projector;
 pub mod publication;

@@ -37,6 +37,7 @@ use tokio::sync::oneshot;
 
 use self::queue::{Item, Queue};
 use self::worker::Worker;
+use crate::opener::Opener;
 use crate::reference::References;
 use crate::register::{Register, key, remove_all};
 use crate::search::{Opened, Search, SearchError};
@@ -214,13 +215,26 @@ impl Projector {
     /// # Errors
     /// [`ProjectorError`] if the replica or the directory of the index fails.
     pub fn start(replica: Arc<dyn Replica>, place: &Place) -> Result<Self, ProjectorError> {
+        Self::start_with(replica, place, Opener::default())
+    }
+
+    /// As [`Projector::start`], with what `opener` can read of private groups.
+    /// [`Projector::wake`] after it has learned something.
+    ///
+    /// # Errors
+    /// As [`Projector::start`].
+    pub fn start_with(
+        replica: Arc<dyn Replica>,
+        place: &Place,
+        opener: Opener,
+    ) -> Result<Self, ProjectorError> {
         let incarnation = replica.incarnation();
         let (search, writer, opened) = match place {
             Place::Directory(dir) => Search::open(dir, &incarnation)?,
             Place::Memory => Search::in_memory(&incarnation)?,
         };
         let queue = Queue::open(&*replica)?;
-        let register = Register::new(Arc::clone(&replica));
+        let register = Register::with_opener(Arc::clone(&replica), opener);
         let references = References::new(Arc::clone(&replica), queue.clone());
         if replica.get(RESET)?.is_some() {
             reset(&*replica)?;

@@ -11,6 +11,9 @@
 //! position behind it are written together, so a crash leaves a register of
 //! some earlier moment and no other. What is set aside of a log is forgotten.
 //!
+//! What of a private group is sealed is read with the [`Opener`]; what cannot be
+//! opened has its rows and one more that says so (see `held`), and shows nothing.
+//!
 //! The newest version of a record is the one that stands last in its
 //! authority's logs of its space, whatever its header claims to follow.
 //! Deliberately absent: titles and other content, which is in the search index,
@@ -18,6 +21,7 @@
 
 mod endorse;
 mod forget;
+mod held;
 pub(crate) mod key;
 mod resolve;
 mod succession;
@@ -27,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tallystick_protocol::body::{BodyError, Fields};
+use tallystick_protocol::body::{Body, BodyError, Fields};
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header, UnverifiedEntry};
 use tallystick_protocol::erasure::{Erasure, Erasures, Scope};
 use tallystick_protocol::id::{AuthorityId, LogId, RecordId, Space, Version};
@@ -36,6 +40,7 @@ use tallystick_protocol::time::UnixTime;
 
 pub use self::resolve::{LISTED, ResolveError};
 pub use self::succession::Predecessor;
+use crate::opener::Opener;
 use crate::store::erasure::{self, Standing};
 use crate::store::{Change, Replica, StoreError, StoredEntry};
 pub(crate) use crate::store::{ROWS, each_row};
@@ -141,13 +146,20 @@ impl fmt::Debug for SourceDigest {
 pub(crate) struct Reading {
     pub(crate) version: Version,
     pub(crate) header: Header,
-    /// What its body shows; nothing for an absent or sealed body.
+    /// What its body shows; nothing for an absent body, or one that is not to be read here.
     pub(crate) fields: Option<Fields>,
+    /// Whether it is not to be read here, or not yet.
+    held_back: bool,
 }
 
 impl Reading {
     /// Checks a stored entry once more and reads it.
-    pub(crate) fn of(log: &LogId, index: u64, stored: StoredEntry) -> Result<Self, StoreError> {
+    pub(crate) fn of(
+        log: &LogId,
+        index: u64,
+        stored: StoredEntry,
+        opener: &Opener,
+    ) -> Result<Self, StoreError> {
         let version = Version { generation: log.generation, index };
         let bare = UnverifiedEntry::new(stored.header.clone(), None);
         let checked = match stored.into_unverified().check() {
@@ -155,8 +167,15 @@ impl Reading {
             checked => checked,
         };
         let entry = checked.map_err(|_| damaged(format!("entry {index} of log {log}")))?;
-        let fields = entry.body().map(|body| body.fields());
-        Ok(Self { version, header: entry.header().clone(), fields })
+        let entry = opener.open(log, entry);
+        let held_back = !opener.admits(log, index) || matches!(entry.body(), Some(Body::Sealed(_)));
+        let fields = entry.body().filter(|_| !held_back).map(Body::fields);
+        Ok(Self { version, header: entry.header().clone(), fields, held_back })
+    }
+
+    /// Whether it is not to be read here, or not yet.
+    pub(crate) const fn is_held_back(&self) -> bool {
+        self.held_back
     }
 
     /// Whether it is a version of a record that this version of the program understands.
@@ -221,6 +240,7 @@ pub(crate) struct Taken {
 #[derive(Clone)]
 pub struct Register {
     replica: Arc<dyn Replica>,
+    opener: Opener,
 }
 
 impl fmt::Debug for Register {
@@ -230,10 +250,22 @@ impl fmt::Debug for Register {
 }
 
 impl Register {
-    /// The register in the projection namespace of `replica`.
+    /// The register in the projection namespace of `replica`, for public logs only.
     #[must_use]
     pub fn new(replica: Arc<dyn Replica>) -> Self {
-        Self { replica }
+        Self::with_opener(replica, Opener::default())
+    }
+
+    /// The same, with what `opener` can read of private groups.
+    #[must_use]
+    pub const fn with_opener(replica: Arc<dyn Replica>, opener: Opener) -> Self {
+        Self { replica, opener }
+    }
+
+    /// What can be read of private groups.
+    #[must_use]
+    pub const fn opener(&self) -> &Opener {
+        &self.opener
     }
 
     /// What is known of a record; `None` if it was never heard of.
@@ -293,6 +325,23 @@ impl Register {
         rows.iter().map(|(key, value)| current_row(key, value)).collect()
     }
 
+    /// The records that an authority has in a space, withdrawn ones too.
+    pub(crate) fn said_in(
+        &self,
+        authority: &AuthorityId,
+        space: &Space,
+    ) -> Result<Vec<RecordKey>, StoreError> {
+        let mut records = Vec::new();
+        self.each(&key::currents(Some(authority)), |row, _| {
+            let record = key::read_current_key(row).ok_or_else(row_damaged)?;
+            if record.space == *space {
+                records.push(record);
+            }
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
     /// The records, of any authority, that are shown and have this source key.
     ///
     /// # Errors
@@ -322,11 +371,20 @@ impl Register {
         erasure::of_record_only(&*self.replica, &key.any_log(), &key.record)
     }
 
-    /// The entry that a version of a record is, checked once more, without what is erased.
+    /// The entry that a version of a record is, checked once more, opened if it
+    /// is sealed and can be, without what is erased. None that is not admitted.
     ///
     /// # Errors
     /// See [`Register::current`]; [`StoreError::Damaged`] if it does not hold.
     pub fn entry(&self, key: &RecordKey, version: Version) -> Result<Option<Entry>, StoreError> {
+        if !self.opener.admits(&log_of(key, version), version.index) {
+            return Ok(None);
+        }
+        self.load(key, version)
+    }
+
+    /// As [`Register::entry`], also of one that is not admitted.
+    fn load(&self, key: &RecordKey, version: Version) -> Result<Option<Entry>, StoreError> {
         let log = log_of(key, version);
         let range = version.index..version.index.saturating_add(1);
         let Some(stored) = self.replica.entries(&log, range, usize::MAX)?.pop() else {
@@ -339,6 +397,7 @@ impl Register {
         if entry.header().record != key.record {
             return Ok(None);
         }
+        let entry = self.opener.open(&log, entry);
         Ok(Some(self.erasures(key)?.veiled(&log, version.index, entry)))
     }
 
@@ -353,7 +412,7 @@ impl Register {
             let is_covered = info.action != Action::Erase && info.version <= erasure.upto;
             if key.space == *space && is_covered {
                 let log = log_of(&key, info.version);
-                let entry = self.entry(&key, info.version)?;
+                let entry = self.load(&key, info.version)?.and_then(without_sealed);
                 left.extend(entry.map(|entry| (log, info.version.index, entry)));
             }
         }
@@ -389,7 +448,8 @@ impl Register {
         let log = log_of(key, version);
         let range = version.index..version.index.saturating_add(1);
         let stored = self.replica.entries(&log, range, usize::MAX)?.pop();
-        let reading = stored.map(|stored| Reading::of(&log, version.index, stored)).transpose()?;
+        let read = |stored| Reading::of(&log, version.index, stored, &self.opener);
+        let reading = stored.map(read).transpose()?;
         let reading = reading.filter(|reading| reading.header.record == key.record);
         let Some(reading) = reading else { return Ok(None) };
         Ok(Some(reading.veiled(&log, &self.erasures(key)?)))
@@ -416,6 +476,9 @@ impl Register {
             let (key, info) = (reading.key(log), reading.info());
             let row = key::version(&key, reading.version);
             draft.changes.insert(row, Some(key::version_value(&info)));
+            if reading.is_held_back() {
+                draft.changes.extend([held::row(log, reading)]);
+            }
             taken.records.insert(key);
             let current = draft.current(&key)?;
             if current.is_some_and(|current| current.newest.version > info.version) {
@@ -546,6 +609,14 @@ pub(crate) fn remove_all(replica: &dyn Replica, prefix: &[u8]) -> Result<(), Sto
         let changes: Vec<Change> = rows.into_iter().map(|(key, _)| (key, None)).collect();
         replica.put(&changes)?;
     }
+}
+
+/// An entry whose body could not be opened to be reduced: without any of it.
+fn without_sealed(entry: Entry) -> Option<Entry> {
+    if !matches!(entry.body(), Some(Body::Sealed(_))) {
+        return Some(entry);
+    }
+    UnverifiedEntry::new(entry.header_bytes().to_vec(), None).check().ok()
 }
 
 /// The log in which a version of a record stands.

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 
 use serde_bytes::ByteBuf;
+use tallystick_protocol::group::seal::{SealingSecret, Suite};
 use tallystick_protocol::identity::{Identity, SealingKey, WorkingKeys};
 use tallystick_protocol::key::{PublicKey, SecretKey};
 
@@ -27,6 +28,8 @@ pub struct NodeKeys {
     pub witness: SecretKey,
     /// The libp2p identity; signs cards.
     pub node: SecretKey,
+    /// Opens what is sealed to this authority.
+    pub sealing: SealingSecret,
 }
 
 impl NodeKeys {
@@ -37,11 +40,12 @@ impl NodeKeys {
     /// replaced since.
     pub fn load(data: &Path, identity: &Identity) -> Result<Self, Failure> {
         let key = |purpose| find(data, purpose, identity).map(|seed| SecretKey::from_seed(*seed));
-        find(data, Purpose::Sealing, identity)?;
+        let sealing = find(data, Purpose::Sealing, identity)?;
         Ok(Self {
             log: key(Purpose::Log)?,
             witness: key(Purpose::Witness)?,
             node: key(Purpose::Node)?,
+            sealing: SealingSecret::from_seed(Suite::X25519, *sealing),
         })
     }
 }

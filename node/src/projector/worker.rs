@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use tallystick_protocol::id::LogId;
+use tallystick_protocol::group::operation::LogEnd;
+use tallystick_protocol::id::{AuthorityId, GroupId, LogId, Space};
 
 use super::queue::{Item, Queue};
 use super::{POSITIONS, ProjectorError, Shared};
@@ -52,7 +53,17 @@ pub(super) struct Worker {
     since: Option<Instant>,
     /// References were put in the index since the last commit.
     references_written: bool,
+    /// What could be read of groups when that was looked at last.
+    opened: Option<Readable>,
     pace: Pace,
+}
+
+/// How far what is in groups can be read.
+struct Readable {
+    /// Value of [`Opener::changes`](crate::opener::Opener::changes).
+    changes: u64,
+    /// Where the logs of those who departed end.
+    departed: BTreeMap<(GroupId, AuthorityId), LogEnd>,
 }
 
 /// When the index goes on, so that it does not take the machine from what comes in.
@@ -114,6 +125,7 @@ impl Worker {
             worked: Vec::new(),
             since: None,
             references_written: false,
+            opened: None,
             pace: Pace::default(),
         }
     }
@@ -203,7 +215,7 @@ impl Worker {
 
     /// Takes at most one portion of every log into the register; whether there was any.
     fn register_each_log(&mut self, shared: &Shared) -> Result<bool, ProjectorError> {
-        let mut progress = false;
+        let mut progress = self.queue_readable()?;
         self.queue_changed()?;
         let branches = self.replica.branches()?;
         for stored in self.replica.logs()? {
@@ -228,6 +240,30 @@ impl Worker {
             shared.done.notify_all();
         }
         Ok(progress)
+    }
+
+    /// Puts records of groups into the queue that can be read now, or are not to be
+    /// shown any more; whether there were any.
+    fn queue_readable(&mut self) -> Result<bool, ProjectorError> {
+        let opener = self.register.opener();
+        let changes = opener.changes();
+        if self.opened.as_ref().is_some_and(|opened| opened.changes == changes) {
+            return Ok(false);
+        }
+        let departed = opener.departed();
+        let mut any = self.register.release(|record| self.queue.row(&Item::Record(record)))?;
+        let before = self.opened.take().map(|opened| opened.departed).unwrap_or_default();
+        let mut moved: BTreeSet<_> = before.keys().chain(departed.keys()).copied().collect();
+        moved.retain(|who| before.get(who) != departed.get(who));
+        for (group, authority) in moved {
+            let records = self.register.said_in(&authority, &Space::Group(group))?;
+            let rows: Vec<Change> =
+                records.into_iter().map(|record| self.queue.row(&Item::Record(record))).collect();
+            any |= !rows.is_empty();
+            rows.chunks(crate::register::ROWS).try_for_each(|rows| self.replica.put(rows))?;
+        }
+        self.opened = Some(Readable { changes, departed });
+        Ok(any)
     }
 
     /// Puts records into the queue whose bodies were deleted or came back.
@@ -290,8 +326,9 @@ impl Worker {
     ) -> Result<Vec<Reading>, ProjectorError> {
         let range = start..start.saturating_add(limit);
         let entries = self.replica.entries(log, range, PORTION_BYTES)?;
+        let opener = self.register.opener();
         let readings = (start..).zip(entries);
-        let readings = readings.map(|(index, entry)| Reading::of(log, index, entry));
+        let readings = readings.map(|(index, entry)| Reading::of(log, index, entry, opener));
         Ok(readings.collect::<Result<_, _>>()?)
     }
 

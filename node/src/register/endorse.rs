@@ -95,6 +95,7 @@ fn endorsed(reading: &Reading) -> Option<Hash> {
 mod tests {
     use super::*;
     use crate::author;
+    use crate::opener::Opener;
     use crate::store::StoredEntry;
     use crate::store::memory::MemoryReplica;
     use std::sync::Arc;
@@ -123,7 +124,9 @@ mod tests {
             let (header, body) = entry.into_bytes();
             StoredEntry { header, body }
         });
-        let readings = (start..).zip(stored).map(|(at, entry)| Reading::of(log, at, entry));
+        let readings = (start..)
+            .zip(stored)
+            .map(|(at, entry)| Reading::of(log, at, entry, &Opener::default()));
         readings.collect::<Result<_, _>>().unwrap()
     }
 
@@ -169,7 +172,7 @@ mod tests {
         let absent = StoredEntry { header, body: None };
         let log = log(7, 0);
         let (_, register) = taken(&[], 1);
-        let reading = Reading::of(&log, 0, absent).unwrap();
+        let reading = Reading::of(&log, 0, absent, &Opener::default()).unwrap();
         register.take(&log, 0, &[reading], |_| Ok(Vec::new())).unwrap();
         assert_eq!(register.endorsers(&elsewhere).unwrap(), []);
     }

@@ -45,6 +45,7 @@ impl Register {
         extra: impl Fn(&Taken) -> Result<Vec<Change>, StoreError>,
     ) -> Result<(), StoreError> {
         let (disowned, prefix) = (Disowned { log, from }, key::versions_of(&log.authority));
+        self.forget_held(log, from)?;
         self.forget_endorsements(|endorser, version| disowned.endorses(endorser, version))?;
         let mut start = Vec::new();
         loop {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `reg/c` | authority, record, space | newest version, digest of its source key, predecessor's record |
 //! | `reg/e` | endorsed record, endorser, generation, index | digest of what is endorsed, if anything is |
+//! | `reg/h` | log, index | epoch and record of a version that is held back (see `held`) |
 //! | `reg/m` | predecessor's authority, record; authority, record, space that go on from it | nothing |
 //! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
 //! | `reg/s` | source digest, authority, record, space | nothing |

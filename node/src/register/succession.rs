@@ -59,6 +59,7 @@ impl Reading {
 mod tests {
     use super::*;
     use crate::author;
+    use crate::opener::Opener;
     use crate::store::memory::MemoryReplica;
     use crate::store::{Replica, StoredEntry};
     use serde_json::json;
@@ -109,7 +110,7 @@ mod tests {
             .zip(entries.iter().cloned())
             .map(|(at, entry)| {
                 let (header, body) = entry.into_bytes();
-                Reading::of(&log(), at, StoredEntry { header, body }).unwrap()
+                Reading::of(&log(), at, StoredEntry { header, body }, &Opener::default()).unwrap()
             })
             .collect();
         for some in readings.chunks(portion) {
