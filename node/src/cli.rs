@@ -15,6 +15,7 @@ pub mod compact;
 pub mod demo;
 pub mod erase;
 pub mod evidence;
+pub mod group;
 pub mod import;
 pub mod init;
 pub mod key;
@@ -106,6 +107,8 @@ enum Command {
     Whoami(whoami::Whoami),
     #[command(subcommand)]
     Partner(partner::Partner),
+    #[command(subcommand)]
+    Group(group::Group),
     Import(import::Import),
     Publish(publish::Publish),
     Withdraw(withdraw::Withdraw),
@@ -129,6 +132,7 @@ impl Command {
             Self::Run(command) => command.run(global),
             Self::Whoami(command) => command.run(global),
             Self::Partner(command) => command.run(global),
+            Self::Group(command) => command.run(global),
             Self::Import(command) => command.run(global),
             Self::Publish(command) => command.run(global),
             Self::Withdraw(command) => command.run(global),

@@ -132,6 +132,9 @@ pub struct Hit {
     /// `public`, or the id of the group it was said in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub space: Option<String>,
+    /// The name of that group, where the caller knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Newest version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -178,6 +181,13 @@ pub struct Results {
 }
 
 impl Results {
+    /// Fills in what the groups are called in which records were said.
+    pub fn name_groups(&mut self, name: impl Fn(&str) -> Option<String>) {
+        for hit in &mut self.results {
+            hit.group = hit.space.as_deref().and_then(&name);
+        }
+    }
+
     /// Fills in what the authorities are called, and how that is known.
     ///
     /// # Errors

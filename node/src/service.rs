@@ -12,7 +12,7 @@
 //! [`Desk::withdraw`] and [`Desk::import`] acknowledge is durable; one
 //! writing request is carried out at a time, so that each sees what the one
 //! before it said; whoever searches afterwards finds it. Deliberately absent:
-//! groups, accounts and pages, and any decision about other authorities' data.
+//! accounts and pages, and any decision about other authorities' data.
 
 pub mod answer;
 mod domains;
@@ -20,6 +20,7 @@ mod endorse;
 mod erasing;
 mod evidence;
 mod fault;
+mod group;
 mod identity;
 mod import;
 mod names;
@@ -33,15 +34,15 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libp2p::{Multiaddr, PeerId};
 use tallystick_protocol::card::{Card, UnverifiedCard, Validity, fingerprint};
 use tallystick_protocol::checkpoint::{Origin, log_key, witness_key};
 use tallystick_protocol::entry::Entry;
-use tallystick_protocol::id::{AuthorityId, LogId, NodeId};
+use tallystick_protocol::id::{AuthorityId, LogId, NodeId, Space};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::limits;
@@ -57,6 +58,7 @@ pub use self::fault::failed_store;
 use self::fault::{
     failed_author, failed_driver, failed_projector, failed_search, refused, stopping,
 };
+use self::group::accepted::{Accepted, GROUPS_FILE};
 pub use self::import::ownership;
 use self::names::names;
 pub use self::record::{action_name, document, kind};
@@ -71,6 +73,7 @@ use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
 use crate::network;
+use crate::opener::Opener;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
 use crate::projector::{self, Projector, ProjectorError};
 use crate::publication::{self, Publication};
@@ -145,10 +148,39 @@ struct Inner {
     found: Mutex<FoundBook>,
     /// Held while something is written to the own log; and what an import wrote last.
     writing: Arc<Mutex<Recent>>,
-    /// Entries of the own log that were acknowledged.
-    written: AtomicU64,
+    /// Entries of the own logs that were acknowledged.
+    written: Written,
+    /// What can be read of private groups.
+    opener: Opener,
+    /// Invitations that were accepted and not answered yet.
+    accepted: Mutex<Accepted>,
     /// Whether references were kept that search may not have yet.
     referred: AtomicBool,
+}
+
+/// How far the own logs reach, as far as it was acknowledged.
+#[derive(Debug, Default)]
+struct Written(std::sync::Mutex<BTreeMap<Space, u64>>);
+
+impl Written {
+    fn sizes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Space, u64>> {
+        // A panic of another thread cannot leave a map that means something else.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, space: Space, end: u64) {
+        let mut sizes = self.sizes();
+        let size = sizes.entry(space).or_default();
+        *size = end.max(*size);
+    }
+
+    fn to(&self, space: Space) -> u64 {
+        self.sizes().get(&space).copied().unwrap_or(0)
+    }
+
+    fn all(&self) -> BTreeMap<Space, u64> {
+        self.sizes().clone()
+    }
 }
 
 /// A handle on a node's work; cheap to clone.
@@ -195,6 +227,7 @@ impl Service {
         let own = keys::load_identity(place.data(), &config.network)?.authority();
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
         let domains = DomainBook::open(&place.file(DOMAINS_FILE))?;
+        let accepted = Accepted::open(&place.file(GROUPS_FILE))?;
         let prover = Prover::new(config.proxy.as_ref())?;
         let store = open_store(place.data(), &config, own).await?;
         // Under the lock: `tally key` may have been at work until now.
@@ -213,8 +246,19 @@ impl Service {
         let (network, own) = (config.network.clone(), identity.authority());
         let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
         let doors = Doors { commands: listener, public: publishing, cosigner };
-        let node_key = keys.node;
-        let setup = Setup { config, identity, node_key, partners, domains, prover, witnesses };
+        let (node_key, network) = (keys.node, config.network.clone());
+        let opener = Opener::new(network, identity.authority(), vec![keys.sealing]);
+        let setup = Setup {
+            config,
+            identity,
+            node_key,
+            partners,
+            domains,
+            prover,
+            witnesses,
+            opener,
+            accepted,
+        };
         let opened = match Desk::open(place, setup, handle.clone()).await {
             Ok(desk) => Front::open(place, &desk, doors).await.map(|front| (desk, front)),
             Err(failure) => Err(failure),
@@ -312,8 +356,9 @@ impl Front {
             let checking = domains::check_again_and_again(own.clone());
             let erasing = erasing::carry_out_again_and_again(own.clone());
             let renewing = async { tokio::join!(own.renew_partners(), own.renew_card()) };
+            let grouping = group::upkeep::look_after(own.clone());
             let (following, completing) = (follow(following), own.complete_log());
-            tokio::join!(following, completing, renewing, checking, erasing);
+            tokio::join!(following, completing, renewing, checking, erasing, grouping);
         });
         Ok(Self { http, stopping, api, publication, asking, follower })
     }
@@ -422,14 +467,24 @@ struct Setup {
     domains: DomainBook,
     prover: Prover,
     witnesses: Arc<Witnesses>,
+    opener: Opener,
+    accepted: Accepted,
 }
 
 impl Desk {
     /// Opens the projections over the driver's replica and introduces the partners.
     async fn open(place: &Place, setup: Setup, handle: Handle) -> Result<Self, Failure> {
+        for (group, hosts) in setup.accepted.hosts() {
+            handle.invited(group, hosts).await;
+        }
+        let groups = handle.groups().await;
         let projector = {
             let (replica, dir) = (handle.replica(), place.file(SEARCH_DIR));
-            let start = move || Projector::start(replica, &projector::Place::Directory(dir));
+            let opener = setup.opener.clone();
+            let start = move || {
+                groups.iter().for_each(|group| _ = opener.learn(group));
+                Projector::start_with(replica, &projector::Place::Directory(dir), opener)
+            };
             blocking(start).await?.map_err(failed_projector)?
         };
         for partner in setup.partners.partners() {
@@ -450,7 +505,9 @@ impl Desk {
             witnesses: setup.witnesses,
             found: Mutex::new(FoundBook::open(&place.file(FOUND_FILE))),
             writing: Arc::default(),
-            written: AtomicU64::new(0),
+            written: Written::default(),
+            opener: setup.opener,
+            accepted: Mutex::new(setup.accepted),
             referred: AtomicBool::new(false),
         })))
     }
@@ -531,8 +588,11 @@ impl Desk {
         let status = self.node_status().await?;
         let met = self.acquaintances().await;
         let desk = self.clone();
-        let read = move || Ok((desk.0.projector.lag()?, branch_views(&*desk.0.handle.replica())?));
-        let (lag, mut branches) = blocking(read).await?.map_err(failed_store)?;
+        let read = move || {
+            let (projector, replica) = (&desk.0.projector, desk.0.handle.replica());
+            Ok((projector.lag()?, projector.register().held_back()?, branch_views(&*replica)?))
+        };
+        let (lag, held_back, mut branches) = blocking(read).await?.map_err(failed_store)?;
         let index_failure = match self.0.projector.state() {
             projector::State::Failed { why, .. } => Some(why),
             _ => None,
@@ -549,7 +609,8 @@ impl Desk {
         };
         let mut log = |log: &LogStatus| {
             let branches = branches.remove(&log.log).unwrap_or_default();
-            log_view(log, named(Some(log.log.authority)), branches)
+            let group = self.0.opener.name(&log.log.space);
+            log_view(log, named(Some(log.log.authority)), group, branches)
         };
         let peer = |peer: &driver::PeerInfo| answer::PeerView {
             node: peer.node,
@@ -588,6 +649,7 @@ impl Desk {
             refusals: refusals.map(|(label, n)| ((*label).to_owned(), *n)).collect(),
             searchable: self.0.projector.search().documents(),
             index_lag: lag,
+            held_back,
             obstacle: status.obstacle.map(|obstacle| obstacle.to_string()),
             warning: status
                 .another_copy
@@ -600,27 +662,38 @@ impl Desk {
         self.0.handle.status().await.ok_or_else(stopping)
     }
 
-    /// The log in which this authority speaks now.
+    /// The public log in which this authority speaks now.
     fn own_log(&self) -> LogId {
-        LogId::public(self.authority(), self.0.identity.generation())
+        self.log_in(Space::Public)
     }
 
-    /// Makes entries durable in the own log and remembers how far it reaches.
+    /// The log in which this authority speaks now to those who see a space.
+    fn log_in(&self, space: Space) -> LogId {
+        let generation = self.0.identity.generation();
+        LogId { authority: self.authority(), space, generation }
+    }
+
+    /// Makes entries durable in the own public log and remembers how far it reaches.
     async fn write(&self, entries: Vec<Entry>) -> Result<Authored, Failure> {
-        let authored = self.0.handle.author(entries).await.map_err(|error| match error {
+        self.write_in(Space::Public, entries).await
+    }
+
+    /// The same in the own log of any space.
+    async fn write_in(&self, space: Space, entries: Vec<Entry>) -> Result<Authored, Failure> {
+        let authored = self.0.handle.author_in(space, entries).await;
+        let authored = authored.map_err(|error| match error {
             AuthorError::Refused(refusal) => refused(refusal),
             _ => stopping(),
         })?;
-        let end = authored.start + authored.count as u64;
-        self.0.written.fetch_max(end, Ordering::SeqCst);
+        self.0.written.note(space, authored.start + authored.count as u64);
         self.0.projector.wake();
         Ok(authored)
     }
 
-    /// Waits, within reason, until a signed head covers the own log up to `end`:
+    /// Waits, within reason, until a signed head covers an own log up to `end`:
     /// right after a start or reconnect a partner is heard first.
-    async fn settle_signature(&self, end: u64) -> bool {
-        let (handle, log) = (&self.0.handle, self.own_log());
+    async fn settle_signature(&self, log: LogId, end: u64) -> bool {
+        let handle = &self.0.handle;
         let mut notices = handle.notices();
         let signed = tokio::time::timeout(SIGN_PATIENCE, async {
             loop {
@@ -639,16 +712,20 @@ impl Desk {
 
     /// Waits until the register has everything that was written. Blocks.
     fn settle_register(&self) -> Result<(), Failure> {
-        let (log, written) = (self.own_log(), self.0.written.load(Ordering::SeqCst));
-        let waited = self.0.projector.wait_for_register(&log, written, REGISTER_PATIENCE);
-        waited.map_err(failed_projector)
+        for (space, written) in self.0.written.all() {
+            let log = self.log_in(space);
+            let waited = self.0.projector.wait_for_register(&log, written, REGISTER_PATIENCE);
+            waited.map_err(failed_projector)?;
+        }
+        Ok(())
     }
 
     /// Waits, within reason, until own changes can be found. Blocks.
     fn settle_search(&self) -> Result<(), Failure> {
-        let written = self.0.written.load(Ordering::SeqCst);
         let projector = &self.0.projector;
-        let reached = projector.wait_until(&self.own_log(), written, INDEX_PATIENCE);
+        let reached = self.0.written.all().into_iter().try_for_each(|(space, written)| {
+            projector.wait_until(&self.log_in(space), written, INDEX_PATIENCE)
+        });
         let reached = match (reached, self.0.referred.swap(false, Ordering::SeqCst)) {
             (Ok(()), true) => projector.settle(INDEX_PATIENCE),
             (reached, _) => reached,
@@ -739,7 +816,11 @@ fn branch_views(
     Ok(views)
 }
 
-const fn witnessed(log: &LogStatus) -> answer::Witnessed {
+fn witnessed(log: &LogStatus) -> answer::Witnessed {
+    if log.log.space != Space::Public {
+        // Nobody cosigns what only members know of.
+        return answer::Witnessed::default();
+    }
     let (witnesses, quorum) = log.witnesses;
     answer::Witnessed { cosigned: log.cosigned, witnesses, quorum }
 }
@@ -747,6 +828,7 @@ const fn witnessed(log: &LogStatus) -> answer::Witnessed {
 fn log_view(
     log: &LogStatus,
     (name, known): (Option<String>, Option<Attribution>),
+    group: Option<String>,
     branches: Vec<answer::BranchView>,
 ) -> answer::LogView {
     let state = match log {
@@ -762,6 +844,7 @@ fn log_view(
         name,
         known,
         space: log.log.space.to_string(),
+        group,
         generation: log.log.generation,
         size: log.size,
         root: log.root,

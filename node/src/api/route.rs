@@ -1,5 +1,7 @@
 //! The pages of the API: each reads a request, asks the desk, writes the answer.
 
+mod group;
+
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
@@ -37,6 +39,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/evidence", get(evidence))
         .route("/evidence/file", get(evidence_file))
         .route("/import", post(import))
+        .merge(group::routes())
 }
 
 type Answer<T> = Result<Json<T>, Failure>;

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tallystick_protocol::body::FieldName;
 use tallystick_protocol::erasure::{Scope, message};
-use tallystick_protocol::id::{RecordRef, Space};
+use tallystick_protocol::id::RecordRef;
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
@@ -140,7 +140,7 @@ fn is_what_was_asked(asked: &answer::Erase, shown: &Countersign) -> bool {
         let scope = if names.is_empty() { Scope::Whole } else { Scope::Fields(names) };
         let reason = reason(&asked.reason).ok()?;
         let record = (record, version?);
-        Some(message(&network, &authority, Space::Public, record, &scope, reason))
+        Some(message(&network, &authority, shown.space, record, &scope, reason))
     };
     made().is_some_and(|made| made == shown.message.as_bytes())
 }
@@ -204,7 +204,7 @@ pub(super) fn on_page(erasures: &[ErasureView]) -> String {
 mod tests {
     use super::*;
     use tallystick_protocol::erasure::Reason;
-    use tallystick_protocol::id::{AuthorityId, RecordId, Version};
+    use tallystick_protocol::id::{AuthorityId, RecordId, Space, Version};
 
     fn shown(scope: &Scope, reason: Reason) -> Countersign {
         let (authority, record) = (AuthorityId::from_bytes([7; 32]), RecordId::from_bytes([8; 16]));
@@ -214,6 +214,7 @@ mod tests {
             message(&network, &authority, Space::Public, (record, version), scope, reason);
         Countersign {
             reference: RecordRef { authority, record, version: Some(version) }.to_string(),
+            space: Space::Public,
             message: String::from_utf8(message).unwrap(),
             controllers: Vec::new(),
             threshold: 1,

@@ -73,7 +73,7 @@ impl Import {
         let audience = if self.dry_run && !self.audience.public && self.audience.into.is_none() {
             Audience::Public
         } else {
-            self.audience.named()?
+            self.audience.named(global)?
         };
         let place = global.place()?;
         let config = Config::load(place.config())?;
@@ -274,7 +274,7 @@ impl Reader {
     fn pass_on(&mut self, batches: &SyncSender<Batch>) -> Result<Result<(), Abandoned>, Failure> {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
-        let (audience, preview, note) = (self.audience, self.preview, self.note.as_str());
+        let (audience, preview, note) = (self.audience.clone(), self.preview, self.note.as_str());
         let request = Request { rows: &rows, audience, preview, note };
         let request = (!rows.is_empty()).then(|| serde_json::to_vec(&request)).transpose();
         let batch = Batch {

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use tallystick_protocol::limits;
 
 use super::Global;
-use super::audience::AudienceOptions;
-use super::output::Answer;
+use super::audience::{AudienceOptions, who};
+use super::client::Client;
+use super::output::{Answer, write_note};
 use super::wording::clean;
 use crate::failure::Failure;
-use crate::service::answer::{self, Published};
+use crate::service::answer::{self, Audience, AudienceView, Published};
 use crate::service::{document, kind};
 
 /// Publish one record of this authority
@@ -36,20 +37,32 @@ impl Publish {
     /// # Errors
     /// A [`Failure`] if the document is not valid, or by the node.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
-        let audience = self.audience.named()?;
+        let audience = self.audience.named(global)?;
         let kind = kind(&self.kind)?;
         let content = read(&self.file)?;
         // The node judges it again; here a fault is found without a node.
         document(kind, &content)?;
+        let client = global.client()?;
+        let audience = confirmed(&client, audience)?;
         let publish = answer::Publish {
             kind: self.kind.clone(),
             document: content,
             audience,
             reference: self.replaces.clone(),
         };
-        let published: Published = global.client()?.post("records", &publish)?;
+        let published: Published = client.post("records", &publish)?;
         Ok(told("published", &published))
     }
+}
+
+/// Says who will see it before it is shared; a group is named by its id from then on.
+fn confirmed(client: &Client, audience: Audience) -> Result<Audience, Failure> {
+    if audience == Audience::Public {
+        return Ok(audience);
+    }
+    let view: AudienceView = client.post("groups/audiences", &audience)?;
+    write_note(&format!("this will be seen by {}", who(&view)));
+    Ok(Audience::Group(view.space))
 }
 
 fn read(file: &str) -> Result<Value, Failure> {
@@ -82,6 +95,7 @@ fn read(file: &str) -> Result<Value, Failure> {
 /// What was done to a record.
 pub(super) fn told(done: &str, published: &Published) -> Answer {
     let mut text = format!("{done} {}\n", published.reference);
+    text.push_str(&format!("  seen by {}\n", who(&published.audience)));
     for warning in &published.warnings {
         text.push_str(&format!("  look at this: {}\n", clean(warning)));
     }

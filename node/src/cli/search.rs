@@ -149,11 +149,12 @@ fn entry(hit: &Hit) -> String {
 
 /// What became of it or of its author.
 fn afterwards(hit: &Hit) -> Vec<String> {
+    let group = hit.group.iter().map(|name| format!("shared with members of {}", clean(name)));
     let successors = hit.known.iter().map(|known| known.succeeded_by.as_slice());
     let successors = successors.filter(|successors| !successors.is_empty());
     let author = successors.map(|by| format!("its author was succeeded by {}", related(by)));
     let ends = hit.continues.iter().map(comes_from).chain(hit.continued_by.iter().map(goes_on));
-    author.chain(ends).collect()
+    group.chain(author).chain(ends).collect()
 }
 
 /// A reference short enough for a line and long enough to be unique for a long time.

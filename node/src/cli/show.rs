@@ -58,7 +58,7 @@ fn text(shown: &Shown) -> String {
         ("ref", shown.reference.clone()),
         ("state", witnessed(state, shown)),
         ("", disputed(shown).to_owned()),
-        ("audience", shown.space.clone()),
+        ("audience", audience(shown)),
         (issued, time(UnixTime::from_seconds(shown.issued))),
     ]));
     text.push_str(&succession(shown));
@@ -89,6 +89,14 @@ fn text(shown: &Shown) -> String {
         text.push_str(&versions(history));
     }
     text
+}
+
+/// Who may see it.
+fn audience(shown: &Shown) -> String {
+    match &shown.group {
+        Some(name) => format!("members of {} ({})", clean(name), cut(&shown.space, 12)),
+        None => shown.space.clone(),
+    }
 }
 
 /// How it goes on, and from where.
@@ -193,6 +201,7 @@ mod tests {
             authority_name: Some("Ash Council".to_owned()),
             known: Some(Confirmation::Pinned.into()),
             space: "public".to_owned(),
+            group: None,
             state: ShownState::Current,
             witnessed: Some(Witnessed { cosigned: 1, witnesses: 4, quorum: 2 }),
             issued: 1_774_965_900,

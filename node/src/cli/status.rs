@@ -59,6 +59,12 @@ fn text(status: &answer::Status) -> String {
             clean(failure)
         ));
     }
+    if status.held_back > 0 {
+        let versions = several(status.held_back, "version");
+        text.push_str(&format!(
+            "\nHeld back: {versions} of records in groups, which this node has no key to read.\n"
+        ));
+    }
     let rows: Vec<_> = status.logs.iter().map(row).collect();
     if !rows.is_empty() {
         text.push('\n');
@@ -164,7 +170,13 @@ fn row(log: &answer::LogView) -> Vec<String> {
     if witnesses > 0 {
         state = format!("{state}, {cosigned} of {witnesses} cosigned");
     }
-    vec![name(log), log.space.clone(), count(log.size), count(log.signed), state]
+    vec![
+        name(log),
+        log.group.as_deref().map_or_else(|| log.space.clone(), |name| cut(&clean(name), 24)),
+        count(log.size),
+        count(log.signed),
+        state,
+    ]
 }
 
 #[cfg(test)]
@@ -191,6 +203,7 @@ mod tests {
             name: (n < 3).then(|| format!("Borough {n}")),
             known: (n < 3).then(|| Confirmation::Pinned.into()),
             space: "public".to_owned(),
+            group: None,
             generation: 0,
             size: 1200,
             root: None,
@@ -260,6 +273,7 @@ mod tests {
             refusals: [("fork".to_owned(), 1)].into(),
             searchable: 3400,
             index_lag: 12,
+            held_back: 1,
             obstacle: None,
             warning: None,
             index_failure: None,

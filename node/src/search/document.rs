@@ -130,6 +130,7 @@ fn hit(description: &KindDescription, facets: &Facets) -> Hit {
         continues: None,
         continued_by: Vec::new(),
         space: None,
+        group: None,
         version: None,
         buyer: named(&facets.buyers).into_iter().next(),
         suppliers: named(&facets.suppliers),

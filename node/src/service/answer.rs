@@ -4,14 +4,21 @@
 //! are camelCase; those that scripts rely on stand in the command line contract
 //! (section 8 of the design). Deliberately absent: anything secret.
 
+mod group;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
+use tallystick_protocol::id::{AuthorityId, Hash, NodeId, Space};
 use tallystick_protocol::record::part::Organisation;
 
+pub use self::group::{
+    Accept, AudienceView, Audiences, Belonging, ChangeMember, CreateGroup, GroupChange,
+    GroupMembers, GroupView, Groups, HistoryName, InvitationView, Invite, Invited, MemberView,
+    NameGroup, RoleName,
+};
 use crate::acquaintance::{Attribution, Related};
 
 /// Most rows in one batch of an import.
@@ -63,8 +70,11 @@ pub struct LogView {
     /// How that name is known.
     #[serde(flatten)]
     pub known: Option<Attribution>,
-    /// `public`, or a group.
+    /// `public`, or a group's id.
     pub space: String,
+    /// The name of that group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Its generation.
     pub generation: u32,
     /// Durable entries.
@@ -250,6 +260,9 @@ pub struct Status {
     pub searchable: u64,
     /// Entries that cannot be found yet.
     pub index_lag: u64,
+    /// Versions of records in groups that are not to be read here, or not yet.
+    #[serde(default)]
+    pub held_back: u64,
     /// Why nothing can be signed now, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
@@ -519,11 +532,13 @@ pub struct PolicyWitness {
 }
 
 /// Who may see what is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Audience {
     /// Anyone.
     Public,
+    /// The members of a group, by its id or its name while that is unique.
+    Group(String),
 }
 
 /// A document to be published.
@@ -552,6 +567,8 @@ pub struct Published {
     pub warnings: Vec<String>,
     /// Whether a signed head covers it yet.
     pub signed: bool,
+    /// Who sees it.
+    pub audience: AudienceView,
 }
 
 /// A record to be withdrawn.
@@ -593,6 +610,8 @@ pub struct Countersign {
     /// Full reference of the newest version that is covered.
     #[serde(rename = "ref")]
     pub reference: String,
+    /// Where the record was said.
+    pub space: Space,
     /// The text to be signed.
     pub message: String,
     /// The controllers' public keys, in order.
@@ -764,8 +783,11 @@ pub struct Shown {
     /// How that name is known.
     #[serde(flatten)]
     pub known: Option<Attribution>,
-    /// Who may see it.
+    /// Who may see it: `public`, or the id of a group.
     pub space: String,
+    /// The name of that group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How it stands.
     pub state: ShownState,
     /// When it was issued or imported, in seconds since 1970.

@@ -90,6 +90,7 @@ impl Desk {
         let controllers = identity.controllers();
         Ok(answer::Countersign {
             reference: RecordRef { authority, record, version }.to_string(),
+            space: key.space,
             message: String::from_utf8(message).map_err(Failure::internal)?,
             controllers: controllers.keys.iter().map(ToString::to_string).collect(),
             threshold: controllers.threshold,
@@ -124,7 +125,7 @@ impl Desk {
                 "`tally key show` says whose signatures are needed; name their files with --with",
             ));
         }
-        let authored = self.write(vec![entry]).await?;
+        let authored = self.write_in(asked.found.key.space, vec![entry]).await?;
         let version = Version { generation: authored.log.generation, index: authored.start };
         drop(writing);
         let signed = self.is_signed(authored).await;

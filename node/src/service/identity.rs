@@ -10,12 +10,11 @@
 //! through for them is kept as a projection, which can be lost. Deliberately
 //! absent: the events of others, which their logs bring.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tallystick_protocol::body::{Body, Fields, FullBody, Salt};
 use tallystick_protocol::entry::{Action, Entry, Header};
-use tallystick_protocol::id::{AuthorityId, Hash, LogId, RecordId};
+use tallystick_protocol::id::{AuthorityId, Hash, LogId, RecordId, Space};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::log::leaf_hash;
 use tallystick_protocol::record::Kind;
@@ -36,7 +35,13 @@ impl Desk {
     /// Begins the own log, if it is empty, with the events that belong into it.
     pub(super) async fn open_log(&self) -> Result<(), Failure> {
         let size = self.own_size().await?;
-        self.0.written.store(size, Ordering::SeqCst);
+        self.0.written.note(Space::Public, size);
+        for log in self.node_status().await?.logs {
+            // What was shared with groups before has to be known before more is.
+            if log.log == self.log_in(log.log.space) {
+                self.0.written.note(log.log.space, log.size);
+            }
+        }
         if size == 0
             && let Err(failure) = self.append_events().await
         {

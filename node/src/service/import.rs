@@ -39,6 +39,12 @@ impl Desk {
                 "send the rows in several batches",
             ));
         }
+        if batch.audience != answer::Audience::Public {
+            return Err(Failure::usage(
+                "files are imported with --public only, for now",
+                "share single records with a group by `tally publish KIND FILE --into GROUP`",
+            ));
+        }
         let mut recent = Arc::clone(&self.0.writing).lock_owned().await;
         let desk = self.clone();
         let runtime = tokio::runtime::Handle::current();
@@ -84,8 +90,8 @@ impl Desk {
         }
         let Carried { rows, mut signed, .. } = carried;
         if !signed {
-            let end = self.0.written.load(Ordering::SeqCst);
-            signed = runtime.block_on(self.settle_signature(end));
+            let end = self.0.written.to(Space::Public);
+            signed = runtime.block_on(self.settle_signature(self.own_log(), end));
         }
         match unsalted {
             Some(error) => Err(Failure::internal(error)),
@@ -96,7 +102,7 @@ impl Desk {
     /// Waits until all that was written is in the register or remembered, with
     /// room for one more plan. Blocks.
     fn settle_recent(&self, recent: &mut Recent) -> Result<(), Failure> {
-        let (log, written) = (self.own_log(), self.0.written.load(Ordering::SeqCst));
+        let (log, written) = (self.own_log(), self.0.written.to(Space::Public));
         if !recent.reaches(written) {
             self.settle_register()?;
             *recent = Recent::after(written);

@@ -4,7 +4,7 @@ use ciborium::Value as Cbor;
 use serde_json::{Map, Value, json};
 use tallystick_protocol::body::{Body, Fields};
 use tallystick_protocol::checkpoint::{UnverifiedCheckpoint, VerifiedCheckpoint};
-use tallystick_protocol::entry::Action;
+use tallystick_protocol::entry::{Action, Entry};
 use tallystick_protocol::id::{Hash, LogId, RecordId, RecordRef, Space, Version};
 use tallystick_protocol::identity::{Identity, KeyStanding};
 use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
@@ -105,7 +105,7 @@ impl Desk {
     /// A [`Failure`] if the document is not valid, the record it should replace
     /// is not this authority's, or the node cannot write now.
     pub async fn publish(&self, publish: answer::Publish) -> Result<answer::Published, Failure> {
-        let answer::Audience::Public = publish.audience;
+        let (space, audience) = self.audience(&publish.audience).await?;
         let kind = kind(&publish.kind)?;
         let record = document(kind, &publish.document)?;
         let mut warnings: Vec<_> = record.warnings().iter().map(ToString::to_string).collect();
@@ -114,16 +114,25 @@ impl Desk {
         let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
         let (id, entry) = blocking(move || {
             desk.settle_register()?;
-            let (id, previous) = desk.place_of(&record, publish.reference.as_deref())?;
+            let (id, previous) = desk.place_of(&record, publish.reference.as_deref(), space)?;
             let salt = salt.map_err(Failure::internal)?;
             let entry = prepare(&record, id, previous, Action::Put, issued, salt);
             Ok::<_, Failure>((id, entry.map_err(failed_author)?))
         })
         .await??;
-        let authored = self.write(vec![entry]).await?;
-        let version = Version { generation: authored.log.generation, index: authored.start };
+        let authored = self.write_sealed(space, entry).await?;
         drop(writing);
-        Ok(self.published(id, version, warnings, self.is_signed(authored).await))
+        Ok(self.published(id, authored, warnings, audience).await)
+    }
+
+    /// Makes an entry durable in the own log of a space, sealed if that is a
+    /// group. The caller holds the desk's lock.
+    async fn write_sealed(&self, space: Space, entry: Entry) -> Result<Authored, Failure> {
+        let entry = match self.seal_for(space).await? {
+            Some(seal) => seal.apply(&entry)?,
+            None => entry,
+        };
+        self.write_in(space, vec![entry]).await
     }
 
     /// Withdraws a record of this authority; returns once that is durable.
@@ -135,7 +144,7 @@ impl Desk {
         let writing = self.0.writing.lock().await;
         let (desk, reference, salt) = (self.clone(), reference.to_owned(), random_salt());
         let issued = now()?;
-        let (id, entry) = blocking(move || {
+        let (key, entry) = blocking(move || {
             desk.settle_register()?;
             let found = desk.find_own(&reference)?;
             let newest = found.current.newest;
@@ -147,30 +156,32 @@ impl Desk {
             }
             let (id, salt) = (found.key.record, salt.map_err(Failure::internal)?);
             let entry = withdraw(newest.kind, id, newest.version, None, issued, salt);
-            Ok::<_, Failure>((id, entry.map_err(failed_author)?))
+            Ok::<_, Failure>((found.key, entry.map_err(failed_author)?))
         })
         .await??;
-        let authored = self.write(vec![entry]).await?;
-        let version = Version { generation: authored.log.generation, index: authored.start };
+        let authored = self.write_sealed(key.space, entry).await?;
         drop(writing);
-        Ok(self.published(id, version, Vec::new(), self.is_signed(authored).await))
+        let audience = self.audience_in(key.space).await?;
+        Ok(self.published(key.record, authored, Vec::new(), audience).await)
     }
 
     pub(super) async fn is_signed(&self, authored: Authored) -> bool {
         let end = authored.start + authored.count as u64;
-        authored.signed || self.settle_signature(end).await
+        authored.signed || self.settle_signature(authored.log, end).await
     }
 
-    fn published(
+    async fn published(
         &self,
         record: RecordId,
-        version: Version,
+        authored: Authored,
         warnings: Vec<String>,
-        signed: bool,
+        audience: answer::AudienceView,
     ) -> answer::Published {
+        let version = Version { generation: authored.log.generation, index: authored.start };
+        let signed = self.is_signed(authored).await;
         let reference =
             RecordRef { authority: self.authority(), record, version: Some(version) }.to_string();
-        answer::Published { reference, warnings, signed }
+        answer::Published { reference, warnings, signed, audience }
     }
 
     /// Under which id a document is published, and which version it follows:
@@ -179,10 +190,17 @@ impl Desk {
         &self,
         record: &Record,
         replaces: Option<&str>,
+        space: Space,
     ) -> Result<(RecordId, Option<Version>), Failure> {
         if let Some(reference) = replaces {
             let found = self.find_own(reference)?;
             let newest = found.current.newest;
+            if found.key.space != space {
+                return Err(Failure::usage(
+                    "the record was said to another audience",
+                    "name that audience, or publish a record of its own, without --replaces",
+                ));
+            }
             if newest.kind != record.kind() {
                 return Err(Failure::usage(
                     format!("the record is a {}, the document a {}", newest.kind, record.kind()),
@@ -195,10 +213,14 @@ impl Desk {
             return Ok((random_record_id().map_err(Failure::internal)?, None));
         };
         let register = self.0.projector.register().clone();
-        let lookup = ReplicaLookup::new(self.authority(), Space::Public, register);
+        let lookup = ReplicaLookup::new(self.authority(), space, register);
         match lookup.own(&source).map_err(failed_store)? {
             Some(own) => Ok((own.id, Some(own.version))),
-            None => Ok((imported_record_id(&self.authority(), &source), None)),
+            None if space == Space::Public => {
+                Ok((imported_record_id(&self.authority(), &source), None))
+            }
+            // That id is the public record's, if there is or will be one.
+            None => Ok((random_record_id().map_err(Failure::internal)?, None)),
         }
     }
 
@@ -214,6 +236,8 @@ impl Desk {
             let mut results = desk.0.projector.search().search(&query).map_err(failed_search)?;
             results.name_authorities(|authority| met.known(authority)).map_err(failed_store)?;
             desk.tell_ends(&mut results, &met).map_err(failed_store)?;
+            let group = |space: &str| space.parse().ok().map(Space::Group);
+            results.name_groups(|space| desk.0.opener.name(&group(space)?));
             Ok(results)
         })
         .await?
@@ -237,7 +261,7 @@ impl Desk {
             let known = met.known(&found.key.authority).map_err(failed_store)?;
             let (authority_name, known) =
                 known.map(|known| (known.name, known.attribution)).unzip();
-            let log = log_of(&logs, &shown.reference);
+            let log = log_of(&logs, &found.key, &shown.reference);
             let disputed = log.is_some_and(|(_, log)| log.disputed);
             let covering = log.filter(|(version, log)| log.signed > version.index);
             let witnessed = covering.map(|(_, log)| super::witnessed(log));
@@ -255,6 +279,12 @@ impl Desk {
         let (found, version, entry) = blocking(move || {
             desk.settle_register()?;
             let found = desk.find(&text)?;
+            if found.key.space != Space::Public {
+                return Err(Failure::no(
+                    "proofs of what was said in a group cannot be written yet",
+                    "show the record to other members with `tally show`; they have it, too",
+                ));
+            }
             let version = found.version.unwrap_or(found.current.newest.version);
             let entry = desk.0.projector.register().entry(&found.key, version);
             let entry = entry.map_err(failed_store)?.ok_or_else(gone)?;
@@ -356,6 +386,9 @@ impl Desk {
             _ => answer::ShownState::Earlier,
         };
         let entry = register.entry(key, wanted.version).map_err(failed_store)?.ok_or_else(gone)?;
+        if matches!(entry.body(), Some(Body::Sealed(_))) {
+            return Err(held_back());
+        }
         let fields = entry.body().map(Body::fields).unwrap_or_default();
         let withheld = entry.body().map(Body::withheld).unwrap_or_default();
         let description = wanted.kind.description().ok_or_else(|| unknown(wanted.kind))?;
@@ -370,6 +403,7 @@ impl Desk {
             reference: reference.to_string(),
             authority: Some(authority),
             space: key.space.to_string(),
+            group: self.0.opener.name(&key.space),
             state,
             issued: wanted.issued.as_seconds(),
             erasures: erasures.iter().map(|standing| erasing::view(standing, None)).collect(),
@@ -455,13 +489,15 @@ fn not_signed_yet() -> Failure {
 }
 
 /// The version of a full reference, and the log in which it stands.
-fn log_of<'a>(logs: &'a [LogStatus], reference: &str) -> Option<(Version, &'a LogStatus)> {
-    let RecordRef { authority, version, .. } = reference.parse().ok()?;
-    let version = version?;
-    let is_it = |log: &&LogStatus| {
-        log.log.authority == authority && log.log.generation == version.generation
-    };
-    logs.iter().find(is_it).map(|log| (version, log))
+fn log_of<'a>(
+    logs: &'a [LogStatus],
+    key: &RecordKey,
+    reference: &str,
+) -> Option<(Version, &'a LogStatus)> {
+    let version = reference.parse::<RecordRef>().ok()?.version?;
+    let (authority, space, generation) = (key.authority, key.space, version.generation);
+    let wanted = LogId { authority, space, generation };
+    logs.iter().find(|log| log.log == wanted).map(|log| (version, log))
 }
 
 /// What a kind's own description says of a body.
@@ -487,6 +523,7 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         continued_by: Vec::new(),
         witnessed: None,
         space: String::new(),
+        group: None,
         state: answer::ShownState::Current,
         issued: 0,
         disputed: false,
@@ -538,6 +575,13 @@ fn unknown(kind: Kind) -> Failure {
     Failure::unavailable(
         format!("this version does not know records of {kind}"),
         "install a newer version of tally",
+    )
+}
+
+fn held_back() -> Failure {
+    Failure::no(
+        "this version of the record is sealed, and this node has no key to it",
+        "what was shared before a member joined, or after it left, is not for it to read",
     )
 }
 
