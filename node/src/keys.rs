@@ -6,6 +6,7 @@
 //! DIR/keys/witness.key       cosigns others' checkpoints
 //! DIR/keys/node.key          the node's libp2p identity
 //! DIR/keys/sealing.key       receives group secrets (X25519, HPKE KEM 0x0020)
+//! DIR/keys/sealing-ID.key    the same before a change: still opens what was sealed to it
 //! DIR/pending/               a change that waits for signatures, and its new keys
 //! elsewhere                  controller keys, which sign identity events; in
 //!                            keys/controller.{key,next} until they are moved away

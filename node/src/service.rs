@@ -247,7 +247,7 @@ impl Service {
         let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
         let doors = Doors { commands: listener, public: publishing, cosigner };
         let (node_key, network) = (keys.node, config.network.clone());
-        let opener = Opener::new(network, identity.authority(), vec![keys.sealing]);
+        let opener = Opener::new(network, identity.authority(), keys.sealing);
         let setup = Setup {
             config,
             identity,

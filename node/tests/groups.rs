@@ -234,6 +234,15 @@ fn the_outsider_learns_nothing(nodes: &mut [Tally], group: &str) {
     }
 }
 
+/// Stops a node, does something, and starts it where the others look for it.
+fn restart(node: &mut Tally, meanwhile: impl FnOnce(&Tally)) {
+    let listen = node.listen[0].clone();
+    node.kill();
+    meanwhile(node);
+    node.start_with(&["--listen", &listen]);
+    node.listen = vec![listen];
+}
+
 /// Origins of the group's logs, as they would stand in a signed head.
 fn origins_of(node: &Tally, group: &str) -> Vec<Vec<u8>> {
     use tallystick_protocol::id::{LogId, Space};
@@ -311,7 +320,7 @@ fn roles_hold_leaving_works_and_everything_outlives_a_restart() {
     // Whoever leaves keeps what it had, and what comes later is not for it.
     birch.ok(&["--yes", "group", "leave", GROUP]);
     comes("Ash knows", || members(ash).len() == 2);
-    share(ash, "Mistral gritting");
+    let mistral = share(ash, "Mistral gritting")["ref"].as_str().unwrap().to_owned();
     comes("Cedar reads it", || total(cedar, "Mistral") == 1);
     assert_eq!((total(birch, "Zephyr"), total(birch, "Mistral")), (1, 0));
     assert_eq!(birch.ok(&["group", "list"])["groups"][0]["state"], "departed");
@@ -323,9 +332,20 @@ fn roles_hold_leaving_works_and_everything_outlives_a_restart() {
     comes("and not any more", || total(cedar, "Sirocco") == 0);
 
     for at in [0, 2] {
-        nodes[at].kill();
-        nodes[at].start();
+        restart(&mut nodes[at], |_| {});
         assert_eq!(nodes[at].ok(&["group", "list"])["groups"][0]["name"], json!(GROUP));
         assert_eq!(total(&nodes[at], "Mistral"), 1, "opened again after a restart");
     }
+    // A new sealing key opens what comes, and the old one still what was there.
+    restart(&mut nodes[0], |ash| {
+        let stick = ash.dir.path().join("stick");
+        std::fs::create_dir(&stick).unwrap();
+        let rotate = ["--yes", "key", "rotate", "--sealing", "--next-controllers"];
+        ash.ok(&[&rotate[..], &[stick.to_str().unwrap()]].concat());
+    });
+    let (ash, cedar) = (&nodes[0], &nodes[2]);
+    assert_eq!(ash.ok(&["show", &mistral])["title"], "Mistral gritting");
+    let shared = share(ash, "Tramontane mowing");
+    comes("Cedar reads what is under the new epoch", || total(cedar, "Tramontane") == 1);
+    assert_eq!(ash.ok(&["show", shared["ref"].as_str().unwrap()])["state"], "current");
 }

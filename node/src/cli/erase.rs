@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use tallystick_protocol::body::FieldName;
 use tallystick_protocol::erasure::{Scope, message};
-use tallystick_protocol::id::RecordRef;
+use tallystick_protocol::id::{RecordRef, Space};
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
@@ -83,9 +83,10 @@ impl Erase {
         confirm(
             global,
             &format!(
-                "{}: {} will be hidden now and deleted {when}, here and at every partner.",
+                "{}: {} will be hidden now and deleted {when}, here and at every {}.",
                 shown.reference,
-                clean(&what)
+                clean(&what),
+                if shown.space == Space::Public { "partner" } else { "member of its group" },
             ),
         )?;
         asked.countersignatures = self.countersign(&asked, &shown)?;
@@ -204,7 +205,7 @@ pub(super) fn on_page(erasures: &[ErasureView]) -> String {
 mod tests {
     use super::*;
     use tallystick_protocol::erasure::Reason;
-    use tallystick_protocol::id::{AuthorityId, RecordId, Space, Version};
+    use tallystick_protocol::id::{AuthorityId, RecordId, Version};
 
     fn shown(scope: &Scope, reason: Reason) -> Countersign {
         let (authority, record) = (AuthorityId::from_bytes([7; 32]), RecordId::from_bytes([8; 16]));

@@ -22,7 +22,7 @@ use tallystick_protocol::identity::{Draft, Event, Identity};
 use super::draft::DraftFile;
 use super::file::{Purpose, make_dir, read_bounded, read_seed, sync_dir, write_new};
 use super::identity::{AS_THE_NODE, save_identity};
-use super::working::{Fresh, Renewal, belongs, find, installed_node};
+use super::working::{Fresh, Renewal, belongs, find, installed_node, retired_sealing_file};
 use super::{KEYS_DIR, PENDING_DIR};
 use crate::failure::Failure;
 
@@ -169,6 +169,9 @@ fn settle_with(data: &Path, identity: &Identity, after: AfterStep<'_>) -> Result
         let named = read_seed(&new, purpose).is_ok_and(|seed| belongs(purpose, &seed, identity));
         if named {
             let place = keys.join(purpose.file());
+            if purpose == Purpose::Sealing {
+                retire_sealing(&place)?;
+            }
             fs::rename(&new, &place).map_err(failed(&place))?;
             after(Step::Key(purpose))?;
         }
@@ -179,6 +182,15 @@ fn settle_with(data: &Path, identity: &Identity, after: AfterStep<'_>) -> Result
     after(Step::Keys)?;
     remove(&from)?;
     sync_dir(data).map_err(failed(data))
+}
+
+/// Sets the sealing key at `place` aside: what was sealed to it is read for as long
+/// as there is anything to read.
+fn retire_sealing(place: &Path) -> Result<(), Failure> {
+    // If we die behind this, the new key is found where it waits.
+    let Ok(seed) = read_seed(place, Purpose::Sealing) else { return Ok(()) };
+    let aside = place.with_file_name(retired_sealing_file(&seed));
+    fs::rename(place, &aside).map_err(failed(&aside))
 }
 
 fn remove(dir: &PathBuf) -> Result<(), Failure> {
@@ -234,6 +246,13 @@ mod tests {
         let new = NodeKeys::load(place.data(), &after).unwrap();
         assert_ne!(new.log.public(), old.log.public());
         assert_ne!(new.node.public(), old.node.public());
+        let publics = |keys: &NodeKeys| -> Vec<_> {
+            keys.sealing.iter().map(|key| key.public().unwrap()).collect()
+        };
+        let (before, now) = (publics(&old), publics(&new));
+        assert_eq!((before.len(), now.len()), (1, 2));
+        assert_eq!(&now[0], after.sealing_key());
+        assert_eq!(now[1], before[0], "what was sealed to the old key is still read");
         assert!(!place.file(PENDING_DIR).exists());
         let refused = NodeKeys::load(place.data(), &identity).unwrap_err();
         assert!(refused.error.contains("newest event"), "{refused}");

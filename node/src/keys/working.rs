@@ -5,10 +5,10 @@
 //! it; what an interrupted change left in `pending/` is found there.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_bytes::ByteBuf;
-use tallystick_protocol::group::seal::{SealingSecret, Suite};
+use tallystick_protocol::group::seal::{SealingSecret, Suite, key_id};
 use tallystick_protocol::identity::{Identity, SealingKey, WorkingKeys};
 use tallystick_protocol::key::{PublicKey, SecretKey};
 
@@ -18,6 +18,8 @@ use crate::failure::Failure;
 
 /// HPKE KEM identifier of DHKEM(X25519, HKDF-SHA256): RFC 9180 section 7.1.
 const KEM_X25519: u16 = 0x0020;
+/// What the names of files with replaced sealing keys begin with.
+const RETIRED_SEALING: &str = "sealing-";
 
 /// The secrets that a running node works with.
 #[derive(Debug)]
@@ -28,8 +30,9 @@ pub struct NodeKeys {
     pub witness: SecretKey,
     /// The libp2p identity; signs cards.
     pub node: SecretKey,
-    /// Opens what is sealed to this authority.
-    pub sealing: SealingSecret,
+    /// Open what is sealed to this authority: the key that the newest event
+    /// names, then those it had before.
+    pub sealing: Vec<SealingSecret>,
 }
 
 impl NodeKeys {
@@ -45,9 +48,36 @@ impl NodeKeys {
             log: key(Purpose::Log)?,
             witness: key(Purpose::Witness)?,
             node: key(Purpose::Node)?,
-            sealing: SealingSecret::from_seed(Suite::X25519, *sealing),
+            sealing: std::iter::once(sealing).chain(retired_sealing(data)).map(opening).collect(),
         })
     }
+}
+
+fn opening(seed: Seed) -> SealingSecret {
+    SealingSecret::from_seed(Suite::X25519, *seed)
+}
+
+/// The file of a sealing key that was replaced.
+pub(super) fn retired_sealing_file(seed: &Seed) -> String {
+    let id = u64::from_be_bytes(key_id(&sealing(seed)));
+    format!("{RETIRED_SEALING}{id:016x}.key")
+}
+
+/// The sealing keys that were replaced, as far as they can be read.
+fn retired_sealing(data: &Path) -> Vec<Seed> {
+    let entries = std::fs::read_dir(data.join(KEYS_DIR)).into_iter().flatten().flatten();
+    let named = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(RETIRED_SEALING))
+    };
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(named).collect();
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let seed = read_seed(path, Purpose::Sealing);
+        let warned = seed.inspect_err(|failure| tracing::warn!(%failure, "old sealing key"));
+        warned.ok()
+    };
+    paths.iter().filter_map(read).collect()
 }
 
 /// The seed of the key that `identity` names for a purpose.
