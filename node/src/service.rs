@@ -28,6 +28,7 @@ mod partners;
 mod policy;
 mod record;
 mod renewal;
+mod response;
 mod succession;
 
 use std::collections::BTreeMap;

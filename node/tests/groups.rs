@@ -349,3 +349,42 @@ fn roles_hold_leaving_works_and_everything_outlives_a_restart() {
     comes("Cedar reads what is under the new epoch", || total(cedar, "Tramontane") == 1);
     assert_eq!(ash.ok(&["show", shared["ref"].as_str().unwrap()])["state"], "current");
 }
+
+#[test]
+fn what_others_say_to_a_record_is_listed_under_it_and_told_to_nobody_else() {
+    let nodes = councils(&["Ash", "Birch", "Yew"]);
+    let [ash, birch, yew] = &nodes[..] else { panic!("three nodes") };
+    let file = document(ash, "Gritting plans");
+    let public = ash.ok(&["publish", "contract", &file, "--public"]);
+    let public = public["ref"].as_str().unwrap().split('@').next().unwrap().to_owned();
+    comes("Birch finds it", || total(birch, "Gritting") == 1);
+    let respond = |node: &Tally, to: &str, audience: &[&str]| {
+        let file = node.dir.path().join("response.json");
+        let text = "We buy the same next year.";
+        let response = json!({ "to": to, "answer": "wouldJoin", "text": text });
+        std::fs::write(&file, response.to_string()).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        node.run(&[&["publish", "response", &file], audience].concat())
+    };
+    assert!(respond(birch, &public, &["--public"]).status.success());
+    for node in [ash, birch, yew] {
+        comes("it is listed under what it answers", || {
+            let shown = node.ok(&["show", &public]);
+            let first = &shown["responses"][0];
+            first["answer"] == "wouldJoin" && first["authority"] == json!(birch.authority())
+        });
+    }
+    // What is answered in a group stays in it.
+    circle(&nodes);
+    let shared = share(ash, "Zephyr haulage");
+    let shared = shared["ref"].as_str().unwrap().split('@').next().unwrap().to_owned();
+    comes("Birch finds what is shared", || total(birch, "Zephyr") == 1);
+    let wider = respond(birch, &shared, &["--public"]);
+    assert_eq!(wider.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wider.stderr).contains("others would learn of it"));
+    assert!(respond(birch, &shared, &["--into", GROUP]).status.success());
+    comes("Ash sees it", || {
+        ash.ok(&["show", &shared])["responses"].as_array().is_some_and(|all| all.len() == 1)
+    });
+    assert_eq!(total(yew, "Zephyr"), 0);
+}

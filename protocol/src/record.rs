@@ -22,6 +22,7 @@ pub mod money;
 pub mod part;
 pub mod performance;
 pub mod pipeline;
+pub mod response;
 mod text;
 
 use core::fmt;
@@ -37,6 +38,7 @@ pub use self::description::{
 };
 pub use self::performance::Performance;
 pub use self::pipeline::Pipeline;
+pub use self::response::Response;
 use crate::body::{FieldError, Fields};
 
 /// What an entry is about: the number in its header.
@@ -210,6 +212,7 @@ kinds! {
     CONTRACT Contract = 1: contract,
     PERFORMANCE Performance = 2: performance,
     PIPELINE Pipeline = 3: pipeline,
+    RESPONSE Response = 4: response,
 }
 
 /// Why a document cannot become a body, or a body a document.
@@ -393,6 +396,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::id::{AuthorityId, RecordId};
     use crate::limits;
 
     /// One document of each kind in which every part is there.
@@ -446,10 +450,16 @@ mod tests {
             "status": "s", "replaces": "r", "collaboration": {"wanted": true, "kinds": ["joint procurement"]},
             "lastConfirmed": "2020-01-01", "department": "d", "source": source
         });
+        let to = format!("{}/{}", AuthorityId::from_bytes([1; 32]), RecordId::from_bytes([2; 16]));
+        let response = json!({
+            "to": to, "answer": "supplierReply", "buyer": organisation, "text": "t", "mailbox": "m@made-up.example",
+            "until": "2020-01-01", "supplier": organisation, "source": source
+        });
         vec![
             (Kind::CONTRACT, contract),
             (Kind::PERFORMANCE, performance),
             (Kind::PIPELINE, pipeline),
+            (Kind::RESPONSE, response),
         ]
     }
 

@@ -10,7 +10,7 @@ use super::wording::{
 };
 use crate::failure::Failure;
 use crate::service::answer::{
-    Cell, CellForm, Continuation, HistoryView, Shown, ShownState, Witnessed,
+    Cell, CellForm, Continuation, HistoryView, ResponseView, Shown, ShownState, Witnessed,
 };
 
 /// Longest value of a further field that is shown; `--json` has all of it.
@@ -74,6 +74,10 @@ fn text(shown: &Shown) -> String {
         let fields: Vec<_> = fields.iter().map(short).collect();
         text.push_str(&pairs(fields.iter().map(|(name, value)| (name.as_str(), value.clone()))));
     }
+    if !shown.responses.is_empty() {
+        text.push_str("\nResponses\n");
+        text.push_str(&responses(&shown.responses));
+    }
     if !shown.erasures.is_empty() {
         text.push_str("\nErased\n");
         text.push_str(&super::erase::on_page(&shown.erasures));
@@ -97,6 +101,20 @@ fn audience(shown: &Shown) -> String {
         Some(name) => format!("members of {} ({})", clean(name), cut(&shown.space, 12)),
         None => shown.space.clone(),
     }
+}
+
+/// What others say to it.
+fn responses(responses: &[ResponseView]) -> String {
+    let line = |one: &ResponseView| {
+        let who = named(one.authority_name.as_deref(), one.known.as_ref(), "");
+        let supplier = one.supplier.as_deref().map(|name| format!("by {name}"));
+        let until = one.until.as_deref().map(|day| format!("until {}", day_text(day)));
+        let parts = [Some(who), supplier, one.text.clone(), one.mailbox.clone(), until];
+        let parts: Vec<_> = parts.into_iter().flatten().map(|part| clean(&part)).collect();
+        (clean(&one.answer), parts.join("; "))
+    };
+    let lines: Vec<_> = responses.iter().map(line).collect();
+    pairs(lines.iter().map(|(answer, what)| (answer.as_str(), what.clone())))
 }
 
 /// How it goes on, and from where.
@@ -208,6 +226,18 @@ mod tests {
             disputed: true,
             continues: None,
             continued_by: Vec::new(),
+            responses: vec![ResponseView {
+                reference: format!("{authority}/00000000000000000000000000000001"),
+                authority,
+                authority_name: Some("Oak Council".to_owned()),
+                known: Some(Confirmation::Pinned.into()),
+                issued: 1_774_965_900,
+                answer: "wouldJoin".to_owned(),
+                text: Some("We buy the same next year.".to_owned()),
+                mailbox: Some("procurement@oak.example".to_owned()),
+                until: Some("2026-12-31".to_owned()),
+                supplier: None,
+            }],
             columns: vec![
                 cell("Title", "Housing management system", CellForm::Text),
                 cell("Supplier", "Softworks Ltd", CellForm::Text),

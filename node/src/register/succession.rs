@@ -1,7 +1,8 @@
-//! Which records go on from which: the rows that marks of a reorganisation make.
+//! Which records refer to which: the rows that marks of a reorganisation make,
+//! and responses.
 //!
 //! One row for each shown record whose newest version says that it goes on from
-//! a record of a predecessor. **Invariant:** like all of the register it follows
+//! a record of a predecessor, or that it answers one. **Invariant:** like all of the register it follows
 //! from the entries alone. Deliberately absent: whether the predecessor's
 //! identity confirms it, which is asked when it is read.
 
@@ -12,7 +13,8 @@ use tallystick_protocol::id::{AuthorityId, RecordId};
 use super::{Reading, RecordKey, Register, key, row_damaged};
 use crate::store::StoreError;
 
-/// A record of a predecessor, from which another goes on.
+/// A record to which another refers: of a predecessor from which it goes on, or
+/// one that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Predecessor {
     /// Who said it.
@@ -23,7 +25,7 @@ pub struct Predecessor {
 
 impl Register {
     /// The records, of any authority, that are shown and say that they go on
-    /// from this one; at most `limit` of them.
+    /// from this one or answer it; at most `limit` of them.
     ///
     /// # Errors
     /// [`StoreError`] if the replica fails.
@@ -45,12 +47,14 @@ impl Register {
 }
 
 impl Reading {
-    /// From which record this one goes on, if the entry puts one that does.
+    /// From which record this one goes on, or which it answers, if the entry puts
+    /// one that does.
     pub(super) fn predecessor(&self) -> Option<Predecessor> {
         if self.header.action != Action::Put {
             return None;
         }
-        let of = self.header.kind.description()?.predecessor(self.fields.as_ref()?)?;
+        let (kind, fields) = (self.header.kind.description()?, self.fields.as_ref()?);
+        let of = kind.predecessor(fields).or_else(|| kind.answered(fields))?;
         Some(Predecessor { authority: of.authority, record: of.record })
     }
 }

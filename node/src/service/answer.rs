@@ -804,6 +804,9 @@ pub struct Shown {
     /// Successors' contracts that say they go on from this one, confirmed ones first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub continued_by: Vec<Continuation>,
+    /// What others say to it, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub responses: Vec<ResponseView>,
     /// The kind's columns.
     pub columns: Vec<Cell>,
     /// Everything it says.
@@ -850,6 +853,38 @@ pub struct Continuation {
     pub supplier_agreement_date: Option<String>,
     /// Whether the predecessor's identity names the successor. If not, it is a claim.
     pub confirmed: bool,
+}
+
+/// A response to a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseView {
+    /// Reference of the response.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Who says it.
+    pub authority: AuthorityId,
+    /// That authority's name.
+    pub authority_name: Option<String>,
+    /// How that name is known.
+    #[serde(flatten)]
+    pub known: Option<Attribution>,
+    /// When, in seconds since 1970, as its author says.
+    pub issued: u64,
+    /// A code of [`Answer`](tallystick_protocol::record::response::Answer).
+    pub answer: String,
+    /// In words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Where to write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mailbox: Option<String>,
+    /// Until when it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The supplier whose reply it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supplier: Option<String>,
 }
 
 /// How a shown record stands.

@@ -114,6 +114,7 @@ impl Desk {
         let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
         let (id, entry) = blocking(move || {
             desk.settle_register()?;
+            desk.refuse_wider_response(&record, space)?;
             let (id, previous) = desk.place_of(&record, publish.reference.as_deref(), space)?;
             let salt = salt.map_err(Failure::internal)?;
             let entry = prepare(&record, id, previous, Action::Put, issued, salt);
@@ -397,9 +398,11 @@ impl Desk {
         let history = history.then(|| self.history(key, &all)).transpose()?;
         let (continues, continued_by) =
             self.ends(met, (authority, record), wanted.kind, &fields).map_err(failed_store)?;
+        let responses = self.responses(met, key).map_err(failed_store)?;
         Ok(answer::Shown {
             continues,
             continued_by,
+            responses,
             reference: reference.to_string(),
             authority: Some(authority),
             space: key.space.to_string(),
@@ -521,6 +524,7 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         known: None,
         continues: None,
         continued_by: Vec::new(),
+        responses: Vec::new(),
         witnessed: None,
         space: String::new(),
         group: None,
@@ -608,7 +612,7 @@ mod tests {
     fn faults_of_a_document_are_one_sentence() {
         let contract = kind("contract").unwrap();
         let remedy = kind("invoice").unwrap_err().remedy;
-        assert_eq!(remedy, "there are contract, performance, pipeline");
+        assert_eq!(remedy, "there are contract, performance, pipeline, response");
         let cases = [
             (json!({}), "title"),
             (json!({ "title": "A", "tittle": "B" }), "tittle"),

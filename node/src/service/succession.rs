@@ -63,8 +63,10 @@ impl Desk {
         });
         let mut after = Vec::new();
         for key in view.register.successors(&Predecessor { authority, record }, SHOWN)? {
-            // Whoever marks its own record says nothing of a successor.
+            // Whoever marks its own record says nothing of a successor, nor does a response.
+            let current = view.register.current(&key)?;
             if key.authority != authority
+                && current.is_some_and(|current| current.newest.kind != Kind::RESPONSE)
                 && let Some(fields) = view.register.fields(&key)?
             {
                 let confirmed = met.is_successor(&key.authority, &authority);

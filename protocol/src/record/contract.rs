@@ -235,6 +235,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         status: "status",
         source: "source",
         succession: "succession",
+        answers: "",
     },
     dates: &[
         "period.startDate",

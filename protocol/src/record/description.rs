@@ -93,6 +93,8 @@ pub struct FacetPaths {
     pub source: &'static str,
     /// A [`Succession`](super::contract::Succession) stands under the path.
     pub succession: &'static str,
+    /// The REF of what the document answers.
+    pub answers: &'static str,
 }
 
 /// What must be there because something else is.
@@ -232,6 +234,13 @@ impl KindDescription {
     pub fn predecessor(&self, fields: &Fields) -> Option<RecordRef> {
         let path = self.facets.succession;
         (!path.is_empty()).then(|| text(fields, &format!("{path}.of")))??.parse().ok()
+    }
+
+    /// The record that one of this kind answers, if it does.
+    #[must_use]
+    pub fn answered(&self, fields: &Fields) -> Option<RecordRef> {
+        let path = self.facets.answers;
+        (!path.is_empty()).then(|| text(fields, path))??.parse().ok()
     }
 
     /// What a body says of where it comes from.

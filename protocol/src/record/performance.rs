@@ -143,6 +143,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         status: "",
         source: "source",
         succession: "",
+        answers: "",
     },
     dates: &[
         "period.startDate",

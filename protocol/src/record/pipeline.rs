@@ -124,6 +124,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         status: "stage",
         source: "source",
         succession: "",
+        answers: "",
     },
     dates: &[
         "period.startDate",
