@@ -153,6 +153,8 @@ struct Inner {
     written: Written,
     /// What can be read of private groups.
     opener: Opener,
+    /// Held while the opener learns who is in which group.
+    learning: Mutex<()>,
     /// Invitations that were accepted and not answered yet.
     accepted: Mutex<Accepted>,
     /// Whether references were kept that search may not have yet.
@@ -508,6 +510,7 @@ impl Desk {
             writing: Arc::default(),
             written: Written::default(),
             opener: setup.opener,
+            learning: Mutex::default(),
             accepted: Mutex::new(setup.accepted),
             referred: AtomicBool::new(false),
         })))

@@ -292,6 +292,7 @@ fn who_joins_a_group_that_shows_from_joining_reads_nothing_earlier() {
         !status["erasures"][0]["deleted"].is_null()
     });
     assert_eq!(birch.ok(&["show", &early])["state"], "erased");
+    comes("nothing is held back any more", || birch.ok(&["status"])["heldBack"] == 0);
 }
 
 #[test]

@@ -270,7 +270,9 @@ impl Worker {
     fn queue_changed(&self) -> Result<(), ProjectorError> {
         let changed = erasure::changed(&*self.replica, PORTION_ROWS)?;
         let mut rows = Vec::with_capacity(changed.len() * 2);
-        for (row, LogId { authority, space, .. }, record) in changed {
+        for erasure::ChangedBody { row, log, index, record } in changed {
+            let LogId { authority, space, .. } = log;
+            rows.extend(self.register.recheck(&log, index)?);
             rows.push(self.queue.row(&Item::Record(RecordKey { authority, space, record })));
             rows.push((row, None));
         }

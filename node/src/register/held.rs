@@ -6,7 +6,7 @@
 //! after a restart. **Invariant:** a row goes in one write with what has the
 //! record looked at again. Deliberately absent: why, which changes without a row.
 
-use tallystick_protocol::id::{EpochId, LogId};
+use tallystick_protocol::id::{EpochId, LogId, Space};
 
 use super::{ROWS, Reading, RecordKey, Register, key, row_damaged};
 use crate::store::{Change, StoreError};
@@ -64,6 +64,18 @@ impl Register {
             Ok(())
         })?;
         Ok(count)
+    }
+
+    /// The row of an entry in a group whose body has changed, as it is to be now.
+    pub(crate) fn recheck(&self, log: &LogId, index: u64) -> Result<Option<Change>, StoreError> {
+        if log.space == Space::Public {
+            return Ok(None);
+        }
+        let stored = self.replica.entries(log, index..index.saturating_add(1), usize::MAX)?.pop();
+        let Some(stored) = stored else { return Ok(None) };
+        let reading = Reading::of(log, index, stored, &self.opener)?;
+        let (key, value) = row(log, &reading);
+        Ok(Some((key, value.filter(|_| reading.is_record() && reading.is_held_back()))))
     }
 
     /// Takes out the rows of what can be read now, each in one write with the

@@ -268,6 +268,8 @@ impl Desk {
 
     /// Takes in who is in which group, so that what can be read is read.
     pub(super) async fn learn_groups(&self) -> Result<(), Failure> {
+        // One after the other, or what was asked for earlier could be learned later.
+        let _learning = self.0.learning.lock().await;
         let (groups, opener) = (self.0.handle.groups().await, self.0.opener.clone());
         let learned =
             blocking(move || groups.iter().fold(false, |any, group| opener.learn(group) | any));

@@ -235,19 +235,32 @@ pub fn put_lack(
     replica.put(&[lack_row(log, index, Lack::of(entry).as_ref()), changed])
 }
 
-/// At most so many bodies that have changed, for projections: their rows, which
-/// are to be removed then, and the records.
+/// A body that has changed, for projections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedBody {
+    /// The row that says so, to be removed then.
+    pub row: Vec<u8>,
+    /// The log.
+    pub log: LogId,
+    /// Which entry.
+    pub index: u64,
+    /// The record.
+    pub record: RecordId,
+}
+
+/// At most so many bodies that have changed.
 ///
 /// # Errors
 /// See [`note`].
 pub fn changed(
     replica: &(impl Replica + ?Sized),
     limit: usize,
-) -> Result<Vec<(Vec<u8>, LogId, RecordId)>, StoreError> {
+) -> Result<Vec<ChangedBody>, StoreError> {
     let rows = replica.scan(CHANGED, &[], limit)?;
-    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
-        let (log, _) = read_entry_key(CHANGED, &key)?;
-        Some((key, log, RecordId::from_bytes(value.try_into().ok()?)))
+    let read = |(row, value): (Vec<u8>, Vec<u8>)| {
+        let (log, index) = read_entry_key(CHANGED, &row)?;
+        let record = RecordId::from_bytes(value.try_into().ok()?);
+        Some(ChangedBody { row, log, index, record })
     };
     rows.into_iter().map(|row| read(row).ok_or_else(damaged)).collect()
 }
