@@ -268,7 +268,9 @@ fn list(groups: &Groups) -> String {
                 _ => "left",
             };
             let members = several(group.members as u64, "member");
-            vec![clean(&group.name), state.to_owned(), members, group.group.to_string()]
+            // Enough to name it by; `--json` has all of it.
+            let id = group.group.to_string().chars().take(12).collect();
+            vec![clean(&group.name), state.to_owned(), members, id]
         })
         .collect();
     table(&["Group", "As", "Members", "Id"], &rows)
