@@ -33,7 +33,9 @@
 //! [`Membership::to_acknowledge`]).
 //!
 //! **Invariants:** the result depends on the set of entries alone; every entry
-//! has a verdict. Deliberately absent: expiry by the clock, which is asked for
+//! has a verdict. Known to be open: in long quarrels of two convenors a removal may
+//! count although these rules, read plainly, speak against it; the same for everybody
+//! (a test in `tests/group_membership.rs` has one). Deliberately absent: expiry by the clock, which is asked for
 //! with a time ([`Membership::members_at`]).
 
 use std::collections::BTreeMap;
