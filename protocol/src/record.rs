@@ -430,7 +430,7 @@ mod tests {
             "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": "e", "source": source,
             "succession": {
                 "kind": "novated", "date": "2020-01-01", "supplierAgreementDate": "2020-01-01",
-                "of": format!("{}/{}", crate::id::AuthorityId::from_bytes([1; 32]), "ab".repeat(16)),
+                "of": format!("{}/{}", AuthorityId::from_bytes([1; 32]), "ab".repeat(16)),
             }
         });
         let performance = json!({
@@ -591,7 +591,7 @@ mod tests {
 
     #[test]
     fn a_contract_that_goes_on_says_from_which_how_and_since_when() {
-        let of = format!("{}/{}", crate::id::AuthorityId::from_bytes([1; 32]), "ab".repeat(16));
+        let of = format!("{}/{}", AuthorityId::from_bytes([1; 32]), "ab".repeat(16));
         let judged = |succession: serde_json::Value| {
             let json = json!({"title": "t", "succession": succession});
             let record = Record::from_json(Kind::CONTRACT, json).map_err(|e| e.to_string())?;
