@@ -429,13 +429,14 @@ impl VerifiedCheckpoint {
         self.0.note.lines().iter().find(by)
     }
 
-    /// The checkpoint without the lines of witnesses.
+    /// The checkpoint without the lines of witnesses, but for that of `but`.
     #[must_use]
-    pub fn uncosigned(&self) -> Self {
-        let signers = self.0.note.signers().iter();
-        let mut logs = signers.filter(|signer| signer.key.algorithm() == Algorithm::Ed25519);
-        let bare = logs.next().and_then(|log| self.0.note.clone().only(&log.key));
-        bare.map_or_else(|| self.clone(), |note| Self::new(self.0.checkpoint.clone(), note))
+    pub fn uncosigned(&self, but: Option<&VerifierKey>) -> Self {
+        let stays = |key: &VerifierKey| key.algorithm() == Algorithm::Ed25519 || Some(key) == but;
+        if self.cosignatures().all(|signer| stays(&signer.key)) {
+            return self.clone();
+        }
+        Self::new(self.0.checkpoint.clone(), self.0.note.clone().by(stays))
     }
 
     /// The checkpoint with the one line of its log under `key`, and no other; `None`
@@ -727,6 +728,8 @@ mod tests {
         assert_eq!(plain.to_bytes(), signed.to_bytes());
         assert_eq!(plain.attributed(), sign(&head(7), &key(1)).unwrap());
         assert_eq!(signed.clone().bare(&log), sign(&head(7), &key(1)).ok());
+        assert_eq!(signed.uncosigned(None), sign(&head(7), &key(1)).unwrap());
+        assert_eq!(signed.uncosigned(Some(&witness)), signed);
         assert_eq!(signed.clone().bare(&key(2).public()), None);
         let twice = [signed.to_bytes(), format!("{}\n", signed.note().lines()[0]).into()].concat();
         let twice = UnverifiedCheckpoint::parse(&twice).unwrap().verify(&log).unwrap();

@@ -511,6 +511,13 @@ impl VerifiedNote {
         self.lines.iter().filter(move |line| !known(line))
     }
 
+    /// The note with the lines of those signers only whose keys are to stay.
+    #[must_use]
+    pub(crate) fn by(mut self, stays: impl Fn(&VerifierKey) -> bool) -> Self {
+        self.signers.retain(|signer| stays(&signer.key));
+        self.attributed()
+    }
+
     /// The note with one line by `key` and no other; `None` if it has none that was verified.
     #[must_use]
     pub fn only(mut self, key: &VerifierKey) -> Option<Self> {

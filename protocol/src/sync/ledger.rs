@@ -5,9 +5,9 @@
 //! work continues on `staged`.
 //!
 //! **Invariants:** every head was verified under the log key of an accepted
-//! identity; `head.size <= stored.size <= staged.size`; each log and identity
-//! has exactly one place in the order of changes, which only moves forward; a
-//! cursor that was handed out never covers a change that somebody could miss,
+//! identity; `head.size <= stored.size <= staged.size`; each head, the lines that it
+//! got since, and each identity have one place in the order of changes, which only
+//! moves forward; a cursor that was handed out never covers a change that somebody could miss,
 //! whatever of our memory a crash takes.
 
 mod author;
@@ -55,11 +55,12 @@ pub(super) struct Slot {
     had: VecDeque<Seen>,
     /// The author signed two histories.
     pub(super) disputed: bool,
-    changed: u64,
     /// Of a group log: how many changes were handed to storage.
     counted: u64,
-    /// When its head came, without the lines that came since, and who told us of it.
-    headed: (u64, Option<Teller>),
+    /// The place of its head in the order of changes, and that of the lines that came
+    /// later. Whoever has read as far as the first knows the head.
+    headed: u64,
+    lined: Option<u64>,
     /// Bytes of the entries that were handed to storage, and of those it has confirmed.
     bytes: (u64, u64),
 }
@@ -67,6 +68,16 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn head_size(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.checkpoint().size())
+    }
+
+    /// The place of its newest change.
+    fn changed(&self) -> u64 {
+        self.lined.unwrap_or_default().max(self.headed)
+    }
+
+    /// Its head has another place; gives those that are free now.
+    const fn moved(&mut self, to: u64) -> [Option<u64>; 2] {
+        [Some(core::mem::replace(&mut self.headed, to)), self.lined.take()]
     }
 
     /// Whether this head is known to be of the history that is held.
@@ -284,15 +295,15 @@ impl Ledger {
             head,
             had: VecDeque::new(),
             disputed: false,
-            changed: stored.changed,
             counted: stored.changed,
-            headed: (stored.changed, None),
+            headed: stored.changed,
+            lined: None,
             bytes: (stored.bytes, stored.bytes),
         };
         self.entries = self.entries.saturating_add(slot.stored.size());
         self.logs.insert(stored.log, slot);
         let change = (stored.changed, Change::Log(stored.log));
-        self.note_change(stored.log, None, change, None);
+        self.note_change(stored.log, [None; 2], change, None);
         true
     }
 
@@ -300,16 +311,14 @@ impl Ledger {
     fn note_change(
         &mut self,
         log: LogId,
-        old: Option<u64>,
+        old: [Option<u64>; 2],
         (new, change): (u64, Change),
         teller: Option<Teller>,
     ) {
         if log.space != Space::Public {
             return self.groups.moved(log);
         }
-        if let Some(old) = old {
-            self.changes.remove(&old);
-        }
+        old.into_iter().flatten().for_each(|old| _ = self.changes.remove(&old));
         self.changes.insert(new, (change, teller));
     }
 
@@ -397,19 +406,18 @@ impl Ledger {
         self.reverting.remove(&revert.log);
         let slot = self.logs.entry(revert.log).or_default();
         self.entries = self.entries.saturating_sub(slot.stored.size() - tree.size());
-        let old = core::mem::replace(&mut slot.changed, revert.changed);
+        let old = slot.moved(revert.changed);
         slot.staged_head = revert.head.as_ref().map(size_and_root);
         slot.head = revert.head;
         slot.had.clear();
         slot.disputed = false;
         self.erased.forget(&revert.log, revert.keep);
         self.groups.forget(&self.network, &revert.log, revert.keep);
-        slot.headed = (revert.changed, None);
         // Bytes are counted anew from here; they only bound what is fetched.
         slot.bytes = (0, 0);
         (slot.staged, slot.stored) = (tree.clone(), tree);
         let change = (revert.changed, Change::Log(revert.log));
-        self.note_change(revert.log, Some(old), change, None);
+        self.note_change(revert.log, old, change, None);
         // What stands may be missing now.
         self.unsettled.insert(revert.log);
     }
@@ -568,16 +576,14 @@ impl Ledger {
         slot.bytes.1 = slot.bytes.1.max(append.bytes);
         let to = slot.stored.size();
         self.entries = self.entries.saturating_add(to - from);
-        if append.changed > slot.changed {
-            let old = core::mem::replace(&mut slot.changed, append.changed);
+        if append.changed > slot.changed() {
             let teller = append.teller.filter(|_| append.head.is_some());
-            let change = if only_lines {
-                Change::Lines(append.log)
+            let (change, old) = if only_lines {
+                (Change::Lines(append.log), [slot.lined.replace(append.changed), None])
             } else {
-                slot.headed = (append.changed, teller);
-                Change::Log(append.log)
+                (Change::Log(append.log), slot.moved(append.changed))
             };
-            self.note_change(append.log, Some(old), (append.changed, change), teller);
+            self.note_change(append.log, old, (append.changed, change), teller);
         }
         out.push(Output::Notify(Notice::LogAdvanced { log: append.log, from, to }));
         self.unsettled.insert(append.log);
@@ -614,12 +620,14 @@ impl Ledger {
 
     /// Changes after `since`, oldest first, as many as fit into a frame:
     /// identity chains, heads, the cursor behind them, and whether there is more.
-    /// Of heads that the asker has and that only got more lines, how many there are.
+    /// Heads come without the lines of witnesses, but for the asker's own; how many
+    /// there are is offered.
     pub(super) fn news(&self, since: u64, asker: Asker, own: Own) -> (News, Vec<Offer>) {
         const ROOM: usize = limits::FRAME_BYTES / 2;
         const MOST: usize = limits::FRAME_BYTES * 3 / 4;
         let (mut news, mut offers, mut own_moved) = (News::default(), Vec::new(), false);
         let mut authors = BTreeSet::new();
+        let asker_key = asker.authority.and_then(|asker| self.witness_key_of(&asker));
         let (mut read, mut bytes, mut items) = (since, 0, 0);
         let first = since.saturating_add(1);
         for (counter, (change, teller)) in self.changes.range(first..self.horizon().max(first)) {
@@ -651,15 +659,14 @@ impl Ledger {
                     bytes += size;
                     news.evidence.push(evidence.to_bytes().to_vec());
                 }
-                Change::Lines(log) if self.has_head(log, since, asker) => {
-                    offers.extend(self.offer(log));
-                }
-                Change::Log(log) | Change::Lines(log) if Some(log.authority) == asker.authority => {
-                    own_moved = true;
-                }
-                Change::Log(log) | Change::Lines(log) => {
+                // Its head has an earlier place: it is known, or was told before.
+                Change::Lines(log) => offers.extend(self.offer(log)),
+                Change::Log(log) if Some(log.authority) == asker.authority => own_moved = true,
+                Change::Log(log) => {
                     if let Some(head) = self.logs.get(log).and_then(|slot| slot.head.as_ref()) {
-                        let note = head.to_bytes();
+                        // It may have lost what it has cosigned, and must not do so again.
+                        let note = head.uncosigned(asker_key.as_ref()).to_bytes();
+                        offers.extend(self.offer(log));
                         bytes += note.len();
                         news.heads.push(note);
                         authors.insert(log.authority);
@@ -695,13 +702,6 @@ impl Ledger {
             Some(chain.events().to_vec())
         });
         chains.collect()
-    }
-
-    /// Whether somebody who has read our news up to `since` has the head of a log,
-    /// or told us of it, and lacks no more than lines.
-    fn has_head(&self, log: &LogId, since: u64, asker: Asker) -> bool {
-        let headed = self.logs.get(log).map(|slot| slot.headed);
-        headed.is_some_and(|(headed, teller)| headed <= since || asker.told_us(teller))
     }
 
     fn offer(&self, log: &LogId) -> Option<Offer> {
@@ -750,7 +750,7 @@ impl Ledger {
         let public = logs.filter(|(log, _)| log.space == Space::Public);
         let heads = public.filter_map(|(_, slot)| slot.head.as_ref());
         let note = |head: &VerifiedCheckpoint| match own {
-            Own::Bare => head.uncosigned().to_bytes(),
+            Own::Bare => head.uncosigned(None).to_bytes(),
             Own::All | Own::IfMoved => head.to_bytes(),
         };
         heads.map(note).take(limits::NEWS_ITEMS).collect()

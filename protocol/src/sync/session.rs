@@ -249,11 +249,16 @@ impl Sessions {
             if news.more {
                 session.tell_at = Some(now.after(TELL));
             }
+            let nothing = news.heads.is_empty()
+                && news.identities.is_empty()
+                && news.evidence.is_empty()
+                && news.own.is_empty();
             // Even if it told us all of it: its cursor moves past what it need not hear.
-            if session.told > told {
+            // With offers that has time until there is news; till then it hears them twice.
+            if session.told > told && (!nothing || offers.is_empty()) {
                 cx.out.send(*peer, &Message::News(News { more: false, ..news }));
-                offer(cx, *peer, offers);
             }
+            offer(cx, *peer, offers);
         }
     }
 

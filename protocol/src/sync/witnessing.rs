@@ -14,7 +14,8 @@
 //! A line travels to the author directly, who gathers them. Partners that have the
 //! head are told how many lines there are, together with other news, and fetch them
 //! once each (`fetch`, `offers`), since lines are larger than heads and everybody has
-//! many partners. Whoever is told of the head itself gets the lines with it.
+//! many partners. A head that is told bears no line but that of whoever is told, who
+//! may have lost what it has signed.
 //!
 //! Lines that come before the identity of their witness, before the event that
 //! names it, or before the head they stand on is durable here, wait apart

@@ -8,6 +8,8 @@
 //! While it is watched each machine checks by itself what it is told; nothing is
 //! shared as in other scenarios, so that what a run takes is what so many nodes would.
 
+use tallystick_protocol::limits;
+
 use super::attempt;
 use crate::authority::Who;
 use crate::clock::Clock;
@@ -17,7 +19,7 @@ use crate::schedule::{MILLISECOND, SECOND};
 use crate::topology::ring_and_random;
 use crate::world::World;
 
-/// Partners that a node has, about; its witnesses are among them.
+/// Partners that a node has, about; all its witnesses are among them.
 const DEGREE: usize = 16;
 /// Bytes in a record besides its texts: about 700 in all.
 const BYTES: usize = 350;
@@ -81,7 +83,7 @@ impl Witnessed {
         let nodes: Vec<usize> = (0..self.authorities)
             .map(|number| world.place(Who::new(number as u16), 0, true))
             .collect();
-        let links = ring_and_random(&mut world.chance, &nodes, DEGREE);
+        let links = self.links(&mut world, &nodes);
         for node in &nodes {
             let partners = links.iter().filter(|(a, b)| a == node || b == node);
             let partners: Vec<usize> = partners.map(|(a, b)| a + b - node).collect();
@@ -89,9 +91,6 @@ impl Witnessed {
             let mut named = world.chance.some(&partners, partners.len());
             named.truncate(self.witnesses);
             if self.witnesses > 0 {
-                let others = nodes.iter().filter(|other| *other != node && !named.contains(other));
-                let missing: Vec<_> = others.take(self.witnesses - named.len()).copied().collect();
-                named.extend(missing);
                 self.name(&mut world, *node, &named);
             }
         }
@@ -105,6 +104,22 @@ impl Witnessed {
             world.nodes[node].disk.delay = world.chance.between(2, 15) * MILLISECOND;
         }
         world
+    }
+
+    /// Everybody has as many partners as there may be witnesses, at least.
+    fn links(&self, world: &mut World, nodes: &[usize]) -> Vec<(usize, usize)> {
+        let mut links = ring_and_random(&mut world.chance, nodes, DEGREE);
+        let least = limits::WITNESSES.min(self.authorities - 1);
+        for node in nodes {
+            while links.iter().filter(|(a, b)| a == node || b == node).count() < least {
+                let other = world.chance.pick(nodes);
+                let link = (*node.min(&other), *node.max(&other));
+                if other != *node && !links.contains(&link) {
+                    links.push(link);
+                }
+            }
+        }
+        links
     }
 
     /// More than half of the witnesses confirm a record.
