@@ -4,21 +4,25 @@
 //! are camelCase; those that scripts rely on stand in the command line contract
 //! (section 8 of the design). Deliberately absent: anything secret.
 
+mod erasure;
 mod group;
+mod response;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tallystick_protocol::id::{AuthorityId, Hash, NodeId, Space};
+use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
+pub use self::erasure::{Countersign, Countersignature, Erase, Erased, ErasureView, Erasures};
 pub use self::group::{
     Accept, AudienceView, Audiences, Belonging, ChangeMember, CreateGroup, GroupChange,
     GroupMembers, GroupView, Groups, HistoryName, InvitationView, Invite, Invited, MemberView,
     NameGroup, RoleName,
 };
+pub use self::response::ResponseView;
 use crate::acquaintance::{Attribution, Related};
 
 /// Most rows in one batch of an import.
@@ -579,95 +583,6 @@ pub struct Withdraw {
     pub reference: String,
 }
 
-/// A record, or fields of one, to be erased.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Erase {
-    /// Its reference, perhaps shortened.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// The fields; none means all of them.
-    #[serde(default)]
-    pub fields: Vec<String>,
-    /// A code; see [`Reason`](tallystick_protocol::erasure::Reason).
-    pub reason: String,
-    /// Signatures of controllers over [`Countersign::message`].
-    #[serde(default)]
-    pub countersignatures: Vec<Countersignature>,
-}
-
-/// A controller's signature that an erasure may be carried out at once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Countersignature {
-    /// Its place in the list of controllers.
-    pub controller: u32,
-    /// The signature, in base64.
-    pub signature: String,
-}
-
-/// What controllers sign to have an erasure carried out at once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Countersign {
-    /// Full reference of the newest version that is covered.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// Where the record was said.
-    pub space: Space,
-    /// The text to be signed.
-    pub message: String,
-    /// The controllers' public keys, in order.
-    pub controllers: Vec<String>,
-    /// How many must sign.
-    pub threshold: u32,
-}
-
-/// What was erased.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Erased {
-    /// Full reference of the entry that says so.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// When the values are deleted here and at partners, in seconds since 1970;
-    /// counted anew once witnesses have cosigned.
-    pub due: u64,
-    /// Whether controllers countersigned it.
-    pub countersigned: bool,
-    /// Whether a signed head covers it yet.
-    pub signed: bool,
-}
-
-/// What has become of erasures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Erasures {
-    /// Each of them.
-    pub erasures: Vec<ErasureView>,
-}
-
-/// One erasure, as far as it is known here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ErasureView {
-    /// Full reference of the entry that says so.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// The author's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authority_name: Option<String>,
-    /// The fields; none means all of them.
-    #[serde(default)]
-    pub fields: Vec<String>,
-    /// A code; see [`Reason`](tallystick_protocol::erasure::Reason).
-    pub reason: String,
-    /// When it came here, in seconds since 1970.
-    pub seen: u64,
-    /// When it is carried out here.
-    pub due: u64,
-    /// Whether the author's controllers countersigned it.
-    pub countersigned: bool,
-    /// When it was carried out here.
-    #[serde(default)]
-    pub deleted: Option<u64>,
-}
-
 /// Rows of a file to be imported.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImportBatch {
@@ -853,38 +768,6 @@ pub struct Continuation {
     pub supplier_agreement_date: Option<String>,
     /// Whether the predecessor's identity names the successor. If not, it is a claim.
     pub confirmed: bool,
-}
-
-/// A response to a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ResponseView {
-    /// Reference of the response.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// Who says it.
-    pub authority: AuthorityId,
-    /// That authority's name.
-    pub authority_name: Option<String>,
-    /// How that name is known.
-    #[serde(flatten)]
-    pub known: Option<Attribution>,
-    /// When, in seconds since 1970, as its author says.
-    pub issued: u64,
-    /// A code of [`Answer`](tallystick_protocol::record::response::Answer).
-    pub answer: String,
-    /// In words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// Where to write to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mailbox: Option<String>,
-    /// Until when it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-    /// The supplier whose reply it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub supplier: Option<String>,
 }
 
 /// How a shown record stands.
