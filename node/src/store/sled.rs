@@ -81,7 +81,7 @@ pub struct SledReplica {
     held: RwLock<Held>,
     /// One writer at a time.
     writing: Mutex<()>,
-    /// How the first write or sync failed that did: the next might succeed
+    /// How the first read, write or sync failed that did: the next might succeed
     /// without what was lost.
     failed: OnceLock<io::ErrorKind>,
 }
@@ -147,24 +147,18 @@ impl SledReplica {
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        self.db.apply_batch(batch).map_err(|error| self.unwritten(error))
+        self.db.apply_batch(batch).map_err(|error| self.failed(error))
     }
 
+    /// What a failed read or write is. After one that is not about damage there is
+    /// no other: a read may fail because sled had to write for it.
     fn failed(&self, error: ::sled::Error) -> StoreError {
         if open::damage(&error) {
-            StoreError::damaged("the replica")
-        } else {
-            StoreError::fatal(&self.dir)(into_io(error))
+            return StoreError::damaged("the replica");
         }
-    }
-
-    /// What a failed write is, after which there is no other.
-    fn unwritten(&self, error: ::sled::Error) -> StoreError {
-        let error = self.failed(error);
-        if let StoreError::Fatal { source, .. } = &error {
-            self.failed.get_or_init(|| source.kind());
-        }
-        error
+        let source = into_io(error);
+        self.failed.get_or_init(|| source.kind());
+        StoreError::fatal(&self.dir)(source)
     }
 
     /// Visits the entries of `range` in order until `visit` says `false`.
@@ -303,7 +297,7 @@ impl Replica for SledReplica {
         check_cursor(cursor)?;
         let _writing = self.lock();
         let key = key::of_authority(key::CURSOR, authority);
-        self.db.insert(key, cursor).map_err(|error| self.unwritten(error))?;
+        self.db.insert(key, cursor).map_err(|error| self.failed(error))?;
         Ok(())
     }
 
@@ -333,10 +327,10 @@ impl Replica for SledReplica {
 
     fn flush(&self) -> Result<(), StoreError> {
         self.check()?;
-        self.db.flush().map_err(|error| self.unwritten(error))?;
+        self.db.flush().map_err(|error| self.failed(error))?;
         // If we die before this line, sled has handed everything to the disk,
         // but the disk may still hold it in its own cache.
-        self.file.sync_data().map_err(|error| self.unwritten(::sled::Error::Io(error)))
+        self.file.sync_data().map_err(|error| self.failed(::sled::Error::Io(error)))
     }
 
     fn check(&self) -> Result<(), StoreError> {
