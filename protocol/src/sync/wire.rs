@@ -660,6 +660,16 @@ mod tests {
                 let want = |(log, size, have)| WantedLines { log, size, have };
                 Message::WantLines(wanted.map(want).collect())
             }),
+            (any::<[u8; 32]>(), vec((any::<[u8; 32]>(), any::<u32>(), bytes(99)), 0..4)).prop_map(
+                |(group, heads)| {
+                    let head = |(author, generation, note)| {
+                        let authority = AuthorityId::from_bytes(author);
+                        GroupHead { authority, generation, note }
+                    };
+                    let heads = heads.into_iter().map(head).collect();
+                    Message::GroupHeads { group: GroupId::from_bytes(group), heads }
+                }
+            ),
             vec((log(), any::<u64>(), vec(bytes(99), 0..4)), 0..4).prop_map(|held| {
                 let held = held.into_iter();
                 Message::Lines(

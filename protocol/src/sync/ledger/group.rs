@@ -59,8 +59,14 @@ impl Groups {
         if controls.is_empty() {
             return;
         }
-        let places = controls.into_iter().map(|control| (control.place(), control));
-        self.circle(network, group).controls.extend(places);
+        let known = &mut self.circle(network, group).controls;
+        for control in controls {
+            // One more than can be merged shows that there are too many; the rest
+            // would only take room.
+            if known.len() <= limits::GROUP_ENTRIES {
+                known.insert(control.place(), control);
+            }
+        }
         self.merge(network, group);
     }
 
