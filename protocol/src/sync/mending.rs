@@ -148,18 +148,20 @@ impl Mending {
         stretch: &Stretch,
     ) -> Option<NodeId> {
         let tried = self.tried.entry(stretch.place()).or_default();
+        // Whom its node key names: what a peer says of itself says nothing.
+        let works_for = |peer: &NodeId| cx.ledger.authority_of(peer);
         let author = Some(stretch.log.authority);
-        let untried = sessions
-            .peers()
-            .filter(|peer| peer.greeted && !tried.peers.contains(&peer.node))
-            .filter(|peer| cx.ledger.may_see(peer.authority.as_ref(), &stretch.log))
-            .min_by_key(|peer| (peer.authority != author, peer.node));
+        let greeted = sessions.peers().filter(|peer| peer.greeted).map(|peer| peer.node);
+        let untried = greeted
+            .filter(|peer| !tried.peers.contains(peer))
+            .filter(|peer| cx.ledger.may_see(works_for(peer).as_ref(), &stretch.log))
+            .min_by_key(|peer| (works_for(peer) != author, *peer));
         if untried.is_none() && !tried.peers.is_empty() && tried.rests_until.is_none() {
             let rest = REST.0.saturating_mul(1 << tried.rests.min(8)).min(REST.1);
             tried.rests = tried.rests.saturating_add(1);
             tried.rests_until = Some(cx.now.after(rest));
         }
-        untried.map(|peer| peer.node)
+        untried
     }
 
     /// Whoever was asked gave no more than we have.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tallystick_protocol::body::Salt;
+use tallystick_protocol::erasure::Scope;
 use tallystick_protocol::group::operation::{Invite, Join, Terms};
 use tallystick_protocol::group::{
     Continuation, ControlEntry, EntryRef, Grant, History, LogEnd, Operation, Role, group_id, origin,
@@ -10,9 +11,11 @@ use tallystick_protocol::group::{
 use tallystick_protocol::id::{AuthorityId, GroupId, LogId, Space};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::sync::Input;
+use tallystick_protocol::sync::wire::{Hello, Message};
 use tallystick_protocol::time::UnixTime;
 
 use tallystick_simulator::authority::network;
+use tallystick_simulator::measure::Event;
 use tallystick_simulator::schedule::SECOND;
 use tallystick_simulator::world::World;
 
@@ -300,7 +303,6 @@ fn invariant_3_an_outsider_is_told_the_same_whether_or_not_there_is_a_group() {
 
 #[test]
 fn invariant_3_whoever_asks_for_a_log_of_a_group_that_is_not_its_own_is_told_there_is_none() {
-    use tallystick_protocol::sync::wire::Message;
     let mut club = Club::new(1006, 3, true);
     club.admit(0, &[1]);
     club.share(0, 5);
@@ -422,4 +424,34 @@ fn an_invitation_of_the_mail_admits_one_and_only_whom_it_names() {
     club.join(0, 1);
     club.world.run(20);
     club.assert_members(&[0, 1]);
+}
+
+#[test]
+fn invariant_3_whoever_only_says_that_it_is_a_member_is_asked_for_nothing() {
+    let mut club = Club::new(1014, 2, true);
+    club.admit(0, &[1]);
+    club.share(1, 3);
+    let (member, log) = (club.authority(1), club.log(1));
+    // Node 0 lacks something of the group, and only a stranger is there to be asked.
+    club.world.crash(0);
+    club.world.reduce(0, &log, 1, &Scope::Whole);
+    club.world.start(0);
+    let stranger = club.world.add();
+    club.world.nodes[stranger].lie = Some(Box::new(move |_, message| match message {
+        Message::Hello(hello) => {
+            vec![Message::Hello(Hello { authority: member, ..hello }).encode()]
+        }
+        other => vec![other.encode()],
+    }));
+    club.world.watched = Some(stranger);
+    club.world.link(0, stranger);
+    club.world.run(60);
+    assert!(!club.world.mail.is_empty(), "else nothing is tested");
+    let group = club.group;
+    let tells = |frame: &&Vec<u8>| frame.windows(32).any(|window| window == group.as_bytes());
+    assert_eq!(club.world.mail.iter().filter(tells).count(), 0);
+    // A member is asked, and gives it.
+    club.world.connect(0, 1);
+    club.world.run(60);
+    assert!(club.world.happened.events.contains_key(&Event::BodyFilled));
 }
