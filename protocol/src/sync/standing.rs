@@ -233,6 +233,8 @@ impl Standings {
             Message::News(news) => {
                 work += (news.identities.len() + news.heads.len() + news.own.len()) as u64;
             }
+            // Each head is a checkpoint, and its signature is checked.
+            Message::GroupHeads { heads, .. } => work += heads.len() as u64,
             Message::WantLines(wanted) => work += wanted.len() as u64,
             Message::WantOutline { from, size, .. } => {
                 work += size.saturating_sub(*from).min(held) / limits::SUBTREE_ENTRIES / 64;
