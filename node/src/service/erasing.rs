@@ -28,6 +28,8 @@ use crate::store::erasure::{self, Standing};
 
 /// How often what is due is looked for, when nothing happens.
 const PERIOD: Duration = Duration::from_secs(60);
+/// Erasures that are carried out at a time: what is left of their records is in memory.
+const ROUND: usize = 64;
 /// How long to wait after something has happened: more may follow.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -215,19 +217,24 @@ impl Desk {
 
     /// Carries out what is due.
     async fn carry_out(&self) -> Result<(), Failure> {
-        let desk = self.clone();
-        let due = blocking(move || desk.due_erasures(unix_time())).await??;
-        for (standing, left) in due {
-            let (record, entries) = (standing.erasure.record, left.len());
-            if !self.0.handle.delete(standing, left).await {
+        loop {
+            let desk = self.clone();
+            let due = blocking(move || desk.due_erasures(unix_time())).await??;
+            if due.is_empty() {
                 return Ok(());
             }
-            tracing::info!(%record, entries, "an erasure was carried out");
-            self.0.projector.wake();
+            for (standing, left) in due {
+                let (record, entries) = (standing.erasure.record, left.len());
+                if !self.0.handle.delete(standing, left).await {
+                    return Ok(());
+                }
+                tracing::info!(%record, entries, "an erasure was carried out");
+                self.0.projector.wake();
+            }
         }
-        Ok(())
     }
 
+    /// The first that are due, with what is left of what they cover.
     fn due_erasures(&self, now: UnixTime) -> Result<Vec<(Standing, Vec<Left>)>, Failure> {
         let pending = erasure::pending(&*self.0.handle.replica()).map_err(failed_store)?;
         let projector = &self.0.projector;
@@ -236,6 +243,9 @@ impl Desk {
             if projector.registered(&standing.log) > standing.erasure.at.index {
                 let left = projector.register().left_by(&standing).map_err(failed_store)?;
                 due.push((standing, left));
+            }
+            if due.len() >= ROUND {
+                break;
             }
         }
         Ok(due)
@@ -247,6 +257,7 @@ type Left = (LogId, u64, Entry);
 
 fn is_countersigned(asked: &Asked, entry: &Entry, identity: &Identity) -> bool {
     let Asked { found, upto, scope, reason } = asked;
+    // Where it will stand is not known yet, and is no part of what is signed.
     let erasure = Erasure {
         at: *upto,
         record: found.key.record,
