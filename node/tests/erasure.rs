@@ -10,13 +10,11 @@
 
 mod process;
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use process::{Tally, eventually};
+use process::{Tally, comes, files_with, total};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing else in a data directory reads like this.
 const SECRET: &str = "Quagmire Zephyr Haulage";
 
@@ -46,30 +44,8 @@ fn publish(ash: &Tally, title: &str) -> String {
     published["ref"].as_str().unwrap().split('@').next().unwrap().to_owned()
 }
 
-fn total(node: &Tally, text: &str) -> u64 {
-    node.ok(&["search", text])["total"].as_u64().unwrap()
-}
-
-fn comes(what: &str, mut holds: impl FnMut() -> bool) {
-    eventually(PATIENCE, what, || if holds() { Ok(()) } else { Err("not yet".to_owned()) });
-}
-
 fn status_of(node: &Tally, reference: &str) -> Value {
     node.ok(&["erase", "--status", reference])["erasures"].clone()
-}
-
-/// Files under `dir` that contain `text`, in the clear.
-fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if std::fs::read(&path).unwrap().windows(text.len()).any(|w| w == text.as_bytes()) {
-            found.push(path);
-        }
-    }
-    found
 }
 
 #[test]
@@ -80,7 +56,7 @@ fn invariant_6_what_is_erased_is_gone_from_every_file_of_every_holder_and_proofs
     comes("Oak finds both", || total(&oak, "haulage") == 2);
     let proof = oak.dir.path().join("proof").to_str().unwrap().to_owned();
     oak.ok(&["prove", &hauled, "-o", &proof]);
-    let size = |node: &Tally| files_with(&node.data(), SECRET).len();
+    let size = |node: &Tally| files_with(&node.data(), SECRET.as_bytes()).len();
     assert!(size(&ash) > 0 && size(&oak) > 0, "else nothing is tested");
 
     // One is erased as a whole, of the other the fields that name the supplier.
@@ -121,7 +97,7 @@ fn invariant_6_what_is_erased_is_gone_from_every_file_of_every_holder_and_proofs
     for node in [&mut ash, &mut oak, &mut elm] {
         node.kill();
         node.ok(&["compact"]);
-        assert_eq!(files_with(&node.data(), SECRET), Vec::<PathBuf>::new());
+        assert_eq!(files_with(&node.data(), SECRET.as_bytes()), Vec::<PathBuf>::new());
         // And everything can be opened and found again.
         node.start();
         assert_eq!((total(node, "Day"), total(node, SECRET)), (1, 0));

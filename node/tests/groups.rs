@@ -10,10 +10,10 @@
 
 mod process;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use process::{Tally, eventually};
+use process::{Tally, comes, eventually, files_with, total};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,10 +35,6 @@ fn councils(names: &[&str]) -> Vec<Tally> {
     nodes
 }
 
-fn comes(what: &str, mut holds: impl FnMut() -> bool) {
-    eventually(PATIENCE, what, || if holds() { Ok(()) } else { Err("not yet".to_owned()) });
-}
-
 fn document(node: &Tally, title: &str) -> String {
     let file = node.dir.path().join("contract.json");
     std::fs::write(&file, json!({ "title": title }).to_string()).unwrap();
@@ -47,10 +43,6 @@ fn document(node: &Tally, title: &str) -> String {
 
 fn share(node: &Tally, title: &str) -> Value {
     node.ok(&["publish", "contract", &document(node, title), "--into", GROUP])
-}
-
-fn total(node: &Tally, text: &str) -> u64 {
-    node.ok(&["search", text])["total"].as_u64().unwrap()
 }
 
 /// Names of those whom a node takes for members.
@@ -73,20 +65,6 @@ fn refused(node: &Tally, arguments: &[&str], words: &str) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
     assert!(said.contains(words), "{arguments:?}: {said}");
-}
-
-/// Files under `dir` that contain `text`, in the clear.
-fn files_with(dir: &Path, text: &[u8]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_with(&path, text));
-        } else if std::fs::read(&path).unwrap().windows(text.len()).any(|w| w == text) {
-            found.push(path);
-        }
-    }
-    found
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {

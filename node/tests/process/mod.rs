@@ -185,6 +185,31 @@ impl Drop for Tally {
     }
 }
 
+/// How many records and references a search finds.
+pub fn total(node: &Tally, text: &str) -> u64 {
+    node.ok(&["search", text])["total"].as_u64().unwrap()
+}
+
+/// Files under `dir` that contain `text`, in the clear.
+pub fn files_with(dir: &Path, text: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if std::fs::read(&path).unwrap().windows(text.len()).any(|w| w == text) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Waits until something holds, a minute at most.
+pub fn comes(what: &str, mut holds: impl FnMut() -> bool) {
+    let patience = Duration::from_secs(60);
+    eventually(patience, what, || if holds() { Ok(()) } else { Err("not yet".to_owned()) });
+}
+
 /// Waits until `holds`, or fails with what it says instead.
 pub fn eventually(patience: Duration, what: &str, mut holds: impl FnMut() -> Result<(), String>) {
     let started = Instant::now();
