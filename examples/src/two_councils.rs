@@ -44,6 +44,7 @@ pub async fn run(dir: &Path, out: &mut dyn Write) -> Outcome {
             document: serde_json::to_value(housing)?,
             audience: Audience::Public,
             reference: None,
+            retain_until: None,
         })
         .await?;
     writeln!(out, "Ash published {}", published.reference)?;

@@ -15,10 +15,10 @@ mod lookup;
 mod recent;
 
 use sha2::{Digest as _, Sha256};
-use tallystick_protocol::body::{Committed, FieldError, Fields, Salt};
+use tallystick_protocol::body::{BodyError, Committed, FieldError, Fields, Salt};
 use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
-use tallystick_protocol::erasure::{Erasure, Reason, Scope};
+use tallystick_protocol::erasure::{Answer, Erasure, Reason, Scope};
 use tallystick_protocol::id::{AuthorityId, RecordId, Version};
 use tallystick_protocol::record::{Kind, Record, RecordError};
 use tallystick_protocol::time::UnixTime;
@@ -111,6 +111,18 @@ pub fn prepare(
     entry(record.kind(), &record.valid_fields()?, id, previous, action, issued, salt)
 }
 
+/// The same entry, whose values are to be gone from `until` on, or from its own
+/// retention date if that is earlier.
+///
+/// # Errors
+/// [`AuthorError::Entry`] for an entry without a body.
+pub fn retain(entry: Entry, until: UnixTime) -> Result<Entry, AuthorError> {
+    let mut header = entry.header().clone();
+    header.retain_until = Some(header.retain_until.map_or(until, |own| own.min(until)));
+    let body = entry.body().cloned().ok_or(EntryError::Body(BodyError::Sealed))?;
+    Ok(Entry::author(header, body)?)
+}
+
 /// The entry by which the author no longer stands by a record, and why; the
 /// reason is public wherever the record was.
 ///
@@ -147,6 +159,21 @@ pub fn erase(
 ) -> Result<Entry, AuthorError> {
     let fields = Erasure::to_fields(reason, scope, countersignatures)?;
     entry(kind, &fields, id, Some(previous), Action::Erase, issued, salt)
+}
+
+/// The entry by which a holder answers an erasure.
+///
+/// # Errors
+/// [`AuthorError::Body`], which cannot happen.
+pub fn answer_erasure(
+    answer: &Answer,
+    previous: Option<Version>,
+    issued: UnixTime,
+    salt: [u8; 32],
+) -> Result<Entry, AuthorError> {
+    let id = Answer::id(&answer.author, &answer.record, answer.at);
+    let (kind, fields) = (Kind::ERASURE_ANSWER, answer.to_fields()?);
+    entry(kind, &fields, id, previous, Action::Put, issued, salt)
 }
 
 /// The entry by which the author endorses what another authority claims.

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod erase;
 pub mod evidence;
 pub mod group;
+pub mod hold;
 pub mod import;
 pub mod init;
 pub mod key;
@@ -113,6 +114,7 @@ enum Command {
     Publish(publish::Publish),
     Withdraw(withdraw::Withdraw),
     Erase(erase::Erase),
+    Hold(hold::Hold),
     Search(search::Search),
     Show(show::Show),
     Prove(prove::Prove),
@@ -137,6 +139,7 @@ impl Command {
             Self::Publish(command) => command.run(global),
             Self::Withdraw(command) => command.run(global),
             Self::Erase(command) => command.run(global),
+            Self::Hold(command) => command.run(global),
             Self::Search(command) => command.run(global),
             Self::Show(command) => command.run(global),
             Self::Prove(command) => command.run(global),

@@ -27,6 +27,7 @@ pub mod cosigner;
 pub mod domain;
 pub mod driver;
 pub mod failure;
+pub mod hold;
 #[cfg(test)]
 mod https_server;
 pub mod ingest;

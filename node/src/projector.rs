@@ -48,6 +48,9 @@ const POSITIONS: &[u8] = b"prj/p";
 /// Row that is there while a reset is under way.
 const RESET: &[u8] = b"prj/r";
 
+/// Row with the layout of the register's rows, which are made anew if it is another.
+const LAYOUT: &[u8] = b"prj/l";
+
 /// Where the search index lives.
 #[derive(Clone, Debug)]
 pub enum Place {
@@ -236,8 +239,10 @@ impl Projector {
         let queue = Queue::open(&*replica)?;
         let register = Register::with_opener(Arc::clone(&replica), opener);
         let references = References::new(Arc::clone(&replica), queue.clone());
-        if replica.get(RESET)?.is_some() {
+        let layout = key::LAYOUT.to_be_bytes().to_vec();
+        if replica.get(RESET)?.is_some() || replica.get(LAYOUT)?.as_ref() != Some(&layout) {
             reset(&*replica)?;
+            replica.put(&[(LAYOUT.to_vec(), Some(layout))])?;
         }
         if let Opened::Replaced(why) = opened {
             tracing::warn!(why, "search index is made anew");

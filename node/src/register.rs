@@ -3,7 +3,7 @@
 //! A projection of the replica, kept in its projection namespace (see `key`).
 //! It answers what is newest of a record, what its history is, which records
 //! have a given source key, which go on from which, what a shortened reference means,
-//! and who endorses whom.
+//! who endorses whom, and what holders answer to erasures.
 //!
 //! **Invariants:** a pure function of the entries of the replica: taken in in
 //! whatever portions, or anew, it comes out the same (invariant 8 of the
@@ -19,12 +19,15 @@
 //! Deliberately absent: titles and other content, which is in the search index,
 //! and references, which are nobody's records.
 
+mod answer;
 mod endorse;
 mod forget;
 mod held;
+mod kept;
 pub(crate) mod key;
 mod resolve;
 mod succession;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,6 +43,7 @@ use tallystick_protocol::time::UnixTime;
 
 pub use self::resolve::{LISTED, ResolveError};
 pub use self::succession::Predecessor;
+use crate::driver::unix_time;
 use crate::opener::Opener;
 use crate::store::erasure::{self, Standing};
 use crate::store::{Change, Replica, StoreError, StoredEntry};
@@ -363,12 +367,12 @@ impl Register {
         Ok(!self.replica.scan(&key::sources(source), &[], 1)?.is_empty())
     }
 
-    /// What of a record is erased.
+    /// What of a record is erased now.
     ///
     /// # Errors
     /// See [`Register::current`].
     pub fn erasures(&self, key: &RecordKey) -> Result<Erasures, StoreError> {
-        erasure::of_record_only(&*self.replica, &key.any_log(), &key.record)
+        erasure::of_record_at(&*self.replica, &key.any_log(), &key.record, unix_time())
     }
 
     /// The entry that a version of a record is, checked once more, opened if it
@@ -385,6 +389,13 @@ impl Register {
 
     /// As [`Register::entry`], also of one that is not admitted.
     fn load(&self, key: &RecordKey, version: Version) -> Result<Option<Entry>, StoreError> {
+        let Some(entry) = self.stored(key, version)? else { return Ok(None) };
+        let (log, erasures) = (log_of(key, version), self.erasures(key)?);
+        Ok(Some(erasures.veiled(&log, version.index, entry)))
+    }
+
+    /// The entry as it is stored, with what is hidden, checked once more and opened.
+    fn stored(&self, key: &RecordKey, version: Version) -> Result<Option<Entry>, StoreError> {
         let log = log_of(key, version);
         let range = version.index..version.index.saturating_add(1);
         let Some(stored) = self.replica.entries(&log, range, usize::MAX)?.pop() else {
@@ -397,8 +408,7 @@ impl Register {
         if entry.header().record != key.record {
             return Ok(None);
         }
-        let entry = self.opener.open(&log, entry);
-        Ok(Some(self.erasures(key)?.veiled(&log, version.index, entry)))
+        Ok(Some(self.opener.open(&log, entry)))
     }
 
     /// What is left of the versions that an erasure covers, to be put in their places.
@@ -470,6 +480,7 @@ impl Register {
         for reading in readings {
             position = Some(reading.version.index + 1);
             draft.endorse(log, reading);
+            draft.answer(log, reading);
             if !reading.is_record() {
                 continue;
             }

@@ -21,6 +21,7 @@ mod erasing;
 mod evidence;
 mod fault;
 mod group;
+mod holding;
 mod identity;
 mod import;
 mod names;
@@ -50,7 +51,7 @@ use tallystick_protocol::limits;
 use tallystick_protocol::sync::{LogStatus, Notice, Quota};
 use tallystick_protocol::time::UnixTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 pub use self::erasing::reason;
@@ -72,6 +73,7 @@ use crate::domain::Prover;
 use crate::domain::book::{DOMAINS_FILE, DomainBook};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
+use crate::hold::{HOLDS_FILE, HoldBook};
 use crate::keys::{self, NodeKeys};
 use crate::network;
 use crate::opener::Opener;
@@ -157,6 +159,9 @@ struct Inner {
     learning: Mutex<()>,
     /// Invitations that were accepted and not answered yet.
     accepted: Mutex<Accepted>,
+    /// Legal holds, and that they have changed.
+    holds: std::sync::Mutex<HoldBook>,
+    holds_changed: Notify,
     /// Whether references were kept that search may not have yet.
     referred: AtomicBool,
 }
@@ -231,6 +236,7 @@ impl Service {
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
         let domains = DomainBook::open(&place.file(DOMAINS_FILE))?;
         let accepted = Accepted::open(&place.file(GROUPS_FILE))?;
+        let holds = HoldBook::open(&place.file(HOLDS_FILE))?;
         let prover = Prover::new(config.proxy.as_ref())?;
         let store = open_store(place.data(), &config, own).await?;
         // Under the lock: `tally key` may have been at work until now.
@@ -261,6 +267,7 @@ impl Service {
             witnesses,
             opener,
             accepted,
+            holds,
         };
         let opened = match Desk::open(place, setup, handle.clone()).await {
             Ok(desk) => Front::open(place, &desk, doors).await.map(|front| (desk, front)),
@@ -357,7 +364,7 @@ impl Front {
         let (following, own) = (desk.clone(), desk.clone());
         let follower = tokio::spawn(async move {
             let checking = domains::check_again_and_again(own.clone());
-            let erasing = erasing::carry_out_again_and_again(own.clone());
+            let erasing = erasing::carrying::again_and_again(own.clone());
             let renewing = async { tokio::join!(own.renew_partners(), own.renew_card()) };
             let grouping = group::upkeep::look_after(own.clone());
             let (following, completing) = (follow(following), own.complete_log());
@@ -472,6 +479,7 @@ struct Setup {
     witnesses: Arc<Witnesses>,
     opener: Opener,
     accepted: Accepted,
+    holds: HoldBook,
 }
 
 impl Desk {
@@ -512,6 +520,8 @@ impl Desk {
             opener: setup.opener,
             learning: Mutex::default(),
             accepted: Mutex::new(setup.accepted),
+            holds: std::sync::Mutex::new(setup.holds),
+            holds_changed: Notify::new(),
             referred: AtomicBool::new(false),
         })))
     }

@@ -28,20 +28,13 @@ fn councils() -> (Tally, Tally) {
     (ash, oak)
 }
 
-fn controller(ash: &Tally) -> String {
-    ash.data().join("keys/controller.key").to_str().unwrap().to_owned()
-}
-
 fn publish(ash: &Tally, title: &str) -> String {
-    let file = ash.dir.path().join("contract.json");
     let document = json!({
         "title": title,
         "description": format!("Hauled by {SECRET} every night"),
         "suppliers": [{ "name": SECRET, "identifiers": [{ "scheme": "GB-COH", "id": "01234567" }] }],
     });
-    std::fs::write(&file, document.to_string()).unwrap();
-    let published = ash.ok(&["publish", "contract", file.to_str().unwrap(), "--public"]);
-    published["ref"].as_str().unwrap().split('@').next().unwrap().to_owned()
+    ash.publish(&document, &["--public"])
 }
 
 fn status_of(node: &Tally, reference: &str) -> Value {
@@ -60,7 +53,7 @@ fn invariant_6_what_is_erased_is_gone_from_every_file_of_every_holder_and_proofs
     assert!(size(&ash) > 0 && size(&oak) > 0, "else nothing is tested");
 
     // One is erased as a whole, of the other the fields that name the supplier.
-    let key = controller(&ash);
+    let key = ash.controller();
     let erased = ash.ok(&["--yes", "erase", &hauled, "--reason", "mistake", "--with", &key]);
     assert_eq!(erased["countersigned"], true);
     let fields = ["--field", "suppliers", "--field", "description"];

@@ -47,8 +47,7 @@ fn share(node: &Tally, title: &str) -> Value {
 
 /// Names of those whom a node takes for members.
 fn members(node: &Tally) -> Vec<String> {
-    let output = node.run(&["group", "members", GROUP]);
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let found = node.says(&["group", "members", GROUP]);
     let name = |member: &Value| member["name"].as_str().unwrap_or_default().to_owned();
     let mut names: Vec<_> = found["members"].as_array().into_iter().flatten().map(name).collect();
     names.sort();
@@ -159,7 +158,7 @@ fn invariant_3_members_share_and_the_removed_and_outsiders_learn_nothing() {
     }
 
     // What is erased is gone from every member.
-    let key = birch.data().join("keys/controller.key").to_str().unwrap().to_owned();
+    let key = birch.controller();
     let erased = birch.ok(&["--yes", "erase", &hauled, "--reason", "mistake", "--with", &key]);
     assert_eq!(erased["countersigned"], true);
     for node in all {
@@ -262,12 +261,10 @@ fn who_joins_a_group_that_shows_from_joining_reads_nothing_earlier() {
     assert_eq!(shown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&shown.stderr).contains("sealed"));
     // What a holder cannot open it can still delete.
-    let key = ash.data().join("keys/controller.key").to_str().unwrap().to_owned();
+    let key = ash.controller();
     ash.ok(&["--yes", "erase", &early, "--reason", "mistake", "--with", &key]);
     comes("Birch has deleted it", || {
-        let output = birch.run(&["erase", "--status", &early]);
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        !status["erasures"][0]["deleted"].is_null()
+        !birch.says(&["erase", "--status", &early])["erasures"][0]["deleted"].is_null()
     });
     assert_eq!(birch.ok(&["show", &early])["state"], "erased");
     comes("nothing is held back any more", || birch.ok(&["status"])["heldBack"] == 0);

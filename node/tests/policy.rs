@@ -31,14 +31,6 @@ fn publish(tally: &Tally, title: &str) -> String {
     published["ref"].as_str().unwrap().to_owned()
 }
 
-/// Names the witnesses of `author` and how many confirm.
-fn name_witnesses(author: &Tally, witnesses: &[&Tally], quorum: &str) {
-    let ids: Vec<_> = witnesses.iter().map(|witness| witness.authority()).collect();
-    let mut words = vec!["key", "profile", "--quorum", quorum];
-    words.extend(ids.iter().flat_map(|id| ["--witness", id]));
-    author.ok(&words);
-}
-
 /// How many witnesses cosigned the newest head of the log of `authority`, and its size.
 fn cosigned(tally: &Tally, authority: &str) -> (u64, u64) {
     let status = tally.ok(&["status"]);
@@ -87,7 +79,7 @@ impl Witnessed {
     fn new() -> Self {
         let (mut ash, mut oak, mut elm) =
             (council("Ash Borough Council"), council("Oak Council"), council("Elm Council"));
-        name_witnesses(&ash, &[&oak, &elm], "2");
+        ash.name_witnesses(&[&oak, &elm], "2");
         ash.start();
         oak.start();
         elm.start();
@@ -202,7 +194,7 @@ fn a_proof_verifies_under_the_policy_of_its_authors_witnesses_and_under_no_other
 #[test]
 fn a_policy_is_made_only_of_what_is_known() {
     let (mut ash, oak) = (council("Ash Borough Council"), council("Oak Council"));
-    name_witnesses(&ash, &[&oak], "1");
+    ash.name_witnesses(&[&oak], "1");
     ash.start();
     let refused = ash.run(&["policy"]);
     assert_eq!(refused.status.code(), Some(3));

@@ -16,15 +16,29 @@
 //! back by a recovery (see [`crate::identity`]), which disowns the entry.
 //! Header, names and commitment stay.
 //!
+//! A *retention date* in a version's header acts as an erasure that is in force from
+//! that date: it covers that version and every earlier one, wholly. It needs no delay,
+//! since whoever wrote the version chose its date; it is carried out when the date has
+//! been cosigned, or [`DELAY_SECONDS`] after it, in case the holder's clock is fast.
+//!
+//! - here: what is erased, and since when;
+//! - [`lack`]: what a holder has not of a body;
+//! - [`answer`]: what holders say has become of it.
+//!
 //! **Invariants:** `erase` entries themselves are never covered, or nobody could
 //! tell what is; the same entries give the same set in whatever order they come; a
 //! countersignature counts for one erasure of one version. Deliberately absent:
-//! clocks and deletion, which are the holders' business, and legal holds.
+//! clocks, deletion and legal holds, which are the holders' business.
+
+pub mod answer;
+pub mod lack;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ciborium::Value;
 
+pub use self::answer::{Answer, Outcome};
+pub use self::lack::Lack;
 use crate::body::{Body, BodyError, FieldError, FieldName, Fields};
 use crate::entry::{Action, Entry, Header};
 use crate::id::{AuthorityId, LogId, NetworkName, RecordId, Space, Version};
@@ -48,6 +62,8 @@ pub enum Reason {
     CourtOrder,
     /// They were published by mistake.
     Mistake,
+    /// The date until which the author wanted the values kept has passed.
+    Retention,
     /// A reason this version does not know.
     Other,
 }
@@ -65,6 +81,7 @@ impl Reason {
             Self::CommercialConfidence => "commercial-confidence",
             Self::CourtOrder => "court-order",
             Self::Mistake => "mistake",
+            Self::Retention => "retention",
             Self::Other => "other",
         }
     }
@@ -115,10 +132,10 @@ impl Scope {
     }
 }
 
-/// What one `erase` entry says.
+/// What one `erase` entry says, or the retention date of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erasure {
-    /// Where the entry stands.
+    /// Where the entry stands; for a retention date the version that has it.
     pub at: Version,
     /// The record.
     pub record: RecordId,
@@ -128,18 +145,30 @@ pub struct Erasure {
     pub scope: Scope,
     /// Why.
     pub reason: Reason,
+    /// From when on; at once if absent. Only retention dates have one.
+    pub from: Option<UnixTime>,
 }
 
 impl Erasure {
-    /// What an entry of `log` erases; `None` if it is none that erases something
-    /// this version understands.
+    /// What an entry of `log` erases, at once or from a retention date on; `None` if
+    /// it is none that erases something this version understands.
     #[must_use]
     pub fn of(log: &LogId, index: u64, entry: &Entry) -> Option<Self> {
-        if !is_erasure(entry.header()) {
-            return None;
-        }
         let at = Version { generation: log.generation, index };
+        if !is_erasure(entry.header()) {
+            return Self::dated(at, entry.header());
+        }
         Self::read(at, entry.header(), &entry.body()?.fields())
+    }
+
+    /// What the retention date of the version at `at` erases, if it has one.
+    #[must_use]
+    pub fn dated(at: Version, header: &Header) -> Option<Self> {
+        let (record, upto, reason) = (header.record, at, Reason::Retention);
+        let is_said = header.is_understood() && header.kind.is_record();
+        let is_said = is_said && header.action != Action::Erase;
+        let from = header.retain_until.filter(|_| is_said)?;
+        Some(Self { at, record, upto, scope: Scope::Whole, reason, from: Some(from) })
     }
 
     /// As [`Erasure::of`], from header and fields of the entry at `at`.
@@ -148,18 +177,32 @@ impl Erasure {
         let upto = header.previous.filter(|upto| *upto < at && is_erasure(header))?;
         let reason = Reason::from_code(&fields.text("reason")?).unwrap_or(Reason::Other);
         let scope = read_scope(fields)?;
-        Some(Self { at, record: header.record, upto, scope, reason })
+        Some(Self { at, record: header.record, upto, scope, reason, from: None })
     }
 
-    /// When it is due: [`DELAY_SECONDS`] after its author's witnesses saw it,
-    /// or, as long as they have not, after we did.
+    /// Whether it hides anything at `now`.
     #[must_use]
-    pub const fn due(seen: UnixTime, witnessed: Option<UnixTime>) -> UnixTime {
-        let since = match witnessed {
-            Some(witnessed) => witnessed,
-            None => seen,
-        };
-        UnixTime::from_seconds(since.as_seconds().saturating_add(DELAY_SECONDS))
+    pub fn is_in_force(&self, now: UnixTime) -> bool {
+        self.from.is_none_or(|from| from <= now)
+    }
+
+    /// Whether a head that witnesses cosigned at `time` tells when it is due: it
+    /// covers the entry, or, for a retention date, shows that the date has passed.
+    #[must_use]
+    pub fn is_dated_by(&self, time: UnixTime) -> bool {
+        self.is_in_force(time)
+    }
+
+    /// When it is due. What an entry erases: [`DELAY_SECONDS`] after its author's
+    /// witnesses saw it, or, as long as they have not, after we did. A retention date:
+    /// at once if witnesses have cosigned later, or [`DELAY_SECONDS`] after it.
+    #[must_use]
+    pub fn due(&self, seen: UnixTime, witnessed: Option<UnixTime>) -> UnixTime {
+        match (self.from, witnessed) {
+            (Some(from), Some(_)) => from,
+            (Some(from), None) => delayed(from),
+            (None, witnessed) => delayed(witnessed.unwrap_or(seen)),
+        }
     }
 
     /// The body of the entry.
@@ -241,6 +284,12 @@ pub fn message(
     lines.flat_map(|line| [line, "\n"]).collect::<String>().into_bytes()
 }
 
+/// [`DELAY_SECONDS`] after a time.
+#[must_use]
+pub const fn delayed(since: UnixTime) -> UnixTime {
+    UnixTime::from_seconds(since.as_seconds().saturating_add(DELAY_SECONDS))
+}
+
 fn is_erasure(header: &Header) -> bool {
     header.is_understood() && header.action == Action::Erase
 }
@@ -263,13 +312,31 @@ fn read_countersignature(value: Value) -> Option<(u32, Vec<u8>)> {
 /// Which record of which author in which space.
 type Place = (AuthorityId, Space, RecordId);
 
-/// All erasures that stand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All erasures that stand, and the time at which they are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erasures {
     of: BTreeMap<Place, BTreeMap<Version, Erasure>>,
+    now: UnixTime,
+}
+
+impl Default for Erasures {
+    fn default() -> Self {
+        Self::at(UnixTime::from_seconds(0))
+    }
 }
 
 impl Erasures {
+    /// None, to be looked at as of `now`: retention dates up to it have passed.
+    #[must_use]
+    pub const fn at(now: UnixTime) -> Self {
+        Self { of: BTreeMap::new(), now }
+    }
+
+    /// From now on it is `now`.
+    pub const fn pass(&mut self, now: UnixTime) {
+        self.now = now;
+    }
+
     /// Adds one of an entry of `log`.
     pub fn insert(&mut self, log: &LogId, erasure: Erasure) {
         let place = (log.authority, log.space, erasure.record);
@@ -289,13 +356,13 @@ impl Erasures {
         forgotten
     }
 
-    /// Whether anything of a log may be covered.
+    /// Whether anything of a log may be covered, now or later.
     #[must_use]
     pub fn concern(&self, log: &LogId) -> bool {
         self.of.range(range(log)).next().is_some_and(|(place, _)| is_of(log, place))
     }
 
-    /// The erasures that cover the version of a record at `index` of `log`.
+    /// The erasures in force that cover the version of a record at `index` of `log`.
     pub fn covering<'a>(
         &'a self,
         log: &LogId,
@@ -316,7 +383,7 @@ impl Erasures {
         let version = Version { generation: log.generation, index };
         let erasures = self.of.get(&(log.authority, log.space, *record));
         let erasures = erasures.into_iter().flat_map(BTreeMap::values);
-        erasures.filter(move |erasure| version <= erasure.upto)
+        erasures.filter(move |erasure| version <= erasure.upto && erasure.is_in_force(self.now))
     }
 
     /// What is left of a body without what is erased; `None` if nothing of it is,
@@ -355,53 +422,6 @@ fn range(log: &LogId) -> core::ops::RangeFrom<Place> {
 
 fn is_of(log: &LogId, place: &Place) -> bool {
     (place.0, place.1) == (log.authority, log.space)
-}
-
-/// What a holder has not of a body: its author erased it, or whoever gave it did not have it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lack {
-    /// The record.
-    pub record: RecordId,
-    /// The fields whose values are absent.
-    pub fields: Scope,
-}
-
-impl Lack {
-    /// What an entry's body lacks; `None` if it is whole.
-    #[must_use]
-    pub fn of(entry: &Entry) -> Option<Self> {
-        let record = entry.header().record;
-        let fields = match entry.body() {
-            Some(Body::Full(_) | Body::Sealed(_)) => return None,
-            Some(body @ Body::Partial(_)) => Scope::Fields(body.withheld().into_iter().collect()),
-            Some(Body::Erased(_)) | None => Scope::Whole,
-        };
-        Some(Self { record, fields })
-    }
-
-    /// Whether all of it is what `erasures`, which cover this version, erased.
-    pub fn is_covered<'a>(&self, erasures: impl Iterator<Item = &'a Erasure>) -> bool {
-        let scopes: Vec<&Scope> = erasures.map(|erasure| &erasure.scope).collect();
-        match &self.fields {
-            Scope::Whole => scopes.contains(&&Scope::Whole),
-            Scope::Fields(names) => {
-                names.iter().all(|name| scopes.iter().any(|scope| scope.covers(name.as_str())))
-            }
-        }
-    }
-
-    /// Whether a body that lacks `other` (nothing, if `None`) is more than this one.
-    #[must_use]
-    pub fn is_more_than(&self, other: Option<&Self>) -> bool {
-        match (&self.fields, other.map(|other| &other.fields)) {
-            (_, None) => true,
-            (_, Some(Scope::Whole)) => false,
-            (Scope::Whole, Some(Scope::Fields(_))) => true,
-            (Scope::Fields(ours), Some(Scope::Fields(theirs))) => {
-                theirs.is_subset(ours) && theirs != ours
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -597,8 +617,59 @@ mod tests {
     #[test]
     fn it_is_due_three_days_after_witnesses_have_seen_it() {
         let time = UnixTime::from_seconds;
-        assert_eq!(Erasure::due(time(1000), None), time(1000 + DELAY_SECONDS));
-        assert_eq!(Erasure::due(time(1000), Some(time(400))), time(400 + DELAY_SECONDS));
-        assert_eq!(Erasure::due(time(u64::MAX), None), time(u64::MAX));
+        let erasure = erase(at(0, 7), at(0, 3), &Scope::Whole);
+        assert_eq!(erasure.due(time(1000), None), time(1000 + DELAY_SECONDS));
+        assert_eq!(erasure.due(time(1000), Some(time(400))), time(400 + DELAY_SECONDS));
+        assert_eq!(erasure.due(time(u64::MAX), None), time(u64::MAX));
+    }
+
+    fn dated(kind: Kind, action: Action, until: u64) -> Entry {
+        let (mut header, body) = (put().header().clone(), put().body().unwrap().clone());
+        (header.kind, header.action) = (kind, action);
+        header.retain_until = Some(UnixTime::from_seconds(until));
+        Entry::author(header, body).unwrap()
+    }
+
+    #[test]
+    fn a_retention_date_erases_its_version_and_earlier_ones_from_then_on() {
+        let time = UnixTime::from_seconds;
+        let entry = dated(Kind::CONTRACT, Action::Put, 1000);
+        let (mut erasures, header) = (Erasures::at(time(999)), entry.header().clone());
+        erasures.insert(&log(0), Erasure::of(&log(0), 5, &entry).unwrap());
+        let covers = |erasures: &Erasures, index| {
+            erasures.covering(&log(0), index, &header).next().is_some()
+        };
+        assert!(!covers(&erasures, 5) && erasures.concern(&log(0)));
+        let body = entry.body().unwrap();
+        assert_eq!(erasures.veil(&log(0), 5, &header, body), None);
+        erasures.pass(time(1000));
+        assert!(covers(&erasures, 5) && covers(&erasures, 2));
+        assert!(!covers(&erasures, 6), "a later version has its own date, or none");
+        let left = erasures.veil(&log(0), 5, &header, body).unwrap();
+        assert_eq!(shown(&left), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_retention_date_is_carried_out_when_it_was_cosigned_or_three_days_later() {
+        let time = UnixTime::from_seconds;
+        let entry = dated(Kind::CONTRACT, Action::Put, 1000);
+        let erasure = Erasure::of(&log(0), 5, &entry).unwrap();
+        assert_eq!((erasure.upto, erasure.reason), (at(0, 5), Reason::Retention));
+        assert_eq!(erasure.due(time(10), None), time(1000 + DELAY_SECONDS));
+        assert!(!erasure.is_dated_by(time(999)) && erasure.is_dated_by(time(1000)));
+        assert_eq!(erasure.due(time(10), Some(time(1234))), time(1000));
+    }
+
+    #[test]
+    fn only_versions_of_records_have_retention_dates_that_count() {
+        for (kind, action) in [
+            (Kind::IDENTITY, Action::Put),
+            (Kind::ERASURE_ANSWER, Action::Put),
+            (Kind::CONTRACT, Action::Erase),
+        ] {
+            assert_eq!(Erasure::of(&log(0), 5, &dated(kind, action, 1000)), None, "{kind}");
+        }
+        assert!(Erasure::of(&log(0), 5, &dated(Kind::CONTRACT, Action::Withdraw, 9)).is_some());
+        assert_eq!(Reason::from_code(Reason::Retention.code()), None, "nobody gives it by hand");
     }
 }

@@ -60,6 +60,8 @@ impl Kind {
     pub const ENDORSEMENT: Self = Self(64);
     /// The membership or an epoch of a group: see [`crate::group`].
     pub const GROUP: Self = Self(65);
+    /// What a holder says of an erasure: see [`crate::erasure::answer`].
+    pub const ERASURE_ANSWER: Self = Self(66);
 
     /// A kind by its number.
     #[must_use]

@@ -137,7 +137,7 @@ impl Machine {
     /// peers would not hear of what changes from then on.
     #[must_use]
     pub fn new(config: Config, stored: Stored) -> (Self, Vec<LogId>) {
-        let (ledger, damaged) = Ledger::open(config.network, &stored);
+        let (ledger, damaged) = Ledger::open(config.network, &stored, config.started);
         let Config { authority, node, run, started, log_key, .. } = config;
         let log = LogId::public(authority, config.generation);
         let has_partners = ledger.identities().any(|identity| identity.authority() != authority);
@@ -158,7 +158,6 @@ impl Machine {
             out: Outbox::default(),
         };
         machine.ledger.limit(authority, Quota::default());
-        machine.ledger.wall = started;
         machine.ledger.logs().for_each(|(log, _)| machine.authoring.found(log));
         // What an earlier run left unsigned is signed now, if nobody needs to be asked.
         let Self { ledger, authoring, out, .. } = &mut machine;
@@ -185,7 +184,7 @@ impl Machine {
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.out.standings.at(now);
         let passed = now.as_micros() / 1_000_000;
-        self.ledger.wall = UnixTime::from_seconds(self.started.as_seconds() + passed);
+        self.ledger.pass(UnixTime::from_seconds(self.started.as_seconds() + passed));
         let Self { ledger, authoring, out, .. } = self;
         authoring.pass(&mut Context { now, ledger, out });
         self.take(now, input);

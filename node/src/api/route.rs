@@ -34,6 +34,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/records/withdraw", post(withdraw))
         .route("/records/erase", get(erasures).post(erase))
         .route("/records/erase/message", post(countersign))
+        .route("/records/hold", get(holds).post(hold))
         .route("/proof", get(prove))
         .route("/policy", get(policy))
         .route("/evidence", get(evidence))
@@ -167,6 +168,14 @@ async fn erase(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Erased> {
 
 async fn countersign(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Countersign> {
     Ok(Json(desk.countersign_text(body(sent)?).await?))
+}
+
+async fn hold(State(desk): State<Desk>, sent: Sent) -> Answer<answer::HoldView> {
+    Ok(Json(desk.hold(body(sent)?).await?))
+}
+
+async fn holds(State(desk): State<Desk>) -> Answer<answer::Holds> {
+    Ok(Json(desk.held().await?))
 }
 
 #[derive(Deserialize)]

@@ -23,7 +23,9 @@ use super::question::{confirm, passphrase_of};
 use super::wording::{clean, pairs, several, table, time};
 use crate::failure::Failure;
 use crate::keys::{ControllerFile, Passphrase};
-use crate::service::answer::{self, Countersign, Countersignature, Erased, ErasureView, Erasures};
+use crate::service::answer::{
+    self, Countersign, Countersignature, Erased, ErasureView, Erasures, HolderAnswer,
+};
 use crate::service::reason;
 
 /// Erase a record of this authority, or fields of it, at every holder
@@ -178,7 +180,26 @@ fn status(erasures: &[ErasureView]) -> String {
         .collect();
     let heading = several(erasures.len() as u64, "erasure");
     let rows = table(&["Record", "Authority", "Fields", "Why", "Here"], &rows);
-    format!("{heading}\n{rows}")
+    let answered = erasures.iter().filter(|one| !one.answers.is_empty());
+    let answered = answered.map(|one| format!("{}\n  {}\n", one.reference, answers(one)));
+    format!("{heading}\n{rows}{}", answered.collect::<String>())
+}
+
+/// What holders have answered to an erasure.
+fn answers(erasure: &ErasureView) -> String {
+    let of = |answer: &HolderAnswer| {
+        let name = match &answer.authority_name {
+            Some(name) => clean(name),
+            None => answer.authority.to_string(),
+        };
+        let until = match (&*answer.outcome, &answer.until) {
+            ("held", Some(until)) => format!(" through {until}, under a legal hold"),
+            ("held", None) => " under a legal hold".to_owned(),
+            _ => String::new(),
+        };
+        format!("{name}: {}{until}", clean(&answer.outcome))
+    };
+    erasure.answers.iter().map(of).collect::<Vec<_>>().join("\n  ")
 }
 
 /// How far an erasure is carried out at this node.
@@ -186,6 +207,7 @@ pub(super) fn done(erasure: &ErasureView) -> String {
     let at = |seconds| time(UnixTime::from_seconds(seconds));
     match erasure.deleted {
         Some(deleted) => format!("deleted {}", at(deleted)),
+        None if erasure.held => "hidden, and kept under a legal hold".to_owned(),
         None => format!("hidden, to be deleted {}", at(erasure.due)),
     }
 }

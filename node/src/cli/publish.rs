@@ -29,6 +29,9 @@ pub struct Publish {
     /// The record of which this is a new version; without it, it is a new record.
     #[arg(long, value_name = "REF")]
     replaces: Option<String>,
+    /// The last day on which its values are kept, as 2030-03-31; then every holder deletes them.
+    #[arg(long, value_name = "DATE")]
+    retain_until: Option<String>,
 }
 
 impl Publish {
@@ -49,6 +52,7 @@ impl Publish {
             document: content,
             audience,
             reference: self.replaces.clone(),
+            retain_until: self.retain_until.clone(),
         };
         let published: Published = client.post("records", &publish)?;
         Ok(told("published", &published))

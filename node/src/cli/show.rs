@@ -261,6 +261,8 @@ mod tests {
                 due: 1_775_225_100,
                 countersigned: false,
                 deleted: None,
+                held: false,
+                answers: Vec::new(),
             }],
             note: String::new(),
             history: Some(vec![

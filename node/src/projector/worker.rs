@@ -437,6 +437,8 @@ impl Worker {
         };
         let fields = found.or(loaded.as_ref()).and_then(|reading| reading.fields.as_ref());
         let document = match fields {
+            // Its retention date has passed: there is nothing to be found.
+            Some(fields) if fields.is_empty() => Document::no_record(record),
             Some(fields) => Document::of_record(record, version, current.newest.kind, fields),
             None => Document::no_record(record),
         };

@@ -8,6 +8,7 @@ use tallystick_protocol::checkpoint::Origin;
 use tallystick_protocol::id::LogId;
 use tallystick_protocol::log::{LogError, Tile, TileSpan};
 
+use crate::driver::unix_time;
 use crate::store::{Replica, StoreError, erasure};
 use crate::witnesses::Witnesses;
 
@@ -106,7 +107,7 @@ fn body(replica: &dyn Replica, log: &LogId, index: u64) -> Result<Option<Vec<u8>
     let stored = replica.entries(log, index..index + 1, usize::MAX)?.pop();
     let Some(stored) = stored.filter(|stored| stored.body.is_some()) else { return Ok(None) };
     let entry = stored.into_unverified().check().map_err(|_| unreadable(log))?;
-    let erasures = erasure::of_record_only(replica, log, &entry.header().record)?;
+    let erasures = erasure::of_record_at(replica, log, &entry.header().record, unix_time())?;
     Ok(erasures.veiled(log, index, entry).into_bytes().1)
 }
 

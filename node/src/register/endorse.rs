@@ -6,14 +6,13 @@
 //! whether what was endorsed is still claimed, is asked when it is read.
 //! An endorsement whose body is absent or not shown in full does not count.
 
-use std::collections::BTreeMap;
-
 use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::entry::Action;
 use tallystick_protocol::id::{AuthorityId, Hash, LogId, Space, Version};
 use tallystick_protocol::record::Kind;
 
-use super::{Draft, Reading, Register, key, row_damaged};
+use super::key::{ENDORSEMENTS, endorsement_value, read_endorsement_value};
+use super::{Draft, Reading, Register};
 use crate::store::StoreError;
 
 impl Register {
@@ -23,14 +22,10 @@ impl Register {
     /// [`StoreError`] if the replica fails.
     pub fn endorsers(&self, claims: &Endorsement) -> Result<Vec<AuthorityId>, StoreError> {
         let (record, digest) = (Endorsement::record(&claims.authority), claims.digest());
-        let mut newest = BTreeMap::new();
-        // In the order of their versions, so that the newest comes last.
-        self.each(&key::endorsements(&record), |row, value| {
-            let (endorser, _) = key::read_endorsement_key(row).ok_or_else(row_damaged)?;
-            newest.insert(endorser, key::read_endorsement_value(value).ok_or_else(row_damaged)?);
-            Ok(())
-        })?;
-        let endorses = |(_, endorsed): &(AuthorityId, Option<Hash>)| *endorsed == Some(digest);
+        let prefix = ENDORSEMENTS.about(&record);
+        let public = (prefix.as_slice(), Space::Public);
+        let newest = self.newest_words(ENDORSEMENTS, public, read_endorsement_value)?;
+        let endorses = |(_, (_, endorsed)): &(_, (_, Option<Hash>))| *endorsed == Some(digest);
         Ok(newest.into_iter().filter(endorses).map(|(endorser, _)| endorser).collect())
     }
 
@@ -44,30 +39,10 @@ impl Register {
         endorser: &AuthorityId,
         endorsed: &AuthorityId,
     ) -> Result<Option<(Version, Option<Hash>)>, StoreError> {
-        let prefix = key::endorsements_by(&Endorsement::record(endorsed), endorser);
-        let mut newest = None;
-        self.each(&prefix, |row, value| {
-            let (_, version) = key::read_endorsement_key(row).ok_or_else(row_damaged)?;
-            newest = Some((version, key::read_endorsement_value(value).ok_or_else(row_damaged)?));
-            Ok(())
-        })?;
-        Ok(newest)
-    }
-
-    /// Forgets the endorsements of an authority that `disowned` says are none any more.
-    pub(super) fn forget_endorsements(
-        &self,
-        disowned: impl Fn(&AuthorityId, Version) -> bool,
-    ) -> Result<(), StoreError> {
-        let mut rows = Vec::new();
-        self.each(key::all_endorsements(), |row, _| {
-            let (endorser, version) = key::read_endorsement_key(row).ok_or_else(row_damaged)?;
-            if disowned(&endorser, version) {
-                rows.push((row.to_vec(), None));
-            }
-            Ok(())
-        })?;
-        self.replica.put(&rows)
+        let prefix = ENDORSEMENTS.by(&Endorsement::record(endorsed), endorser);
+        let public = (prefix.as_slice(), Space::Public);
+        let newest = self.newest_words(ENDORSEMENTS, public, read_endorsement_value)?;
+        Ok(newest.into_values().next())
     }
 }
 
@@ -80,8 +55,8 @@ impl Draft<'_> {
             return;
         }
         let digest = (header.action == Action::Put).then(|| endorsed(reading)).flatten();
-        let row = key::endorsement(&header.record, &log.authority, reading.version);
-        self.changes.insert(row, Some(key::endorsement_value(digest.as_ref())));
+        let row = ENDORSEMENTS.row(&header.record, log, reading.version.index);
+        self.changes.insert(row, Some(endorsement_value(digest.as_ref())));
     }
 }
 
@@ -182,7 +157,7 @@ mod tests {
         let first = [put("Oak"), withdrawal(), put("Oak Forest")];
         let other = [put("Oak")];
         let rows = |replica: &MemoryReplica| {
-            let rows = crate::store::Replica::scan(replica, key::all_endorsements(), &[], 1000);
+            let rows = crate::store::Replica::scan(replica, ENDORSEMENTS.all(), &[], 1000);
             rows.unwrap()
         };
         for from in 0..=3 {
@@ -202,7 +177,7 @@ mod tests {
         let rows = |logs: &[(LogId, &[Entry])], portion| {
             let (replica, register) = taken(logs, portion);
             assert_eq!(register.endorsers(&claims("Oak")).unwrap().len(), 2);
-            crate::store::Replica::scan(&*replica, key::ALL, &[], 1000).unwrap()
+            crate::store::Replica::scan(&*replica, super::super::key::ALL, &[], 1000).unwrap()
         };
         let whole = rows(&logs, 10);
         assert_eq!(rows(&logs, 1), whole);

@@ -6,7 +6,7 @@
 //! interrupted is done again from the beginning. Deliberately absent: what is
 //! to be forgotten, which whoever follows the replica finds out.
 
-use tallystick_protocol::id::{AuthorityId, LogId, Space, Version};
+use tallystick_protocol::id::{LogId, Version};
 
 use super::{Current, Draft, ROWS, RecordKey, Register, Taken, key, row_damaged};
 use crate::store::{Change, StoreError};
@@ -20,16 +20,7 @@ struct Disowned<'a> {
 
 impl Disowned<'_> {
     fn contains(self, key: &RecordKey, version: Version) -> bool {
-        key.space == self.log.space && self.is_by(&key.authority, version)
-    }
-
-    /// Whether it is an endorsement among them, which are public always.
-    fn endorses(self, endorser: &AuthorityId, version: Version) -> bool {
-        self.log.space == Space::Public && self.is_by(endorser, version)
-    }
-
-    fn is_by(self, authority: &AuthorityId, version: Version) -> bool {
-        *authority == self.log.authority
+        (key.authority, key.space) == (self.log.authority, self.log.space)
             && version.generation == self.log.generation
             && version.index >= self.from
     }
@@ -46,7 +37,8 @@ impl Register {
     ) -> Result<(), StoreError> {
         let (disowned, prefix) = (Disowned { log, from }, key::versions_of(&log.authority));
         self.forget_held(log, from)?;
-        self.forget_endorsements(|endorser, version| disowned.endorses(endorser, version))?;
+        self.forget_words(key::ENDORSEMENTS, log, from)?;
+        self.forget_words(key::ANSWERS, log, from)?;
         let mut start = Vec::new();
         loop {
             let rows = self.replica.scan(&prefix, &start, ROWS)?;

@@ -2,8 +2,9 @@
 //!
 //! | prefix | key after it | value |
 //! |---|---|---|
+//! | `reg/a` | answer's record, holder, space, generation, index | day until which it is held, or that it is deleted |
 //! | `reg/c` | authority, record, space | newest version, digest of its source key, predecessor's record |
-//! | `reg/e` | endorsed record, endorser, generation, index | digest of what is endorsed, if anything is |
+//! | `reg/e` | endorsed record, endorser, space, generation, index | digest of what is endorsed, if anything is |
 //! | `reg/h` | log, index | epoch and record of a version that is held back (see `held`) |
 //! | `reg/m` | predecessor's authority, record; authority, record, space that go on from it | nothing |
 //! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
@@ -15,16 +16,18 @@
 //! reads them.
 
 use tallystick_protocol::entry::Action;
+use tallystick_protocol::erasure::Outcome;
 use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, RecordId, Space, Version};
-use tallystick_protocol::record::Kind;
+use tallystick_protocol::record::{Day, Kind};
 use tallystick_protocol::time::UnixTime;
 
 use super::{Current, Predecessor, Reach, RecordKey, SourceDigest, VersionInfo};
 
+/// Number of this layout of the rows.
+pub(crate) const LAYOUT: u32 = 2;
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
 const CURRENT: &[u8] = b"reg/c";
-const ENDORSEMENT: &[u8] = b"reg/e";
 const SUCCESSION: &[u8] = b"reg/m";
 const POSITION: &[u8] = b"reg/p";
 const SOURCE: &[u8] = b"reg/s";
@@ -45,40 +48,49 @@ pub(super) fn currents(authority: Option<&AuthorityId>) -> Vec<u8> {
     bytes
 }
 
-/// Prefix of the rows that say who endorses the authority with this record.
-pub(super) fn endorsements(endorsed: &RecordId) -> Vec<u8> {
-    let mut bytes = ENDORSEMENT.to_vec();
-    bytes.extend_from_slice(endorsed.as_bytes());
-    bytes
-}
+/// Rows of what several authorities say under one record id, each in logs of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words(&'static [u8]);
 
-/// Prefix of all rows that say who endorses whom.
-pub(super) const fn all_endorsements() -> &'static [u8] {
-    ENDORSEMENT
-}
+/// Who endorses whom.
+pub(super) const ENDORSEMENTS: Words = Words(b"reg/e");
+/// What holders answer to erasures.
+pub(super) const ANSWERS: Words = Words(b"reg/a");
 
-/// Prefix of what one authority has said of another.
-pub(super) fn endorsements_by(endorsed: &RecordId, endorser: &AuthorityId) -> Vec<u8> {
-    let mut bytes = endorsements(endorsed);
-    bytes.extend_from_slice(endorser.as_bytes());
-    bytes
-}
+impl Words {
+    /// Prefix of all.
+    pub(super) const fn all(self) -> &'static [u8] {
+        self.0
+    }
 
-pub(super) fn endorsement(
-    endorsed: &RecordId,
-    endorser: &AuthorityId,
-    version: Version,
-) -> Vec<u8> {
-    let mut bytes = endorsements_by(endorsed, endorser);
-    put_version(&mut bytes, version);
-    bytes
-}
+    /// Prefix of those under a record id.
+    pub(super) fn about(self, record: &RecordId) -> Vec<u8> {
+        [self.0, record.as_bytes()].concat()
+    }
 
-/// Who endorses, and with which entry, of an endorsement row.
-pub(super) fn read_endorsement_key(key: &[u8]) -> Option<(AuthorityId, Version)> {
-    let mut cursor = Cursor(key.strip_prefix(ENDORSEMENT)?);
-    cursor.array::<{ RecordId::LEN }>()?;
-    cursor.whole(|c| Some((AuthorityId::from_bytes(c.array()?), c.version()?)))
+    /// Prefix of those by one authority.
+    pub(super) fn by(self, record: &RecordId, who: &AuthorityId) -> Vec<u8> {
+        [self.0, record.as_bytes(), who.as_bytes()].concat()
+    }
+
+    /// The row of one entry in a log.
+    pub(super) fn row(self, record: &RecordId, log: &LogId, index: u64) -> Vec<u8> {
+        let mut bytes = self.by(record, &log.authority);
+        put_space(&mut bytes, &log.space);
+        put_version(&mut bytes, Version { generation: log.generation, index });
+        bytes
+    }
+
+    /// The log and the entry of a row.
+    pub(super) fn read(self, key: &[u8]) -> Option<(LogId, u64)> {
+        let mut cursor = Cursor(key.strip_prefix(self.0)?);
+        cursor.array::<{ RecordId::LEN }>()?;
+        cursor.whole(|c| {
+            let (authority, space) = (AuthorityId::from_bytes(c.array()?), c.space()?);
+            let Version { generation, index } = c.version()?;
+            Some((LogId { authority, space, generation }, index))
+        })
+    }
 }
 
 /// An entry that endorses nothing, or not any more, has no digest.
@@ -90,6 +102,27 @@ pub(super) fn read_endorsement_value(value: &[u8]) -> Option<Option<Hash>> {
     match value.is_empty() {
         true => Some(None),
         false => Hash::try_from(value).ok().map(Some),
+    }
+}
+
+/// The days from 1970 until which values are held; what is deleted has none.
+pub(super) fn answer_value(outcome: Outcome) -> Vec<u8> {
+    match outcome {
+        Outcome::Deleted => Vec::new(),
+        Outcome::Held(None) => vec![1],
+        Outcome::Held(Some(day)) => [&[2], &day.number().to_be_bytes()[..]].concat(),
+    }
+}
+
+pub(super) fn read_answer_value(value: &[u8]) -> Option<Outcome> {
+    match *value {
+        [] => Some(Outcome::Deleted),
+        [1] => Some(Outcome::Held(None)),
+        [2, ref day @ ..] => {
+            let day = i32::from_be_bytes(day.try_into().ok()?);
+            Some(Outcome::Held(Some(Day::from_number(day))))
+        }
+        _ => None,
     }
 }
 
@@ -319,12 +352,15 @@ impl Cursor<'_> {
     fn record(&mut self) -> Option<RecordKey> {
         let authority = AuthorityId::from_bytes(self.array()?);
         let record = RecordId::from_bytes(self.array()?);
-        let space = match self.array()? {
-            [0] => Space::Public,
-            [1] => Space::Group(GroupId::from_bytes(self.array()?)),
-            _ => return None,
-        };
-        Some(RecordKey { authority, space, record })
+        Some(RecordKey { authority, space: self.space()?, record })
+    }
+
+    fn space(&mut self) -> Option<Space> {
+        match self.array()? {
+            [0] => Some(Space::Public),
+            [1] => Some(Space::Group(GroupId::from_bytes(self.array()?))),
+            _ => None,
+        }
     }
 
     fn predecessor(&mut self) -> Option<Predecessor> {

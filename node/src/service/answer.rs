@@ -16,7 +16,10 @@ use serde_json::value::RawValue;
 use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
-pub use self::erasure::{Countersign, Countersignature, Erase, Erased, ErasureView, Erasures};
+pub use self::erasure::{
+    Countersign, Countersignature, Erase, Erased, ErasureView, Erasures, Hold, HoldView,
+    HolderAnswer, Holds,
+};
 pub use self::group::{
     Accept, AudienceView, Audiences, Belonging, ChangeMember, CreateGroup, GroupChange,
     GroupMembers, GroupView, Groups, HistoryName, InvitationView, Invite, Invited, MemberView,
@@ -558,6 +561,10 @@ pub struct Publish {
     /// The record this is a new version of; a new record if absent.
     #[serde(default, rename = "ref")]
     pub reference: Option<String>,
+    /// Until when its values are to be kept, `YYYY-MM-DD` (the last day) or a date-time:
+    /// then every holder deletes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<String>,
 }
 
 /// What was published or withdrawn.

@@ -1,37 +1,38 @@
-//! Erasure at the desk: asking for it, what has become of it, carrying it out.
+//! Erasure at the desk: asking for it, and what has become of it.
 //!
 //! An erasure hides at once, because whatever is shown or served is read through
-//! the list of erasures. A task here carries out what is due: a minute late at
-//! most, and a moment after it came if controllers countersigned. **Invariant:**
-//! nothing is deleted before the register knows the erasure, so that all it
-//! covers is found. Deliberately absent: legal holds.
+//! the list of erasures.
+//!
+//! - here: what people ask for and are told;
+//! - [`carrying`]: carries out what is due;
+//! - [`answering`]: tells authors what has become of their erasures here.
+//!
+//! **Invariant:** an erasure is acknowledged once it is durable. Deliberately absent:
+//! legal holds, see [`super::holding`].
+
+mod answering;
+pub(super) mod carrying;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tallystick_protocol::body::{Body, FieldName};
 use tallystick_protocol::entry::{Action, Entry};
-use tallystick_protocol::erasure::{Erasure, Reason, Scope, message};
-use tallystick_protocol::id::{LogId, RecordRef, Version};
+use tallystick_protocol::erasure::{Erasure, Reason, Scope, delayed, message};
+use tallystick_protocol::id::{AuthorityId, RecordRef, Version};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::time::UnixTime;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::record::{Found, gone};
 use super::{Desk, answer, blocking, failed_author, failed_store, now};
+use crate::acquaintance::Acquaintances;
 use crate::author::{erase, random_salt};
 use crate::driver::unix_time;
 use crate::failure::Failure;
+use crate::register::RecordKey;
+use crate::store::StoreError;
 use crate::store::erasure::{self, Standing};
-
-/// How often what is due is looked for, when nothing happens.
-const PERIOD: Duration = Duration::from_secs(60);
-/// Erasures that are carried out at a time: what is left of their records is in memory.
-const ROUND: usize = 64;
-/// How long to wait after something has happened: more may follow.
-const MOMENT: Duration = Duration::from_millis(500);
 
 /// The reason with a code.
 ///
@@ -133,7 +134,7 @@ impl Desk {
         let signed = self.is_signed(authored).await;
         let (authority, record) = (self.authority(), asked.found.key.record);
         let reference = RecordRef { authority, record, version: Some(version) }.to_string();
-        let due = if countersigned { unix_time() } else { Erasure::due(unix_time(), None) };
+        let due = if countersigned { unix_time() } else { delayed(unix_time()) };
         Ok(answer::Erased { reference, due: due.as_seconds(), countersigned, signed })
     }
 
@@ -154,14 +155,53 @@ impl Desk {
                 }
                 None => erasure::all(&*replica),
             };
-            let mut erasures = Vec::new();
+            let (now, mut erasures) = (unix_time(), Vec::new());
             for standing in standing.map_err(failed_store)? {
-                let known = met.known(&standing.log.authority).map_err(failed_store)?;
-                erasures.push(view(&standing, known.map(|known| known.name)));
+                if standing.erasure.is_in_force(now) {
+                    erasures.push(desk.erasure_view(&met, &standing).map_err(failed_store)?);
+                }
             }
             Ok(answer::Erasures { erasures })
         })
         .await?
+    }
+
+    /// What people see of an erasure. Blocks.
+    pub(super) fn erasure_view(
+        &self,
+        met: &Acquaintances,
+        standing: &Standing,
+    ) -> Result<answer::ErasureView, StoreError> {
+        let Standing { log, erasure, .. } = standing;
+        let name = |who: &AuthorityId| met.known(who).map(|known| known.map(|known| known.name));
+        let (authority, record) = (log.authority, erasure.record);
+        let fields = match &erasure.scope {
+            Scope::Whole => Vec::new(),
+            Scope::Fields(names) => names.iter().map(ToString::to_string).collect(),
+        };
+        let mut answers = Vec::new();
+        for (holder, (_, outcome)) in self.0.projector.register().answers(log, erasure)? {
+            answers.push(answer::HolderAnswer {
+                authority: holder,
+                authority_name: name(&holder)?,
+                outcome: outcome.code().to_owned(),
+                until: outcome.until().map(|day| day.to_string()),
+            });
+        }
+        let key = RecordKey { authority, space: log.space, record };
+        let held = self.holds().at(unix_time()).contains_key(&key);
+        Ok(answer::ErasureView {
+            reference: RecordRef { authority, record, version: Some(erasure.at) }.to_string(),
+            authority_name: name(&authority)?,
+            fields,
+            reason: erasure.reason.code().to_owned(),
+            seen: standing.seen.as_seconds(),
+            due: standing.due().as_seconds(),
+            countersigned: standing.countersigned,
+            deleted: standing.deleted.map(UnixTime::as_seconds),
+            held: held && standing.deleted.is_none(),
+            answers,
+        })
     }
 
     /// The desk's own identity, as it is now.
@@ -214,46 +254,7 @@ impl Desk {
             )),
         }
     }
-
-    /// Carries out what is due.
-    async fn carry_out(&self) -> Result<(), Failure> {
-        loop {
-            let desk = self.clone();
-            let due = blocking(move || desk.due_erasures(unix_time())).await??;
-            if due.is_empty() {
-                return Ok(());
-            }
-            for (standing, left) in due {
-                let (record, entries) = (standing.erasure.record, left.len());
-                if !self.0.handle.delete(standing, left).await {
-                    return Ok(());
-                }
-                tracing::info!(%record, entries, "an erasure was carried out");
-                self.0.projector.wake();
-            }
-        }
-    }
-
-    /// The first that are due, with what is left of what they cover.
-    fn due_erasures(&self, now: UnixTime) -> Result<Vec<(Standing, Vec<Left>)>, Failure> {
-        let pending = erasure::pending(&*self.0.handle.replica()).map_err(failed_store)?;
-        let projector = &self.0.projector;
-        let mut due = Vec::new();
-        for standing in pending.into_iter().filter(|standing| standing.due() <= now) {
-            if projector.registered(&standing.log) > standing.erasure.at.index {
-                let left = projector.register().left_by(&standing).map_err(failed_store)?;
-                due.push((standing, left));
-            }
-            if due.len() >= ROUND {
-                break;
-            }
-        }
-        Ok(due)
-    }
 }
-
-/// What is left of an entry.
-type Left = (LogId, u64, Entry);
 
 fn is_countersigned(asked: &Asked, entry: &Entry, identity: &Identity) -> bool {
     let Asked { found, upto, scope, reason } = asked;
@@ -264,6 +265,7 @@ fn is_countersigned(asked: &Asked, entry: &Entry, identity: &Identity) -> bool {
         upto: *upto,
         scope: scope.clone(),
         reason: *reason,
+        from: None,
     };
     let fields = entry.body().map(Body::fields).unwrap_or_default();
     erasure.is_countersigned(&fields, found.key.space, identity)
@@ -277,39 +279,4 @@ fn countersignatures(sent: &[answer::Countersignature]) -> Result<Vec<(u32, Vec<
         Ok((one.controller, signature))
     };
     sent.iter().map(read).collect()
-}
-
-pub(super) fn view(standing: &Standing, authority_name: Option<String>) -> answer::ErasureView {
-    let Standing { log, erasure, .. } = standing;
-    let (authority, record) = (log.authority, erasure.record);
-    let fields = match &erasure.scope {
-        Scope::Whole => Vec::new(),
-        Scope::Fields(names) => names.iter().map(ToString::to_string).collect(),
-    };
-    answer::ErasureView {
-        reference: RecordRef { authority, record, version: Some(erasure.at) }.to_string(),
-        authority_name,
-        fields,
-        reason: erasure.reason.code().to_owned(),
-        seen: standing.seen.as_seconds(),
-        due: standing.due().as_seconds(),
-        countersigned: standing.countersigned,
-        deleted: standing.deleted.map(UnixTime::as_seconds),
-    }
-}
-
-/// Carries out erasures as they become due.
-pub(super) async fn carry_out_again_and_again(desk: Desk) {
-    let mut notices = desk.0.handle.notices();
-    loop {
-        if let Err(failure) = desk.carry_out().await {
-            tracing::warn!(error = %failure, "an erasure could not be carried out; trying again");
-        }
-        let something = async {
-            // Whatever it was, and whatever was missed.
-            while let Err(RecvError::Lagged(_)) = notices.recv().await {}
-        };
-        let _elapsed = tokio::time::timeout(PERIOD, something).await;
-        tokio::time::sleep(MOMENT).await;
-    }
 }

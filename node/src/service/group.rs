@@ -323,7 +323,7 @@ impl Desk {
     }
 
     /// Refuses who has less than this role now.
-    fn require(&self, membership: &Membership, role: Role) -> Result<(), Failure> {
+    pub(super) fn require(&self, membership: &Membership, role: Role) -> Result<(), Failure> {
         let me = self.authority();
         let held =
             membership.role(&me).filter(|_| now().is_ok_and(|t| membership.is_member(&me, t)));

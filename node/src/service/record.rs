@@ -9,17 +9,18 @@ use tallystick_protocol::id::{Hash, LogId, RecordId, RecordRef, Space, Version};
 use tallystick_protocol::identity::{Identity, KeyStanding};
 use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
 use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
-use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
+use tallystick_protocol::record::{Date, Day, Form, Kind, KindDescription, Record, registry};
 use tallystick_protocol::sync::LogStatus;
+use tallystick_protocol::time::UnixTime;
 
 use super::succession::judge;
-use super::{Desk, answer, blocking, erasing, failed_author, failed_search, failed_store, now};
+use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
 use crate::acquaintance::Acquaintances;
 use crate::author::{
     Lookup as _, Offer, ReplicaLookup, imported_record_id, prepare, random_record_id, random_salt,
-    withdraw,
+    retain, withdraw,
 };
-use crate::driver::Authored;
+use crate::driver::{Authored, unix_time};
 use crate::failure::Failure;
 use crate::reference;
 use crate::register::{Current, RecordKey, ResolveError, VersionInfo};
@@ -91,6 +92,18 @@ pub const fn action_name(action: Action) -> &'static str {
     }
 }
 
+/// From when on values that are retained until `text` are to be gone: the day after a
+/// day, in UTC, or a time.
+fn last_moment(text: &str) -> Result<UnixTime, Failure> {
+    let wrong = |why: &str| Failure::usage(format!("{text:?} {why}"), "write it as 2030-03-31");
+    let date = Date::new(text);
+    let instant = date.instant().ok_or_else(|| wrong("is no date"))?;
+    let is_day = text.parse::<Day>().is_ok();
+    let seconds = instant.div_euclid(1_000_000) + if is_day { 24 * 60 * 60 } else { 0 };
+    let until = u64::try_from(seconds).map(UnixTime::from_seconds);
+    until.ok().filter(|until| *until > unix_time()).ok_or_else(|| wrong("has passed"))
+}
+
 /// A record found by its reference.
 pub(super) struct Found {
     pub(super) key: RecordKey,
@@ -108,6 +121,7 @@ impl Desk {
         let (space, audience) = self.audience(&publish.audience).await?;
         let kind = kind(&publish.kind)?;
         let record = document(kind, &publish.document)?;
+        let retained = publish.retain_until.as_deref().map(last_moment).transpose()?;
         let mut warnings: Vec<_> = record.warnings().iter().map(ToString::to_string).collect();
         warnings.extend(judge(&record, &self.authority(), &self.acquaintances().await)?);
         let writing = self.0.writing.lock().await;
@@ -118,7 +132,11 @@ impl Desk {
             let (id, previous) = desk.place_of(&record, publish.reference.as_deref(), space)?;
             let salt = salt.map_err(Failure::internal)?;
             let entry = prepare(&record, id, previous, Action::Put, issued, salt);
-            Ok::<_, Failure>((id, entry.map_err(failed_author)?))
+            let mut entry = entry.map_err(failed_author)?;
+            if let Some(until) = retained {
+                entry = retain(entry, until).map_err(failed_author)?;
+            }
+            Ok::<_, Failure>((id, entry))
         })
         .await??;
         let authored = self.write_sealed(space, entry).await?;
@@ -379,9 +397,14 @@ impl Desk {
         let wanted = wanted.ok_or_else(gone)?;
         let replica = self.0.handle.replica();
         let erasures = erasure::of_record(&*replica, &key.any_log(), &key.record);
-        let erasures = erasures.map_err(failed_store)?;
+        let (now, mut erasures) = (unix_time(), erasures.map_err(failed_store)?);
+        erasures.retain(|standing| standing.erasure.is_in_force(now));
+        // Its retention date has passed, and nothing was said since.
+        let lapsed = erasures.iter().any(|one| one.erasure.at == current.newest.version);
+        let erasures = erasures.iter().map(|standing| self.erasure_view(met, standing));
+        let erasures = erasures.collect::<Result<Vec<_>, _>>().map_err(failed_store)?;
         let state = match current.newest {
-            newest if newest.action == Action::Erase => answer::ShownState::Erased,
+            newest if newest.action == Action::Erase || lapsed => answer::ShownState::Erased,
             newest if newest.action != Action::Put => answer::ShownState::Withdrawn,
             newest if newest.version == wanted.version => answer::ShownState::Current,
             _ => answer::ShownState::Earlier,
@@ -409,7 +432,7 @@ impl Desk {
             group: self.0.opener.name(&key.space),
             state,
             issued: wanted.issued.as_seconds(),
-            erasures: erasures.iter().map(|standing| erasing::view(standing, None)).collect(),
+            erasures,
             withheld: withheld.iter().map(ToString::to_string).collect(),
             history,
             ..page(description, &fields)

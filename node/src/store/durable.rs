@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tallystick_protocol::entry::{Entry, EntryError, UnverifiedEntry};
+use tallystick_protocol::erasure::Lack;
 use tallystick_protocol::id::{AuthorityId, Hash, LogId, Space};
 use tallystick_protocol::log::{Frontier, frontier_at, leaf_hash};
 use tallystick_protocol::sync::{Append, Fill, Revert};
@@ -282,12 +283,15 @@ impl<R: Replica> Store<R> {
         left: &[(LogId, u64, Entry)],
         now: UnixTime,
     ) -> Result<(), StoreError> {
+        let mut any = false;
         for (log, index, entry) in left {
+            any |= erasure::lack(&*self.replica, log, *index)? != Lack::of(entry);
             self.put_body(log, *index, entry.body().map(|body| body.as_bytes()))?;
             erasure::put_lack(&*self.replica, log, *index, entry)?;
         }
+        let is_others = standing.log.authority != self.own;
         // If we die before this, the erasure is carried out again.
-        erasure::put_deleted(&*self.replica, standing, now)?;
+        erasure::put_deleted(&*self.replica, standing, now, any && is_others)?;
         self.replica.flush()
     }
 

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `era/e`, author, space, record, position | a [`Standing`] erasure |
 //! | `era/d`, log, index | record: the erasure there is still to be carried out |
+//! | `era/r`, date, log, index | record: the retention date there has still to come, see [`retention`] |
+//! | `era/a`, log, index | record: what became of the erasure there is to be told its author |
 //! | `era/l`, log, index | a [`Lack`] |
 //! | `era/c`, log, index | record: the body there has changed, and projections have not seen it |
 //!
@@ -23,9 +25,14 @@ use tallystick_protocol::time::UnixTime;
 use super::layout::{Fields, put_log};
 use super::{Change, Replica, StoreError, each_row};
 
+pub mod retention;
+
 const ERASURES: &[u8] = b"era/e";
 const DUE: &[u8] = b"era/d";
 const LACKS: &[u8] = b"era/l";
+const TO_ANSWER: &[u8] = b"era/a";
+/// In the place of a reason, before the date.
+const RETENTION: u8 = u8::MAX - 1;
 const CHANGED: &[u8] = b"era/c";
 
 /// An erasure, and how far it is carried out here.
@@ -48,8 +55,21 @@ pub struct Standing {
 impl Standing {
     /// When it is to be carried out.
     #[must_use]
-    pub const fn due(&self) -> UnixTime {
-        if self.countersigned { self.seen } else { Erasure::due(self.seen, self.witnessed) }
+    pub fn due(&self) -> UnixTime {
+        match self.countersigned {
+            true => self.seen,
+            false => self.erasure.due(self.seen, self.witnessed),
+        }
+    }
+
+    /// The row because of which it is not forgotten.
+    fn waits(&self) -> Change {
+        let (Erasure { at, record, from, .. }, log) = (&self.erasure, &self.log);
+        let key = match from {
+            Some(from) => retention::key(*from, log, at.index),
+            None => entry_key(DUE, log, at.index),
+        };
+        (key, Some(record.as_bytes().to_vec()))
     }
 
     fn row(&self) -> Change {
@@ -65,8 +85,7 @@ impl Standing {
             value.extend_from_slice(&number.to_be_bytes());
         }
         value.push(u8::from(self.countersigned));
-        let reason = Reason::ALL.iter().position(|reason| *reason == self.erasure.reason);
-        value.push(reason.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX));
+        put_reason(&mut value, &self.erasure);
         put_scope(&mut value, &self.erasure.scope);
         value
     }
@@ -82,9 +101,9 @@ impl Standing {
         let witnessed = time(fields.u64()?);
         let deleted = time(fields.u64()?);
         let countersigned = fields.u8()? == 1;
-        let reason = Reason::ALL.get(usize::from(fields.u8()?)).copied().unwrap_or(Reason::Other);
+        let (reason, from) = read_reason(&mut fields)?;
         let scope = read_scope(&mut fields)?;
-        let erasure = Erasure { at, record, upto, scope, reason };
+        let erasure = Erasure { at, record, upto, scope, reason, from };
         Some(Self { log, erasure, seen, witnessed, countersigned, deleted })
     }
 }
@@ -127,10 +146,9 @@ pub fn note(
                 continue;
             }
             let countersigned = added.countersigned.contains(&index);
-            let due = (entry_key(DUE, added.log, index), Some(erasure.record.as_bytes().to_vec()));
             let (log, witnessed, deleted) = (*added.log, None, None);
             let standing = Standing { log, erasure, seen, witnessed, countersigned, deleted };
-            changes.extend([standing.row(), due]);
+            changes.extend([standing.row(), standing.waits()]);
         }
     }
     if !changes.is_empty() {
@@ -162,7 +180,8 @@ fn note_witnessed(
 ) -> Result<(), StoreError> {
     let mut changes = Vec::new();
     for standing in due_in(replica, &log_key(DUE, log))? {
-        if standing.witnessed.is_none() && standing.erasure.at.index < size {
+        let covered = standing.erasure.at.index < size && standing.erasure.is_dated_by(at);
+        if standing.witnessed.is_none() && covered {
             changes.push(Standing { witnessed: Some(at), ..standing }.row());
         }
     }
@@ -178,8 +197,10 @@ pub fn forget(replica: &(impl Replica + ?Sized), log: &LogId, from: u64) -> Resu
     each_row(replica, &author_key(log), |key, value| {
         let standing = Standing::read(key, value).ok_or_else(damaged)?;
         if standing.log == *log && standing.erasure.at.index >= from {
-            changes.push((key.to_vec(), None));
-            changes.push((entry_key(DUE, log, standing.erasure.at.index), None));
+            let index = standing.erasure.at.index;
+            let waiting = [DUE, TO_ANSWER].map(|rows| (entry_key(rows, log, index), None));
+            changes.extend([(key.to_vec(), None), (standing.waits().0, None)]);
+            changes.extend(waiting);
         }
         Ok(())
     })?;
@@ -265,7 +286,7 @@ pub fn changed(
     rows.into_iter().map(|row| read(row).ok_or_else(damaged)).collect()
 }
 
-/// An erasure is carried out.
+/// An erasure is carried out, and its author to be told so if there was anything to be deleted.
 ///
 /// # Errors
 /// See [`note`].
@@ -273,12 +294,39 @@ pub fn put_deleted(
     replica: &(impl Replica + ?Sized),
     standing: Standing,
     now: UnixTime,
+    any: bool,
 ) -> Result<(), StoreError> {
-    let done = (entry_key(DUE, &standing.log, standing.erasure.at.index), None);
-    replica.put(&[Standing { deleted: Some(now), ..standing }.row(), done])
+    let Erasure { at, record, .. } = standing.erasure;
+    let done = (entry_key(DUE, &standing.log, at.index), None);
+    let answer = (entry_key(TO_ANSWER, &standing.log, at.index), Some(record.as_bytes().to_vec()));
+    let standing = Standing { deleted: Some(now), ..standing };
+    let rows = [standing.row(), done].into_iter().chain(any.then_some(answer));
+    replica.put(&rows.collect::<Vec<_>>())
 }
 
-/// All erasures that stand.
+/// The first that are carried out and whose authors are to be told, at most `limit`.
+///
+/// # Errors
+/// See [`note`].
+pub fn to_answer(
+    replica: &(impl Replica + ?Sized),
+    limit: usize,
+) -> Result<Vec<Standing>, StoreError> {
+    standing_at(replica, TO_ANSWER, replica.scan(TO_ANSWER, &[], limit)?)
+}
+
+/// The author of an erasure is told what became of it.
+///
+/// # Errors
+/// See [`note`].
+pub fn put_answered(
+    replica: &(impl Replica + ?Sized),
+    standing: &Standing,
+) -> Result<(), StoreError> {
+    replica.put(&[(entry_key(TO_ANSWER, &standing.log, standing.erasure.at.index), None)])
+}
+
+/// All erasures that stand, also those of retention dates that have still to come.
 ///
 /// # Errors
 /// See [`note`].
@@ -299,16 +347,17 @@ pub fn of_record(
     under(replica, &key)
 }
 
-/// The same, as what decides on what is hidden.
+/// The same, as what decides on what is hidden at `now`.
 ///
 /// # Errors
 /// See [`note`].
-pub fn of_record_only(
+pub fn of_record_at(
     replica: &(impl Replica + ?Sized),
     log: &LogId,
     record: &RecordId,
+    now: UnixTime,
 ) -> Result<Erasures, StoreError> {
-    let mut erasures = Erasures::default();
+    let mut erasures = Erasures::at(now);
     for standing in of_record(replica, log, record)? {
         erasures.insert(&standing.log, standing.erasure);
     }
@@ -331,13 +380,29 @@ pub fn lacks(replica: &(impl Replica + ?Sized)) -> Result<Vec<(LogId, u64, Lack)
     let mut lacks = Vec::new();
     each_row(replica, LACKS, |key, value| {
         let (log, index) = read_entry_key(LACKS, key).ok_or_else(damaged)?;
-        let mut fields = Fields::new(value);
-        let record = fields.array().map(RecordId::from_bytes).ok_or_else(damaged)?;
-        let fields = read_scope(&mut fields).ok_or_else(damaged)?;
-        lacks.push((log, index, Lack { record, fields }));
+        lacks.push((log, index, read_lack(value).ok_or_else(damaged)?));
         Ok(())
     })?;
     Ok(lacks)
+}
+
+/// What the body of one entry lacks.
+///
+/// # Errors
+/// See [`note`].
+pub fn lack(
+    replica: &(impl Replica + ?Sized),
+    log: &LogId,
+    index: u64,
+) -> Result<Option<Lack>, StoreError> {
+    let row = replica.get(&entry_key(LACKS, log, index))?;
+    row.map(|value| read_lack(&value).ok_or_else(damaged)).transpose()
+}
+
+fn read_lack(value: &[u8]) -> Option<Lack> {
+    let mut fields = Fields::new(value);
+    let record = fields.array().map(RecordId::from_bytes)?;
+    Some(Lack { record, fields: read_scope(&mut fields)? })
 }
 
 fn under(replica: &(impl Replica + ?Sized), prefix: &[u8]) -> Result<Vec<Standing>, StoreError> {
@@ -350,18 +415,39 @@ fn under(replica: &(impl Replica + ?Sized), prefix: &[u8]) -> Result<Vec<Standin
 }
 
 fn due_in(replica: &(impl Replica + ?Sized), prefix: &[u8]) -> Result<Vec<Standing>, StoreError> {
-    let mut found = Vec::new();
+    let mut rows = Vec::new();
     each_row(replica, prefix, |key, value| {
-        let (log, index) = read_entry_key(DUE, key).ok_or_else(damaged)?;
-        let record = value.try_into().map(RecordId::from_bytes).map_err(|_| damaged())?;
-        let at = Version { generation: log.generation, index };
-        let key = erasure_key(&log, &record, at);
-        if let Some(value) = replica.get(&key)? {
-            found.push(Standing::read(&key, &value).ok_or_else(damaged)?);
-        }
+        rows.push((key.to_vec(), value.to_vec()));
         Ok(())
     })?;
+    standing_at(replica, DUE, rows)
+}
+
+/// What stands where `rows` say, whose keys are a prefix, a log and an index.
+fn standing_at(
+    replica: &(impl Replica + ?Sized),
+    prefix: &[u8],
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+) -> Result<Vec<Standing>, StoreError> {
+    let mut found = Vec::new();
+    for (key, value) in rows {
+        let place = read_entry_key(prefix, &key).ok_or_else(damaged)?;
+        found.extend(standing(replica, place, &value)?);
+    }
     Ok(found)
+}
+
+/// The erasure at a place of a log, of the record whose id is `record`.
+fn standing(
+    replica: &(impl Replica + ?Sized),
+    (log, index): (LogId, u64),
+    record: &[u8],
+) -> Result<Option<Standing>, StoreError> {
+    let record = record.try_into().map(RecordId::from_bytes).map_err(|_| damaged())?;
+    let at = Version { generation: log.generation, index };
+    let key = erasure_key(&log, &record, at);
+    let value = replica.get(&key)?;
+    value.map(|value| Standing::read(&key, &value).ok_or_else(damaged)).transpose()
 }
 
 /// Erasures of all generations of a log lie together.
@@ -403,6 +489,22 @@ fn lack_row(log: &LogId, index: u64, lack: Option<&Lack>) -> Change {
         value
     });
     (entry_key(LACKS, log, index), value)
+}
+
+fn put_reason(out: &mut Vec<u8>, erasure: &Erasure) {
+    if let Some(from) = erasure.from {
+        out.push(RETENTION);
+        return out.extend_from_slice(&from.as_seconds().to_be_bytes());
+    }
+    let reason = Reason::ALL.iter().position(|reason| *reason == erasure.reason);
+    out.push(reason.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX));
+}
+
+fn read_reason(fields: &mut Fields<'_>) -> Option<(Reason, Option<UnixTime>)> {
+    match fields.u8()? {
+        RETENTION => Some((Reason::Retention, Some(UnixTime::from_seconds(fields.u64()?)))),
+        at => Some((Reason::ALL.get(usize::from(at)).copied().unwrap_or(Reason::Other), None)),
+    }
 }
 
 fn put_scope(out: &mut Vec<u8>, scope: &Scope) {
@@ -507,7 +609,7 @@ mod tests {
         assert_eq!(witnessed(30, 1500).due().as_seconds(), 1000 + delay, "does not cover it");
         assert_eq!(witnessed(31, 2000).due().as_seconds(), 2000 + delay);
         assert_eq!(witnessed(32, 3000).due().as_seconds(), 2000 + delay);
-        put_deleted(&replica, witnessed(32, 3000), UnixTime::from_seconds(5)).unwrap();
+        put_deleted(&replica, witnessed(32, 3000), UnixTime::from_seconds(5), true).unwrap();
         assert!(pending(&replica).unwrap().is_empty());
         assert_eq!(all(&replica).unwrap()[0].deleted, Some(UnixTime::from_seconds(5)));
     }

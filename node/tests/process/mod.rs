@@ -95,6 +95,13 @@ impl Tally {
         serde_json::from_str(text.trim()).unwrap_or(Value::Null)
     }
 
+    /// What a command that may fail says, as JSON; null if it fails.
+    pub fn says(&self, arguments: &[&str]) -> Value {
+        let output = self.run(arguments);
+        let said = Some(output.stdout).filter(|_| output.status.success());
+        said.and_then(|said| serde_json::from_slice(&said).ok()).unwrap_or_default()
+    }
+
     /// Starts the node and waits until it is ready.
     pub fn start(&mut self) {
         self.start_with(&[]);
@@ -148,6 +155,35 @@ impl Tally {
             std::fs::write(&file, two.card()).unwrap();
             one.ok(&["partner", "add", file.to_str().unwrap()]);
         }
+    }
+
+    /// Names the witnesses of this authority, whose node is stopped, and how many confirm.
+    pub fn name_witnesses(&self, witnesses: &[&Self], quorum: &str) {
+        let ids: Vec<_> = witnesses.iter().map(|witness| witness.authority()).collect();
+        let mut words = vec!["key", "profile", "--quorum", quorum];
+        words.extend(ids.iter().flat_map(|id| ["--witness", id]));
+        self.ok(&words);
+    }
+
+    /// The key of its only controller.
+    pub fn controller(&self) -> String {
+        self.data().join("keys/controller.key").to_str().unwrap().to_owned()
+    }
+
+    /// Publishes a contract; gives its reference without the version.
+    pub fn publish(&self, document: &Value, further: &[&str]) -> String {
+        let file = self.dir.path().join("contract.json");
+        std::fs::write(&file, document.to_string()).unwrap();
+        let words = ["publish", "contract", file.to_str().unwrap()];
+        let published = self.ok(&[&words, further].concat());
+        published["ref"].as_str().unwrap().split('@').next().unwrap().to_owned()
+    }
+
+    /// Puts the data directory back as `copy` has it; neither is in use.
+    pub fn restore(&mut self, copy: &Self) {
+        assert!(self.running.is_none() && copy.running.is_none());
+        std::fs::remove_dir_all(self.data()).unwrap();
+        copy_tree(&copy.data(), &self.data());
     }
 
     /// (authority, size, root) of every log, sorted.

@@ -28,7 +28,7 @@ pub struct KeptEntry {
     pub leaf: Hash,
     /// What its body lacks.
     pub lack: Option<Lack>,
-    /// Whether it erases something.
+    /// Whether it erases something, now or from a date on.
     pub erases: bool,
     /// Whether it is about who is in a group.
     pub controls: bool,
@@ -233,8 +233,9 @@ impl Versions {
         let (header, body) = (header.to_vec(), body.to_vec());
         UnverifiedEntry::new(header.clone(), Some(body.clone())).check().expect("a bad entry");
         let leaf = leaf_hash(&header);
-        let (lack, erases) = (Lack::of(entry), entry.header().action == Action::Erase);
-        let controls = entry.header().action.is_control();
+        let (lack, header_of) = (Lack::of(entry), entry.header());
+        let erases = header_of.action == Action::Erase || header_of.retain_until.is_some();
+        let controls = header_of.action.is_control();
         known.push(Rc::new(KeptEntry { header, body, leaf, lack, erases, controls }));
         Rc::clone(&known[known.len() - 1])
     }

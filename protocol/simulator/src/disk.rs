@@ -19,6 +19,7 @@ use tallystick_protocol::sync::{
     Append, Cosign, Fill, Load, Loaded, Revert, Stored, StoredEvidence, StoredIdentity, StoredLog,
     Ticket,
 };
+use tallystick_protocol::time::UnixTime;
 use tallystick_protocol::witness::{Decision, Seen, decide_held};
 
 use crate::archive::{Archive, Chain, Kept, KeptEntry};
@@ -211,10 +212,11 @@ impl Disk {
         }
     }
 
-    /// The erasures in all its logs.
+    /// The erasures in all its logs, as of the end of time: between two clocks a
+    /// retention date may have passed for one node and not for another.
     #[must_use]
     pub fn erasures(&self) -> Erasures {
-        let mut erasures = Erasures::default();
+        let mut erasures = Erasures::at(UnixTime::from_seconds(u64::MAX));
         for (id, log) in &self.logs {
             log.erasures(*id).for_each(|(log, erasure)| erasures.insert(&log, erasure));
         }

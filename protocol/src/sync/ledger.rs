@@ -221,7 +221,11 @@ impl Ledger {
     ///
     /// What does not verify is left out and named in the second result; it can
     /// be fetched again.
-    pub(super) fn open(network: NetworkName, stored: &Stored) -> (Self, Vec<LogId>) {
+    pub(super) fn open(
+        network: NetworkName,
+        stored: &Stored,
+        wall: UnixTime,
+    ) -> (Self, Vec<LogId>) {
         let mut ledger = Self {
             network,
             incarnation: stored.incarnation,
@@ -235,9 +239,9 @@ impl Ledger {
             unsettled: BTreeSet::new(),
             quota: None,
             docket: Docket::default(),
-            erased: Erased::open(&stored.erasures, &stored.lacks),
+            erased: Erased::open(&stored.erasures, &stored.lacks, wall),
             groups: Groups::default(),
-            wall: UnixTime::from_seconds(0),
+            wall,
             stirred: BTreeSet::new(),
             cosignatures_checked: 0,
             verified: Verified::default(),
@@ -269,6 +273,12 @@ impl Ledger {
         ledger.stirred.clear();
         ledger.next_change = newest.saturating_add(1 + COUNTERS_LEFT_OUT);
         (ledger, damaged)
+    }
+
+    /// From now on it is `wall`, by our own clock.
+    pub(super) fn pass(&mut self, wall: UnixTime) {
+        self.wall = wall;
+        self.erased.pass(wall);
     }
 
     fn open_log(&mut self, stored: &StoredLog) -> bool {

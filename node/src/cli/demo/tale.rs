@@ -290,6 +290,7 @@ async fn say(node: &Node, kind: &str, document: &impl Serialize) -> Result<Strin
         document: serde_json::to_value(document).map_err(Failure::internal)?,
         audience: Audience::Public,
         reference: None,
+        retain_until: None,
     };
     let published = node.service.publish(publish).await?;
     expect(published.signed && published.warnings.is_empty(), || {

@@ -1,7 +1,7 @@
 //! What is asked and told about erasures. See [`super`] for the rules of these types.
 
 use serde::{Deserialize, Serialize};
-use tallystick_protocol::id::Space;
+use tallystick_protocol::id::{AuthorityId, Space};
 
 /// A record, or fields of one, to be erased.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -90,4 +90,85 @@ pub struct ErasureView {
     /// When it was carried out here.
     #[serde(default)]
     pub deleted: Option<u64>,
+    /// Whether this node keeps its copy, hidden, under a legal hold.
+    #[serde(default)]
+    pub held: bool,
+    /// What holders have answered.
+    #[serde(default)]
+    pub answers: Vec<HolderAnswer>,
+}
+
+/// What a holder says has become of an erasure at its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HolderAnswer {
+    /// The holder.
+    pub authority: AuthorityId,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_name: Option<String>,
+    /// `deleted` or `held`.
+    pub outcome: String,
+    /// The last day on which it is held, `YYYY-MM-DD`, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// A legal hold to be placed on a record, or released.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Hold {
+    /// The record's reference, perhaps shortened.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// A code; see [`Reason`](crate::hold::Reason). Not used by a release.
+    #[serde(default)]
+    pub reason: String,
+    /// The last day on which it holds, `YYYY-MM-DD`; without it until it is released.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// What is to be remembered of it.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// Whether it is released.
+    #[serde(default)]
+    pub release: bool,
+}
+
+/// Legal holds of this authority.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Holds {
+    /// Each of them.
+    pub holds: Vec<HoldView>,
+}
+
+/// One legal hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldView {
+    /// Full reference of the record.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Its author's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authority_name: Option<String>,
+    /// The group in which it was said, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Its title, as far as it is kept here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// A code; see [`Reason`](crate::hold::Reason).
+    pub reason: String,
+    /// When it was placed, in seconds since 1970.
+    pub since: u64,
+    /// The last day on which it holds, `YYYY-MM-DD`, if there is one.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// What is to be remembered of it.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// `holds`, `lapsed` or `released`.
+    pub state: String,
+    /// Whether something of the record is erased, and kept here only because of the hold.
+    pub hidden: bool,
 }

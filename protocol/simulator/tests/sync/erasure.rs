@@ -4,6 +4,7 @@ use tallystick_protocol::body::{Body, FieldName, FullBody, Salt};
 use tallystick_protocol::entry::{Action, Entry, Header};
 use tallystick_protocol::erasure::{Erasure, Reason, Scope};
 use tallystick_protocol::id::{LogId, Version};
+use tallystick_protocol::time::UnixTime;
 
 use tallystick_simulator::measure::Event;
 use tallystick_simulator::world::World;
@@ -106,6 +107,56 @@ fn invariant_6_what_is_erased_is_hidden_after_a_restart_too() {
     }
     let late = late(&mut world, &[0, 1, 2]);
     assert_eq!(shown(&world, late, 3), Vec::<String>::new());
+}
+
+/// The author's entry 3 once more, with a retention date so many seconds from now.
+fn dated(world: &World, seconds: u64) -> Entry {
+    let entry = world.nodes[0].disk.logs[&log(world)].entries[3].checked();
+    let (mut header, body) = (entry.header().clone(), entry.body().unwrap().clone());
+    let now = world.now() / 1_000_000;
+    header.retain_until = Some(UnixTime::from_seconds(now + seconds));
+    Entry::author(header, body).unwrap()
+}
+
+#[test]
+fn invariant_6_what_is_retained_no_longer_is_shown_to_nobody_whatever_clocks_say() {
+    let mut world = world_of(903);
+    let entry = dated(&world, 300);
+    world.author_entries(0, vec![entry]);
+    world.run(20);
+    let early = late(&mut world, &[1]);
+    assert!(has_all(&world, early, 10), "its date has still to come");
+    world.run(300);
+    let late = late(&mut world, &[0, 1, 2]);
+    assert_eq!(world.signed(late, 0), 11);
+    assert_eq!(shown(&world, late, 10), Vec::<String>::new());
+    assert_eq!(shown(&world, late, 3), Vec::<String>::new(), "an earlier version of the record");
+    assert!(has_all(&world, late, 4), "another record");
+    assert!(world.agree(&[0, 1, 2, early, late]));
+    world.run(600);
+    world.assert_no_refusals();
+    assert_eq!(world.happened.events.get(&Event::BodyFilled), None, "nobody misses it");
+}
+
+#[test]
+fn invariant_6_a_fast_clock_loses_nothing_before_the_retention_date() {
+    let mut world = world_of(904);
+    let entry = dated(&world, 500);
+    world.author_entries(0, vec![entry]);
+    world.run(20);
+    // A partner whose clock is far ahead, and one that has the log from it alone.
+    let now = world.now();
+    world.nodes[2].clock.jump(now, 5_000 * 1_000_000);
+    let fed = world.add();
+    world.connect(fed, 2);
+    world.run(60);
+    assert_eq!(shown(&world, fed, 10), Vec::<String>::new(), "all that it was given");
+    world.connect(fed, 0);
+    world.run(120);
+    assert!(has_all(&world, fed, 10), "the author still has it, and it is wanted");
+    world.run(400);
+    let late = late(&mut world, &[0]);
+    assert_eq!(shown(&world, late, 10), Vec::<String>::new());
 }
 
 #[test]

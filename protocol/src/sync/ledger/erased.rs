@@ -6,9 +6,9 @@
 //! erasure since. Wanted bodies are asked for again ([`crate::sync::mending`]).
 //!
 //! **Invariants:** nothing that is erased is served, from the moment its erasure
-//! is handed to storage; what is wanted follows from the erasures that stand and
-//! from what is lacking, whatever came first. Deliberately absent: when erased
-//! values are deleted, which is for whoever has a clock of days.
+//! is handed to storage, or from its retention date on; what is wanted follows from the
+//! erasures that stand and from what is lacking, whatever came first. Deliberately
+//! absent: when erased values are deleted, which is for whoever has a clock of days.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,29 +18,61 @@ use crate::erasure::{Erasure, Erasures, Lack};
 use crate::id::{AuthorityId, LogId, RecordId, Space, Version};
 use crate::limits;
 use crate::sync::Refusal;
+use crate::time::UnixTime;
 
 /// Which record of which author in which space.
 type Place = (AuthorityId, Space, RecordId);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::sync) struct Erased {
     erasures: Erasures,
     lacks: BTreeMap<Place, BTreeMap<Version, Lack>>,
     /// Bodies that lack what nobody erased.
     wanted: BTreeSet<(LogId, u64)>,
+    /// Retention dates that have not passed, and the record of each.
+    dates: BTreeSet<(UnixTime, Place)>,
+    now: UnixTime,
 }
 
 impl Erased {
-    /// What is known at start.
-    pub(super) fn open(erasures: &[(LogId, Erasure)], lacks: &[(LogId, u64, Lack)]) -> Self {
-        let mut erased = Self::default();
+    /// What is known at start, at `now`.
+    pub(super) fn open(
+        erasures: &[(LogId, Erasure)],
+        lacks: &[(LogId, u64, Lack)],
+        now: UnixTime,
+    ) -> Self {
+        let mut erased = Self {
+            erasures: Erasures::at(now),
+            lacks: BTreeMap::new(),
+            wanted: BTreeSet::new(),
+            dates: BTreeSet::new(),
+            now,
+        };
         for (log, erasure) in erasures {
-            erased.erasures.insert(log, erasure.clone());
+            erased.insert(log, erasure.clone());
         }
         for (log, index, lack) in lacks {
             erased.lacking(log, *index, lack.clone());
         }
         erased
+    }
+
+    fn insert(&mut self, log: &LogId, erasure: Erasure) {
+        let place = (log.authority, log.space, erasure.record);
+        if let Some(from) = erasure.from.filter(|_| !erasure.is_in_force(self.now)) {
+            self.dates.insert((from, place));
+        }
+        self.erasures.insert(log, erasure);
+    }
+
+    /// From now on it is `now`: what is retained no longer is hidden, and not wanted.
+    pub(in crate::sync) fn pass(&mut self, now: UnixTime) {
+        self.now = now;
+        self.erasures.pass(now);
+        while let Some(&(from, place)) = self.dates.first().filter(|(from, _)| *from <= now) {
+            self.dates.remove(&(from, place));
+            self.weigh(&place);
+        }
     }
 
     /// Entries are added to a log.
@@ -51,7 +83,7 @@ impl Erased {
             }
             if let Some(erasure) = Erasure::of(log, index, entry) {
                 let place = (log.authority, log.space, erasure.record);
-                self.erasures.insert(log, erasure);
+                self.insert(log, erasure);
                 self.weigh(&place);
             }
         }
