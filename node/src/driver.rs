@@ -88,6 +88,8 @@ pub struct NodeConfig {
     pub proxy: Option<network::Proxy>,
     /// Do not wait even a little for partners before anything is signed.
     pub sign_alone: bool,
+    /// Is shown all that comes from other nodes.
+    pub onlooker: Option<network::Onlooker>,
 }
 
 /// Why the driver does not start, or stopped.
@@ -177,7 +179,8 @@ pub async fn start(
     for partner in config.partners {
         driver.tell(network::Command::Allow(partner.node, partner.addresses));
     }
-    let loops = Loops { events: pipe.events, stored, commands: command_queue };
+    let onlooker = config.onlooker;
+    let loops = Loops { events: pipe.events, onlooker, stored, commands: command_queue };
     let (ready, listening) = oneshot::channel();
     let task = tokio::spawn(async move {
         let result = driver.run(loops, (expected_addresses, ready)).await;
@@ -214,6 +217,7 @@ fn with_own_identity(store: &Store, own: &Identity) -> Result<Stored, StoreError
 /// What the loop waits for.
 struct Loops {
     events: mpsc::Receiver<network::Event>,
+    onlooker: Option<network::Onlooker>,
     stored: mpsc::UnboundedReceiver<StorageEvent>,
     commands: mpsc::Receiver<Command>,
 }
@@ -290,7 +294,10 @@ impl Driver {
                     None => return Ok(()),
                 },
                 event = loops.events.recv() => match event {
-                    Some(event) => self.network_event(event),
+                    Some(event) => {
+                        loops.onlooker.iter().for_each(|onlooker| onlooker.show(&event));
+                        self.network_event(event);
+                    }
                     None => return Err(DriverError::Stopped("network")),
                 },
                 _ = second.tick() => {

@@ -26,6 +26,8 @@ mod transport;
 mod websocket;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -119,6 +121,29 @@ pub enum Event {
     Card(NodeId, String),
     /// A node broke a rule of the transport.
     Misbehaved(NodeId, Refusal),
+}
+
+/// Is shown everything that comes from other nodes, decrypted, before anything is done
+/// with it: for whoever wants to see what a node is told, as tests do.
+#[derive(Clone)]
+pub struct Onlooker(Arc<dyn Fn(&Event) + Send + Sync>);
+
+impl Onlooker {
+    /// One that calls `look`, which must not block.
+    pub fn new(look: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look))
+    }
+
+    /// Shows it an event.
+    pub(crate) fn show(&self, event: &Event) {
+        (self.0)(event);
+    }
+}
+
+impl fmt::Debug for Onlooker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Onlooker").finish_non_exhaustive()
+    }
 }
 
 /// How the network is set up.

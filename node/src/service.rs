@@ -107,6 +107,8 @@ pub struct Overrides {
     pub proxy: Option<network::Proxy>,
     /// Sign without waiting for any partner's answer.
     pub sign_alone: bool,
+    /// Is shown all that comes from other nodes.
+    pub onlooker: Option<network::Onlooker>,
 }
 
 impl Overrides {
@@ -230,7 +232,8 @@ impl Service {
     /// # Errors
     /// A [`Failure`]: no authority there, files damaged, addresses taken, or
     /// another node at work on them.
-    pub async fn start(place: &Place, overrides: Overrides) -> Result<Self, Failure> {
+    pub async fn start(place: &Place, mut overrides: Overrides) -> Result<Self, Failure> {
+        let onlooker = overrides.onlooker.take();
         let config = overrides.apply(Config::load(place.config())?)?;
         let own = keys::load_identity(place.data(), &config.network)?.authority();
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
@@ -251,7 +254,8 @@ impl Service {
             None => None,
         };
         let witnesses = Arc::new(open_witnesses(&config, place, &identity)?);
-        let (handle, driver) = start_driver(&config, &identity, &keys, &partners, store).await?;
+        let (handle, driver) =
+            start_driver(&config, &identity, &keys, &partners, (store, onlooker)).await?;
         let (network, own) = (config.network.clone(), identity.authority());
         let cosigner = Cosigner::new(handle.clone(), network, own, keys.witness);
         let doors = Doors { commands: listener, public: publishing, cosigner };
@@ -437,7 +441,7 @@ async fn start_driver(
     identity: &Identity,
     keys: &NodeKeys,
     partners: &PartnerBook,
-    store: Store,
+    (store, onlooker): (Store, Option<network::Onlooker>),
 ) -> Result<(Handle, DriverTask), Failure> {
     let validity = Validity::days(now()?, Validity::USUAL_DAYS);
     let card = Card::issue(identity, &keys.node, &card_addresses(config, &[]), validity);
@@ -458,6 +462,7 @@ async fn start_driver(
         quota: Quota { entries: config.quota_entries, bytes: u64::from(config.quota_mib) << 20 },
         proxy: config.proxy.clone(),
         sign_alone: config.sign_alone,
+        onlooker,
     };
     let started = driver::start(node, store).await;
     let (handle, mut task) = started.map_err(failed_driver)?;

@@ -82,6 +82,12 @@ pub enum Group {
         #[arg(value_name = "AUTHORITY")]
         authority: String,
     },
+    /// Share under a new secret from now on, as after a theft of a member's keys
+    Rotate {
+        /// Its id or the beginning of it, or its exact name.
+        #[arg(value_name = "GROUP")]
+        group: String,
+    },
     /// Leave a group; what was received stays
     Leave {
         /// Its id or the beginning of it, or its exact name.
@@ -156,6 +162,10 @@ impl Group {
                 let (group, authority) = (group.clone(), authority.clone());
                 let change = ChangeMember { group, authority, role: None, until: None };
                 Ok(told(&client.post("groups/members", &change)?, "removed"))
+            }
+            Self::Rotate { group } => {
+                let group = NameGroup { group: group.clone() };
+                Ok(told(&global.client()?.post("groups/rotate", &group)?, "new secret for"))
             }
             Self::Leave { group } => {
                 let client = global.client()?;

@@ -55,6 +55,7 @@ impl Run {
             accept_anyone: self.accept_anyone.then_some(true),
             proxy: self.proxy.clone(),
             sign_alone: self.sign_alone,
+            onlooker: None,
         };
         if self.sign_alone {
             tracing::warn!(

@@ -197,6 +197,19 @@ impl Desk {
         Ok(changed(&membership, false))
     }
 
+    /// Opens a new epoch: what is shared from then on is under a new secret.
+    ///
+    /// # Errors
+    /// A [`Failure`] if this authority only reads in the group, a member's sealing key
+    /// is not known, or the node cannot write now.
+    pub async fn rotate_group(&self, name: &str) -> Result<GroupChange, Failure> {
+        let _writing = self.0.writing.lock().await;
+        let membership = self.group_named(name).await?;
+        self.require(&membership, Role::Member)?;
+        self.open_epoch(&membership).await?;
+        Ok(changed(&membership, true))
+    }
+
     /// Refuses that the last convenor goes while others stay.
     fn keep_a_convenor(
         &self,

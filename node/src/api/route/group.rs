@@ -18,6 +18,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/groups/invitation", post(look))
         .route("/groups/join", post(join))
         .route("/groups/leave", post(leave))
+        .route("/groups/rotate", post(rotate))
 }
 
 async fn groups(State(desk): State<Desk>) -> Answer<answer::Groups> {
@@ -68,4 +69,9 @@ async fn join(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Invitation
 async fn leave(State(desk): State<Desk>, sent: Sent) -> Answer<answer::GroupChange> {
     let answer::NameGroup { group } = body(sent)?;
     Ok(Json(desk.leave_group(&group).await?))
+}
+
+async fn rotate(State(desk): State<Desk>, sent: Sent) -> Answer<answer::GroupChange> {
+    let answer::NameGroup { group } = body(sent)?;
+    Ok(Json(desk.rotate_group(&group).await?))
 }
