@@ -72,7 +72,7 @@ use crate::domain::Prover;
 use crate::domain::book::{DOMAINS_FILE, DomainBook};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
-use crate::keys::{self, NodeKeys};
+use crate::keys::{self, NodeKeys, Passphrase};
 use crate::network;
 use crate::opener::Opener;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
@@ -105,6 +105,8 @@ pub struct Overrides {
     pub proxy: Option<network::Proxy>,
     /// Sign without waiting for any partner's answer.
     pub sign_alone: bool,
+    /// What opens the working keys, if they lie under a passphrase.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Overrides {
@@ -226,6 +228,7 @@ impl Service {
     /// A [`Failure`]: no authority there, files damaged, addresses taken, or
     /// another node at work on them.
     pub async fn start(place: &Place, overrides: Overrides) -> Result<Self, Failure> {
+        let passphrase = overrides.passphrase.clone();
         let config = overrides.apply(Config::load(place.config())?)?;
         let own = keys::load_identity(place.data(), &config.network)?.authority();
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
@@ -236,7 +239,7 @@ impl Service {
         // Under the lock: `tally key` may have been at work until now.
         let identity = keys::load_identity(place.data(), &config.network)?;
         keys::change::settle(place.data(), &identity)?;
-        let keys = NodeKeys::load(place.data(), &identity)?;
+        let keys = load_keys(place.data(), &identity, passphrase).await?;
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
@@ -416,6 +419,16 @@ fn open_witnesses(
     let log = LogId::public(identity.authority(), identity.generation());
     let (outside, proxy) = (config.witness_urls.clone(), config.proxy.as_ref());
     Witnesses::open(log, *identity.log_key(), outside, proxy, place.file(COSIGNATURES_FILE))
+}
+
+/// Off the threads that serve others, as a passphrase takes its time.
+async fn load_keys(
+    data: &Path,
+    identity: &Identity,
+    passphrase: Option<Passphrase>,
+) -> Result<NodeKeys, Failure> {
+    let (data, identity) = (data.to_owned(), identity.clone());
+    blocking(move || NodeKeys::load(&data, &identity, passphrase.as_ref())).await?
 }
 
 async fn open_store(data: &Path, config: &Config, own: AuthorityId) -> Result<Store, Failure> {

@@ -163,7 +163,7 @@ impl Shown {
 async fn grow(data: &Path, size: u64) {
     let network = Config::default().network;
     let identity = keys::load_identity(data, &network).unwrap();
-    let keys = NodeKeys::load(data, &identity).unwrap();
+    let keys = NodeKeys::load(data, &identity, None).unwrap();
     let store = Store::open(data, &StoreOptions::default(), identity.authority()).unwrap();
     let config = NodeConfig {
         network,
