@@ -4,6 +4,8 @@
 //! | case | what it measures |
 //! |---|---|
 //! | `catch-up [RECORDS…]` | cold catch-up, 1 author and 32, beside bare sled storing the same bytes |
+//! | `sealed [RECORDS…]` | the same records in a public log and in a private group, by turns |
+//! | `groups [GROUPS…]` | memory and start of a node in a thousand private groups |
 //! | `news [RECORDS…]` | 1 % new; nothing new |
 //! | `live` | one new record: two nodes, then twenty |
 //! | `author` | prepared entries, OCDS releases, single records into a node |
@@ -34,6 +36,10 @@ mod fixture;
 mod author;
 #[path = "replicate/catch_up.rs"]
 mod catch_up;
+#[path = "replicate/circle.rs"]
+mod circle;
+#[path = "replicate/groups.rs"]
+mod groups;
 #[path = "replicate/link.rs"]
 mod link;
 #[path = "replicate/live.rs"]
@@ -42,6 +48,8 @@ mod live;
 mod measure;
 #[path = "replicate/news.rs"]
 mod news;
+#[path = "replicate/sealed.rs"]
+mod sealed;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,6 +74,11 @@ fn main() -> ExitCode {
         Some("receive") => catch_up::receive(Path::new(&rest[0]), &rest[1], &rest[2..]),
         Some("sled") => catch_up::bare_sled(Path::new(&rest[0]), Path::new(&rest[1])),
         Some("hear") => live::hear(&rest[0]),
+        Some("follow") => {
+            sealed::follow(Path::new(&rest[0]), &rest[1], &rest[2], rest[3].parse().unwrap());
+        }
+        Some("sealed") => sealed::run(&sizes(&[20_000, 100_000])),
+        Some("groups") => groups::run(&sizes(&[1000])),
         Some("catch-up") => catch_up::run(&sizes(&[20_000, 100_000])),
         Some("news") => news::run(&sizes(&[20_000, 100_000])),
         Some("live") => live::run(),
@@ -73,6 +86,8 @@ fn main() -> ExitCode {
         Some("link") => link::run(),
         _ => {
             catch_up::run(&[20_000, 100_000]);
+            sealed::run(&[20_000, 100_000]);
+            groups::run(&[1000]);
             news::run(&[20_000, 100_000]);
             live::run();
             author::run();

@@ -13,7 +13,9 @@
 //! ```
 //!
 //! - `file`: one secret in one file;
+//! - `controller`: the file of a controller key;
 //! - `passphrase`: secrets under a passphrase;
+//! - `protection`: working keys under one;
 //! - `inception`: a new authority;
 //! - `identity`: the file with the signed events;
 //! - `working`: what a node reads when it starts;
@@ -24,16 +26,18 @@
 //! from memory, and are neither logged nor printed; their files have mode 0600
 //! from the first moment, and files that others may read are refused; no key
 //! file is overwritten but by the key that an installed event puts in its place.
-//! Deliberately absent: passphrases on the working keys, which must be there for
-//! the service to start by itself; a thief of these can neither rotate them nor
-//! lock the authority out.
+//! Deliberately absent: a passphrase on the working keys unless somebody asks for
+//! it ([`protect`]), since the service must start by itself; a thief of these can
+//! neither rotate them nor lock the authority out.
 
 pub mod change;
+mod controller;
 mod draft;
 mod file;
 mod identity;
 mod inception;
 mod passphrase;
+mod protection;
 mod working;
 
 use std::path::{Path, PathBuf};
@@ -41,13 +45,16 @@ use std::path::{Path, PathBuf};
 use tallystick_protocol::identity::OrganisationId;
 use tallystick_protocol::organisation;
 
+pub use self::controller::ControllerFile;
 pub use self::draft::DraftFile;
-pub use self::file::ControllerFile;
 use self::file::Purpose;
 pub use self::identity::{load_identity, save_identity};
 pub use self::inception::{Founded, Founders, KeyPlace, adopt, create, create_controller, found};
-pub use self::passphrase::{Cost, Passphrase};
-pub use self::working::{NodeKeys, Renewal};
+pub use self::passphrase::{Cost, Passphrase, WrappingKey};
+pub use self::protection::{
+    WorkingFile, is_protected, protect, unprotect, working_files, wrapping_key,
+};
+pub use self::working::{NodeKeys, Renewal, are_here};
 use crate::failure::Failure;
 
 /// Name of the file with the signed identity events.
@@ -111,13 +118,19 @@ pub fn check_domain(text: &str) -> Result<(), Failure> {
 pub(crate) mod tests {
     use std::fs;
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use tallystick_protocol::card::{Card, Validity};
-    use tallystick_protocol::id::NetworkName;
-    use tallystick_protocol::identity::{Identity, Profile};
+    use tallystick_protocol::checkpoint::{Checkpoint, Origin, sign};
+    use tallystick_protocol::id::{AuthorityId, NetworkName};
+    use tallystick_protocol::identity::{EventType, Head, Identity, Profile, commit_to_key};
+    use tallystick_protocol::key::SecretKey;
+    use tallystick_protocol::log::Frontier;
     use tallystick_protocol::time::UnixTime;
 
     use super::*;
     use crate::config::{Config, Place};
+    use crate::opener::Opener;
 
     pub(crate) fn network() -> NetworkName {
         "test".parse().unwrap()
@@ -133,7 +146,7 @@ pub(crate) mod tests {
         let place = Place::at(&dir.path().join("data"));
         let issued = UnixTime::from_seconds(issued);
         let identity = create(&place, &network(), named(name), issued).unwrap();
-        let keys = NodeKeys::load(place.data(), &identity).unwrap();
+        let keys = NodeKeys::load(place.data(), &identity, None).unwrap();
         let address = "/ip4/192.0.2.7/tcp/4817".to_owned();
         let validity = Validity::days(issued, Validity::USUAL_DAYS);
         Card::issue(&identity, &keys.node, &[address], validity).unwrap()
@@ -151,11 +164,39 @@ pub(crate) mod tests {
         (dir, place, identity)
     }
 
+    /// A signed change of all working keys, which waits to be installed; `turn` counts
+    /// the changes from 1.
+    pub(crate) fn rotation(
+        place: &Place,
+        identity: &Identity,
+        turn: u8,
+        key: Option<&WrappingKey>,
+    ) -> DraftFile {
+        let controller = |turn: u8| match turn {
+            1 => {
+                let file = ControllerFile::read(&controller_files(place.data())[1]).unwrap();
+                file.open(None).unwrap()
+            }
+            _ => SecretKey::from_seed([75 + turn; 32]),
+        };
+        let mut event = identity.next_event(EventType::Rotation, UnixTime::from_seconds(9));
+        event.controllers.keys = vec![controller(turn).public()];
+        event.next.key_hashes = vec![commit_to_key(&controller(turn + 1).public())];
+        let phrase = passphrase::tests::passphrase("correct horse");
+        let keys = NodeKeys::load(place.data(), identity, Some(&phrase)).unwrap();
+        let origin = Origin::public(identity.network(), &identity.authority(), 0);
+        let head = Checkpoint::new(origin, 0, Frontier::new().root()).unwrap();
+        event.pin = Head::of(&sign(&head, &keys.log).unwrap());
+        let mut file = change::prepare(place.data(), identity, event, Renewal::ALL, key).unwrap();
+        assert!(file.sign(&controller(turn)));
+        file
+    }
+
     #[test]
     fn what_is_created_is_read_back_and_never_overwritten() {
         let (_dir, place, identity) = created();
         assert_eq!(load_identity(place.data(), &network()), Ok(identity.clone()));
-        let keys = NodeKeys::load(place.data(), &identity).unwrap();
+        let keys = NodeKeys::load(place.data(), &identity, None).unwrap();
         assert_eq!(keys.log.public(), *identity.log_key());
         assert!(Config::load(place.config()).is_ok());
         let before = fs::read(place.file(IDENTITY_FILE)).unwrap();
@@ -180,7 +221,7 @@ pub(crate) mod tests {
         }
         let shared = keys.join("node.key");
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o640)).unwrap();
-        let failure = NodeKeys::load(place.data(), &identity).unwrap_err();
+        let failure = NodeKeys::load(place.data(), &identity, None).unwrap_err();
         assert!(failure.remedy.contains("chmod 600"), "{failure:?}");
     }
 
@@ -199,14 +240,14 @@ pub(crate) mod tests {
             "x".repeat(1000),
         ] {
             fs::write(&node, &bad).unwrap();
-            let failure = NodeKeys::load(place.data(), &identity).unwrap_err();
+            let failure = NodeKeys::load(place.data(), &identity, None).unwrap_err();
             assert_eq!(failure.kind.exit_code(), 2);
             assert!(!failure.error.contains("ed25519 0"), "{failure}");
         }
         // A whole key, but of somebody else.
         let (_other, elsewhere, _) = created();
         fs::copy(elsewhere.file(KEYS_DIR).join("node.key"), &node).unwrap();
-        let failure = NodeKeys::load(place.data(), &identity).unwrap_err();
+        let failure = NodeKeys::load(place.data(), &identity, None).unwrap_err();
         assert!(failure.error.contains("not those of this identity"), "{failure}");
     }
 
@@ -262,13 +303,55 @@ pub(crate) mod tests {
         }
     }
 
+    /// A type that comes to hold a secret belongs into the lists below.
     #[test]
-    fn secrets_do_not_print() {
-        let (_dir, place, identity) = created();
-        let keys = NodeKeys::load(place.data(), &identity).unwrap();
-        let file = fs::read_to_string(place.file(KEYS_DIR).join("log.key")).unwrap();
-        let hex = file.split_whitespace().last().unwrap();
-        assert!(!format!("{keys:?}").contains(hex));
-        assert!(!format!("{keys:?}").contains(&hex[..16]));
+    fn no_type_that_holds_a_secret_prints_it() {
+        use std::fmt::Debug;
+
+        use super::file::{KeyFile, Seed};
+        use super::passphrase::tests::{CHEAP, passphrase};
+        use crate::service::Overrides;
+
+        let seed = Seed::new(std::array::from_fn(|n| u8::try_from(n * 89 % 251).unwrap() | 1));
+        let phrase = passphrase("correct horse battery");
+        let wrapping = WrappingKey::new(&phrase, CHEAP).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let file = |key| KeyFile::new(&path("x"), Purpose::Sealing, seed.clone(), key).unwrap();
+        let controller = |name: &str, phrase| {
+            ControllerFile::keep(&path(name), Purpose::Controller, seed.clone(), phrase, CHEAP)
+        };
+        let keys = NodeKeys {
+            log: SecretKey::from_seed(*seed),
+            witness: SecretKey::from_seed(*seed),
+            node: SecretKey::from_seed(*seed),
+            sealing: vec![working::opening(seed.clone())],
+        };
+        let proxy = Some("http://ash:correct%20horse@192.0.2.1:3128".parse().unwrap());
+        let config = Config { proxy: proxy.clone(), ..Config::default() };
+        let opener = Opener::new(network(), AuthorityId::from_bytes([1; 32]), keys.sealing.clone());
+        let values: [&dyn Debug; 10] = [
+            &keys,
+            &phrase,
+            &wrapping,
+            &file(None),
+            &file(Some(&wrapping)),
+            &controller("plain", None).unwrap(),
+            &controller("sealed", Some(&phrase)).unwrap(),
+            &Overrides { passphrase: Some(phrase.clone()), proxy, ..Overrides::default() },
+            &config,
+            &opener,
+        ];
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut secrets = vec!["correct".to_owned(), "Y29ycmVjd".to_owned()];
+        for part in seed.windows(6).chain(wrapping.bytes().windows(6)) {
+            let list = part.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+            secrets.extend([hex(part), list, STANDARD.encode(part)]);
+        }
+        for value in values {
+            let printed: String = format!("{value:?}{value:#?}").split_whitespace().collect();
+            let found = secrets.iter().find(|secret| printed.contains(secret.as_str()));
+            assert_eq!(found, None, "{printed}");
+        }
     }
 }

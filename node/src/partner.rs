@@ -198,9 +198,7 @@ impl PartnerBook {
 /// # Errors
 /// Whatever the operating system reports; the file is as it was then.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
+    let new = replacement(path);
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
@@ -214,6 +212,14 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         Some(dir) => File::open(dir)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Where [`replace`] writes what is to stand at `path`.
+#[must_use]
+pub fn replacement(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    PathBuf::from(new)
 }
 
 /// The addresses of a card that this node's transport understands.
@@ -259,7 +265,7 @@ mod tests {
         let controller = ControllerFile::read(&controller_files(place.data())[0]).unwrap();
         let event = event.sign(&[(0, &controller.open(None).unwrap())]).unwrap();
         let after = before.extended(event).unwrap();
-        let node = NodeKeys::load(place.data(), &before).unwrap().node;
+        let node = NodeKeys::load(place.data(), &before, None).unwrap().node;
         let card = |identity, issued| {
             let validity = Validity::days(UnixTime::from_seconds(issued), 90);
             Card::issue(identity, &node, &[], validity).unwrap()

@@ -74,7 +74,7 @@ use crate::domain::book::{DOMAINS_FILE, DomainBook};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::hold::{HOLDS_FILE, HoldBook};
-use crate::keys::{self, NodeKeys};
+use crate::keys::{self, NodeKeys, Passphrase};
 use crate::network;
 use crate::opener::Opener;
 use crate::partner::{PARTNERS_FILE, PartnerBook, dialable};
@@ -109,6 +109,8 @@ pub struct Overrides {
     pub sign_alone: bool,
     /// Is shown all that comes from other nodes.
     pub onlooker: Option<network::Onlooker>,
+    /// What opens the working keys, if they lie under a passphrase.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Overrides {
@@ -233,7 +235,7 @@ impl Service {
     /// A [`Failure`]: no authority there, files damaged, addresses taken, or
     /// another node at work on them.
     pub async fn start(place: &Place, mut overrides: Overrides) -> Result<Self, Failure> {
-        let onlooker = overrides.onlooker.take();
+        let (onlooker, passphrase) = (overrides.onlooker.take(), overrides.passphrase.take());
         let config = overrides.apply(Config::load(place.config())?)?;
         let own = keys::load_identity(place.data(), &config.network)?.authority();
         let partners = PartnerBook::open(&place.file(PARTNERS_FILE), &config.network)?;
@@ -245,7 +247,7 @@ impl Service {
         // Under the lock: `tally key` may have been at work until now.
         let identity = keys::load_identity(place.data(), &config.network)?;
         keys::change::settle(place.data(), &identity)?;
-        let keys = NodeKeys::load(place.data(), &identity)?;
+        let keys = load_keys(place.data(), &identity, passphrase).await?;
         // Before anything else is set up: a second node on one address ends here.
         config.listen.iter().try_for_each(refuse_taken)?;
         let listener = api::bind(config.http).await?;
@@ -427,6 +429,16 @@ fn open_witnesses(
     let log = LogId::public(identity.authority(), identity.generation());
     let (outside, proxy) = (config.witness_urls.clone(), config.proxy.as_ref());
     Witnesses::open(log, *identity.log_key(), outside, proxy, place.file(COSIGNATURES_FILE))
+}
+
+/// Off the threads that serve others, as a passphrase takes its time.
+async fn load_keys(
+    data: &Path,
+    identity: &Identity,
+    passphrase: Option<Passphrase>,
+) -> Result<NodeKeys, Failure> {
+    let (data, identity) = (data.to_owned(), identity.clone());
+    blocking(move || NodeKeys::load(&data, &identity, passphrase.as_ref())).await?
 }
 
 async fn open_store(data: &Path, config: &Config, own: AuthorityId) -> Result<Store, Failure> {

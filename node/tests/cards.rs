@@ -28,7 +28,7 @@ fn days_from_now(days: i64) -> UnixTime {
 /// A card such as the authority's node made so many days ago.
 fn made(tally: &Tally, days_ago: i64) -> String {
     let identity = load_identity(&tally.data(), &fixture::network()).unwrap();
-    let keys = NodeKeys::load(&tally.data(), &identity).unwrap();
+    let keys = NodeKeys::load(&tally.data(), &identity, None).unwrap();
     let validity = Validity::days(days_from_now(-days_ago), Validity::USUAL_DAYS);
     Card::issue(&identity, &keys.node, &[], validity).unwrap().to_line()
 }

@@ -43,6 +43,8 @@ pub mod note;
 pub mod organisation;
 pub mod proof;
 pub mod record;
+#[cfg(test)]
+mod secrecy;
 pub mod sync;
 pub mod time;
 pub mod witness;

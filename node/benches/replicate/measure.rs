@@ -68,6 +68,20 @@ pub(crate) fn loopback_bytes() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// Copies a directory that nobody writes to.
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap() {
+        let item = item.unwrap();
+        let target = to.join(item.file_name());
+        if item.file_type().unwrap().is_dir() {
+            copy_tree(&item.path(), &target);
+        } else {
+            std::fs::copy(item.path(), target).unwrap();
+        }
+    }
+}
+
 pub(crate) fn size_of(dir: &Path) -> u64 {
     let mut total = 0;
     for item in std::fs::read_dir(dir).unwrap() {

@@ -17,12 +17,12 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
-use super::question::new_passphrase;
+use super::question::{Source, new_passphrase};
 use super::whoami::domain_note;
 use super::wording::clean;
 use crate::config::{Config, Place};
 use crate::failure::Failure;
-use crate::keys::{self, Cost, DraftFile, Founded, Founders, KeyPlace, Passphrase};
+use crate::keys::{self, Cost, DraftFile, Founded, Founders, KeyPlace, Passphrase, WrappingKey};
 
 /// Make an authority: its identity, keys and configuration (needs no running node)
 #[derive(Clone, Debug, clap::Args)]
@@ -45,6 +45,13 @@ pub struct Init {
     /// The network it joins; nodes of different networks never exchange anything.
     #[arg(long, value_name = "NETWORK")]
     network: Option<String>,
+    /// Put the node's own keys under a passphrase, which it needs at each start;
+    /// `tally key protect` does so later.
+    #[arg(long)]
+    protect: bool,
+    /// A file whose first line is that passphrase.
+    #[arg(long, value_name = "FILE", requires = "protect")]
+    node_passphrase_file: Option<PathBuf>,
     #[command(flatten)]
     control: Control,
 }
@@ -154,7 +161,8 @@ impl Init {
         let issued = UnixTime::from_seconds(now.as_secs());
         let passphrase = self.control.passphrase()?;
         let founders = self.control.founders(passphrase.as_ref());
-        match keys::found(&place, &network, profile, issued, &founders)? {
+        let key = self.wrapping_key(&place)?;
+        match keys::found(&place, &network, profile, issued, &founders, key.as_ref())? {
             Founded::Draft(draft) => self.drafted(&place, &network, &draft),
             Founded::Identity(identity, controllers) => {
                 let authority = identity.authority();
@@ -167,6 +175,7 @@ impl Init {
                     "config": place.config(),
                     "controllerKeys": controllers,
                     "encrypted": passphrase.is_some(),
+                    "protected": self.protect,
                 });
                 let id = (fingerprint(&authority), authority.to_string());
                 let encrypted = passphrase.is_some();
@@ -177,6 +186,13 @@ impl Init {
                 Ok(Answer::done(text, json))
             }
         }
+    }
+
+    fn wrapping_key(&self, place: &Place) -> Result<Option<WrappingKey>, Failure> {
+        let file = self.node_passphrase_file.as_deref();
+        let source = Source { file, option: "--node-passphrase-file" };
+        let make = |passphrase| WrappingKey::new(&passphrase, Cost::USUAL);
+        self.protect.then(|| source.choose(place.data()).and_then(make)).transpose()
     }
 
     fn drafted(
@@ -323,6 +339,8 @@ mod tests {
             domain: None,
             role: RoleName::Buyer,
             network: Some("test".to_owned()),
+            protect: false,
+            node_passphrase_file: None,
             control: Control { output: "inception.draft".into(), ..Control::default() },
         }
     }

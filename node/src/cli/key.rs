@@ -20,6 +20,7 @@ mod brought;
 mod change;
 mod describe;
 mod offline;
+mod protect;
 mod recover;
 mod show;
 mod sign;
@@ -32,7 +33,7 @@ use tallystick_protocol::key::PublicKey;
 
 use super::Global;
 use super::output::Answer;
-use super::question::new_passphrase;
+use super::question::{Source, new_passphrase};
 use crate::failure::Failure;
 use crate::keys::{ControllerFile, Cost};
 
@@ -62,6 +63,9 @@ pub enum Key {
         /// Who signs.
         #[command(flatten)]
         controllers: Establishing,
+        /// What opens the working keys.
+        #[command(flatten)]
+        unlock: Unlock,
     },
     /// After theft or loss: close the log where it was sound, and begin it anew under new keys
     Recover {
@@ -78,6 +82,18 @@ pub enum Key {
         /// Who signs.
         #[command(flatten)]
         controllers: Establishing,
+        /// What opens the working keys.
+        #[command(flatten)]
+        unlock: Unlock,
+    },
+    /// Put the working keys under a passphrase, which the node needs at each start
+    Protect {
+        /// Put them in plain files again; to change the passphrase, do this first.
+        #[arg(long)]
+        remove: bool,
+        /// A file whose first line is the passphrase.
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
     /// Change name, identifiers, domain or witnesses; the current controllers sign
     Profile {
@@ -117,6 +133,22 @@ pub enum Key {
     },
     /// Throw away a change that waits for signatures, with its new keys
     Discard,
+}
+
+/// What opens the working keys, where they lie under a passphrase; new ones will
+/// lie under the same.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Unlock {
+    /// A file whose first line is the passphrase of the node's working keys, if they
+    /// lie under one.
+    #[arg(long, value_name = "FILE")]
+    node_passphrase_file: Option<PathBuf>,
+}
+
+impl Unlock {
+    fn source(&self) -> Source<'_> {
+        Source { file: self.node_passphrase_file.as_deref(), option: "--node-passphrase-file" }
+    }
 }
 
 /// Which working keys get replaced.
@@ -203,10 +235,15 @@ impl Key {
         match self {
             Self::Show { look } => show::show(&global.place()?, look),
             Self::New { file, passphrase_file } => make(file, passphrase_file.as_deref()),
-            Self::Rotate { renewal, controllers } => change::rotate(global, *renewal, controllers),
-            Self::Recover { at, head, card, controllers } => {
+            Self::Rotate { renewal, controllers, unlock } => {
+                change::rotate(global, *renewal, controllers, unlock)
+            }
+            Self::Protect { remove, passphrase_file } => {
+                protect::protect(global, *remove, passphrase_file.as_deref())
+            }
+            Self::Recover { at, head, card, controllers, unlock } => {
                 let from = recover::From { at: *at, head: head.as_deref(), card: card.as_deref() };
-                recover::recover(global, from, controllers)
+                recover::recover(global, from, controllers, unlock)
             }
             Self::Profile { profile, signing } => change::profile(global, profile, signing),
             Self::Succeed { successors, controllers } => {

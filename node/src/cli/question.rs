@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::Global;
 use super::output::write_note;
 use crate::failure::Failure;
-use crate::keys::{ControllerFile, Passphrase};
+use crate::keys::{ControllerFile, Passphrase, is_protected};
 
 fn somebody_is_there() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
@@ -65,18 +65,101 @@ pub(super) fn new_passphrase(file: Option<&Path>) -> Result<Option<Passphrase>, 
          are of no use to anybody, you included: write it down, and keep it elsewhere.",
     );
     loop {
-        let first = typed("Passphrase (nothing for none): ")?;
-        if first.is_empty() {
-            write_note("Without a passphrase, whoever finds the files can use the keys at once.");
-            if is_yes("Leave them without one? [y/N]") {
-                return Ok(None);
-            }
-            continue;
+        if let Some(passphrase) = typed_twice("Passphrase (nothing for none): ")? {
+            return Ok(Some(passphrase));
         }
-        if *first == *typed("The same once more: ")? {
+        write_note("Without a passphrase, whoever finds the files can use the keys at once.");
+        if is_yes("Leave them without one? [y/N]") {
+            return Ok(None);
+        }
+    }
+}
+
+/// What is typed twice the same; `None` if that is nothing.
+fn typed_twice(prompt: &str) -> Result<Option<Passphrase>, Failure> {
+    loop {
+        let first = typed(prompt)?;
+        if first.is_empty() || *first == *typed("The same once more: ")? {
             return Ok(Passphrase::new(first));
         }
         write_note("The two are not the same.");
+    }
+}
+
+/// Where the passphrase of the working keys may come from: a file, and the option
+/// that names it; else the credential that systemd gives to a service, which it
+/// puts into `$CREDENTIALS_DIRECTORY`; else whoever is there.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// The file, if one is named.
+    pub(super) file: Option<&'a Path>,
+    /// The option that names one.
+    pub(super) option: &'static str,
+}
+
+/// Name of the systemd credential with the passphrase of the working keys.
+const CREDENTIAL: &str = "tallystick-passphrase";
+
+impl Source<'_> {
+    /// The passphrase that opens the working keys in a data directory; `None` if
+    /// none of them needs one.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is none to be had.
+    pub(super) fn open(self, data: &Path) -> Result<Option<Passphrase>, Failure> {
+        let given = self.given()?;
+        if !is_protected(data) {
+            if given.is_some() {
+                tracing::warn!(
+                    "a passphrase is given, and no key lies under one: `tally key protect` does that"
+                );
+            }
+            return Ok(None);
+        }
+        match given {
+            None if somebody_is_there() => {
+                let typed = typed("Passphrase of this node's keys: ")?;
+                Passphrase::new(typed).map(Some).ok_or_else(|| self.nothing(data))
+            }
+            None => Err(self.nothing(data)),
+            given => Ok(given),
+        }
+    }
+
+    /// A passphrase for working keys that lie under none yet.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is none to be had.
+    pub(super) fn choose(self, data: &Path) -> Result<Passphrase, Failure> {
+        if let Some(given) = self.given()? {
+            return Ok(given);
+        }
+        if !somebody_is_there() {
+            return Err(self.nothing(data));
+        }
+        write_note(
+            "The node cannot start without this passphrase, and nobody can find it out: write it\n\
+             down, and keep it elsewhere.",
+        );
+        typed_twice("Passphrase for this node's keys: ")?.ok_or_else(|| self.nothing(data))
+    }
+
+    fn given(self) -> Result<Option<Passphrase>, Failure> {
+        match (self.file, std::env::var_os("CREDENTIALS_DIRECTORY")) {
+            (Some(file), _) => Passphrase::read(file).map(Some),
+            (None, Some(dir)) => Passphrase::credential(Path::new(&dir), CREDENTIAL),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn nothing(self, data: &Path) -> Failure {
+        Failure::usage(
+            format!("no passphrase is given for the keys of the node in {}", data.display()),
+            format!(
+                "give it with {} FILE, as the systemd credential {CREDENTIAL}, or on a terminal",
+                self.option
+            ),
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tally run`: the node itself, until it is told to stop.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use libp2p::Multiaddr;
@@ -8,6 +9,7 @@ use serde_json::json;
 
 use super::Global;
 use super::output::{Answer, write_out};
+use super::question::Source;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::network::Proxy;
@@ -34,6 +36,10 @@ pub struct Run {
     /// Let nodes connect that are no partners.
     #[arg(long)]
     accept_anyone: bool,
+    /// A file whose first line is the passphrase of the node's keys, if they lie under
+    /// one; else the systemd credential `tallystick-passphrase`, else it is asked for.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
     /// Sign although no partner has said what it knows of this authority's log.
     #[arg(long)]
     sign_alone: bool,
@@ -48,7 +54,9 @@ impl Run {
         let place = global.place()?;
         let config = Config::load(place.config())?;
         telemetry::start(config.log_format, &config.log_level);
+        let source = Source { file: self.passphrase_file.as_deref(), option: "--passphrase-file" };
         let overrides = Overrides {
+            passphrase: source.open(place.data())?,
             listen: (!self.listen.is_empty()).then(|| self.listen.clone()),
             http: self.http,
             publish_http: self.publish_http,

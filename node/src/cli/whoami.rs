@@ -1,5 +1,6 @@
 //! `tally whoami`: the authority, its card, and the fingerprint to read out.
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -9,6 +10,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::Global;
 use super::output::Answer;
+use super::question::Source;
 use super::wording::{clean, pairs, related, time};
 use crate::config::{Config, Place};
 use crate::domain;
@@ -28,6 +30,10 @@ pub struct Whoami {
         value_parser = clap::value_parser!(u16).range(1..=i64::from(Validity::MOST_DAYS)),
     )]
     valid_days: u16,
+    /// A file whose first line is the passphrase of the node's keys, if they lie under
+    /// one and the node does not run.
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
 }
 
 impl Whoami {
@@ -41,9 +47,7 @@ impl Whoami {
         let days = [("validDays", self.valid_days.to_string())];
         let running = global.client().and_then(|client| client.get("whoami", &days));
         let found: answer::Whoami = match running {
-            Err(failure) if failure.kind == FailureKind::Unavailable => {
-                offline(&place, self.valid_days)?
-            }
+            Err(failure) if failure.kind == FailureKind::Unavailable => self.offline(&place)?,
             running => running?,
         };
         let network = found.network.parse().map_err(Failure::internal)?;
@@ -53,6 +57,19 @@ impl Whoami {
         let json = with_armour(json, &armour);
         Ok(Answer::done(text(&found, &armour), json))
     }
+
+    fn offline(&self, place: &Place) -> Result<answer::Whoami, Failure> {
+        let config = Config::load(place.config())?;
+        let identity = keys::load_identity(place.data(), &config.network)?;
+        let source = Source { file: self.passphrase_file.as_deref(), option: "--passphrase-file" };
+        let passphrase = source.open(place.data())?;
+        let keys = NodeKeys::load(place.data(), &identity, passphrase.as_ref())?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;
+        let addresses = card_addresses(&config, &[]);
+        let validity = Validity::days(UnixTime::from_seconds(now.as_secs()), self.valid_days);
+        let card = Card::issue(&identity, &keys.node, &addresses, validity);
+        whoami(&card.map_err(Failure::internal)?)
+    }
 }
 
 fn with_armour(mut json: serde_json::Value, armour: &str) -> serde_json::Value {
@@ -60,17 +77,6 @@ fn with_armour(mut json: serde_json::Value, armour: &str) -> serde_json::Value {
         object.insert("armour".to_owned(), json!(armour));
     }
     json
-}
-
-fn offline(place: &Place, days: u16) -> Result<answer::Whoami, Failure> {
-    let config = Config::load(place.config())?;
-    let identity = keys::load_identity(place.data(), &config.network)?;
-    let keys = NodeKeys::load(place.data(), &identity)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::internal)?;
-    let addresses = card_addresses(&config, &[]);
-    let validity = Validity::days(UnixTime::from_seconds(now.as_secs()), days);
-    let card = Card::issue(&identity, &keys.node, &addresses, validity);
-    whoami(&card.map_err(Failure::internal)?)
 }
 
 /// What to put at the domain that an authority claims.
@@ -130,7 +136,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("ash");
         let global = Global { data: Some(data), ..Global::default() };
-        let whoami = Whoami { valid_days: 3 };
+        let whoami = Whoami { valid_days: 3, passphrase_file: None };
         let missing = whoami.run(&global).unwrap_err();
         assert_eq!(missing.kind.exit_code(), 3);
         let place = global.place().unwrap();

@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use tallystick_protocol::identity::{Draft, Event, Identity};
 
 use super::draft::DraftFile;
-use super::file::{Purpose, make_dir, read_bounded, read_seed, sync_dir, write_new};
+use super::file::{KeyFile, Purpose, make_dir, read_bounded, sync_dir, write_new};
 use super::identity::{AS_THE_NODE, save_identity};
+use super::passphrase::WrappingKey;
 use super::working::{Fresh, Renewal, belongs, find, installed_node, retired_sealing_file};
 use super::{KEYS_DIR, PENDING_DIR};
 use crate::failure::Failure;
@@ -37,7 +38,8 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> Failure + use<> {
 }
 
 /// Drafts `event`, which may get new working keys, and keeps these until it is
-/// installed. A change that was waiting is thrown away.
+/// installed, under `key` if the working keys are protected. A change that was
+/// waiting is thrown away.
 ///
 /// # Errors
 /// A [`Failure`] if the event may not follow, or the keys cannot be written.
@@ -46,23 +48,29 @@ pub fn prepare(
     identity: &Identity,
     mut event: Event,
     renewal: Renewal,
+    key: Option<&WrappingKey>,
 ) -> Result<DraftFile, Failure> {
     let fresh = Fresh::make(renewal)?;
     fresh.replace_in(&mut event.keys, installed_node(data).as_ref());
     let draft = Draft::new(event)
         .map_err(|error| Failure::usage(error, "correct what was given and try again"))?;
     let file = DraftFile::new(Some(identity.clone()), draft)?;
-    keep(data, &fresh, file.draft())?;
+    keep(data, &fresh, file.draft(), key)?;
     Ok(file)
 }
 
 /// Puts a drafted event and its keys into `pending/`, whole or not at all.
-pub(super) fn keep(data: &Path, fresh: &Fresh, draft: &Draft) -> Result<(), Failure> {
+pub(super) fn keep(
+    data: &Path,
+    fresh: &Fresh,
+    draft: &Draft,
+    key: Option<&WrappingKey>,
+) -> Result<(), Failure> {
     let (new, pending) = (data.join(UNFINISHED_DIR), data.join(PENDING_DIR));
     let bytes = draft.to_bytes().map_err(Failure::internal)?;
     remove(&new)?;
     make_dir(&new).map_err(failed(&new))?;
-    fresh.write(&new).map_err(failed(&new))?;
+    fresh.write(&new, key, |error| failed(&new)(error))?;
     write_new(&new.join(DRAFT_FILE), &bytes).map_err(failed(&new))?;
     sync_dir(&new).map_err(failed(&new))?;
     // If we die before this line, what was waiting still waits; after it, nothing does.
@@ -166,7 +174,7 @@ fn settle_with(data: &Path, identity: &Identity, after: AfterStep<'_>) -> Result
     make_dir(&keys).map_err(failed(&keys))?;
     for purpose in Purpose::WORKING {
         let new = from.join(purpose.file());
-        let named = read_seed(&new, purpose).is_ok_and(|seed| belongs(purpose, &seed, identity));
+        let named = KeyFile::read(&new, purpose).is_ok_and(|file| belongs(&file, identity));
         if named {
             let place = keys.join(purpose.file());
             if purpose == Purpose::Sealing {
@@ -188,8 +196,9 @@ fn settle_with(data: &Path, identity: &Identity, after: AfterStep<'_>) -> Result
 /// as there is anything to read.
 fn retire_sealing(place: &Path) -> Result<(), Failure> {
     // If we die behind this, the new key is found where it waits.
-    let Ok(seed) = read_seed(place, Purpose::Sealing) else { return Ok(()) };
-    let aside = place.with_file_name(retired_sealing_file(&seed));
+    let old = KeyFile::read(place, Purpose::Sealing).ok();
+    let Some(name) = old.and_then(|old| retired_sealing_file(old.public())) else { return Ok(()) };
+    let aside = place.with_file_name(name);
     fs::rename(place, &aside).map_err(failed(&aside))
 }
 
@@ -204,46 +213,29 @@ fn remove(dir: &PathBuf) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::config::Place;
-    use crate::keys::tests::{created, network};
+    use crate::keys::tests::{created, network, rotation};
     use crate::keys::{ControllerFile, NodeKeys, controller_files, load_identity};
-    use tallystick_protocol::checkpoint::{Checkpoint, Origin, sign};
-    use tallystick_protocol::identity::{EventType, Head, commit_to_key};
-    use tallystick_protocol::key::SecretKey;
-    use tallystick_protocol::log::Frontier;
+    use tallystick_protocol::identity::EventType;
     use tallystick_protocol::time::UnixTime;
-
-    fn rotation(place: &Place, identity: &Identity) -> DraftFile {
-        let mut event = identity.next_event(EventType::Rotation, UnixTime::from_seconds(9));
-        let next = ControllerFile::read(&controller_files(place.data())[1]).unwrap();
-        event.controllers.keys = vec![*next.public()];
-        event.next.key_hashes = vec![commit_to_key(&SecretKey::from_seed([77; 32]).public())];
-        let keys = NodeKeys::load(place.data(), identity).unwrap();
-        let origin = Origin::public(identity.network(), &identity.authority(), 0);
-        let head = Checkpoint::new(origin, 0, Frontier::new().root()).unwrap();
-        event.pin = Head::of(&sign(&head, &keys.log).unwrap());
-        let mut file = prepare(place.data(), identity, event, Renewal::ALL).unwrap();
-        assert!(file.sign(&next.open(None).unwrap()));
-        file
-    }
 
     fn loads(place: &Place) -> Identity {
         let identity = load_identity(place.data(), &network()).unwrap();
-        NodeKeys::load(place.data(), &identity).unwrap();
+        NodeKeys::load(place.data(), &identity, None).unwrap();
         identity
     }
 
     #[test]
     fn a_change_takes_its_place_and_the_old_keys_are_gone() {
         let (_dir, place, identity) = created();
-        let old = NodeKeys::load(place.data(), &identity).unwrap();
-        let after = rotation(&place, &identity).identity().unwrap();
+        let old = NodeKeys::load(place.data(), &identity, None).unwrap();
+        let after = rotation(&place, &identity, 1, None).identity().unwrap();
         assert_eq!(loads(&place), identity, "nothing has changed yet");
         assert!(pending(place.data()).unwrap().is_some());
         settle(place.data(), &identity).unwrap();
         assert!(pending(place.data()).unwrap().is_some(), "it goes on waiting");
         install(place.data(), &after).unwrap();
         assert_eq!(loads(&place), after);
-        let new = NodeKeys::load(place.data(), &after).unwrap();
+        let new = NodeKeys::load(place.data(), &after, None).unwrap();
         assert_ne!(new.log.public(), old.log.public());
         assert_ne!(new.node.public(), old.node.public());
         let publics = |keys: &NodeKeys| -> Vec<_> {
@@ -254,7 +246,7 @@ mod tests {
         assert_eq!(&now[0], after.sealing_key());
         assert_eq!(now[1], before[0], "what was sealed to the old key is still read");
         assert!(!place.file(PENDING_DIR).exists());
-        let refused = NodeKeys::load(place.data(), &identity).unwrap_err();
+        let refused = NodeKeys::load(place.data(), &identity, None).unwrap_err();
         assert!(refused.error.contains("newest event"), "{refused}");
     }
 
@@ -263,7 +255,7 @@ mod tests {
         let crash = || Failure::internal("crash");
         for stop in 0.. {
             let (_dir, place, identity) = created();
-            let after = rotation(&place, &identity).identity().unwrap();
+            let after = rotation(&place, &identity, 1, None).identity().unwrap();
             let mut steps = 0;
             let stopped = install_with(place.data(), &after, &mut |_| {
                 steps += 1;
@@ -292,7 +284,7 @@ mod tests {
         assert_eq!(loads(&place), identity);
         make_dir(&new).unwrap();
         write_new(&new.join("log.key"), b"half a k").unwrap();
-        let after = rotation(&place, &identity).identity().unwrap();
+        let after = rotation(&place, &identity, 1, None).identity().unwrap();
         install(place.data(), &after).unwrap();
         assert_eq!(loads(&place), after);
     }
@@ -300,7 +292,7 @@ mod tests {
     #[test]
     fn a_change_that_can_no_longer_follow_is_thrown_away() {
         let (_dir, place, identity) = created();
-        rotation(&place, &identity);
+        rotation(&place, &identity, 1, None);
         let mut event = identity.next_event(EventType::Profile, UnixTime::from_seconds(9));
         event.profile.name = "Ash City Council".to_owned();
         let mut file = DraftFile::new(Some(identity), Draft::new(event).unwrap()).unwrap();
@@ -314,7 +306,7 @@ mod tests {
     #[test]
     fn a_change_is_installed_only_where_its_keys_are() {
         let (_dir, place, identity) = created();
-        let after = rotation(&place, &identity).identity().unwrap();
+        let after = rotation(&place, &identity, 1, None).identity().unwrap();
         discard(place.data()).unwrap();
         let refused = install(place.data(), &after).unwrap_err();
         assert!(refused.error.contains("not in this data directory"), "{refused}");

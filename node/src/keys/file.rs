@@ -4,36 +4,40 @@
 //! a passphrase has five, and states all that is needed but the passphrase:
 //!
 //! ```text
-//! tallystick-encrypted-v1 controller ed25519
-//! public ed25519:HEX
+//! tallystick-encrypted-v1 ROLE TYPE
+//! public TYPE:HEX
 //! argon2id memory=65536 passes=3 lanes=4 salt=HEX
 //! xchacha20poly1305 nonce=HEX
 //! sealed HEX
 //! ```
 //!
 //! The seal covers the lines before it. The role is checked, so that files
-//! cannot be mixed up unnoticed.
+//! cannot be mixed up unnoticed. Whose key it is can be read without the
+//! passphrase, and is believed only as far as it need be until the file is opened.
 //!
 //! **Invariants:** files have mode 0600 from the first moment, and files that
 //! others may read are refused; nothing that exists is overwritten; a file has
-//! one spelling. Deliberately absent: passphrases on working keys, without
-//! which a node could not start by itself.
+//! one spelling. Deliberately absent: which file is where.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde_bytes::ByteBuf;
+use tallystick_protocol::identity::SealingKey;
 use tallystick_protocol::key::{PublicKey, SecretKey};
 use zeroize::Zeroizing;
 
-use super::passphrase::{self, Cost, Passphrase, Sealed};
+use super::passphrase::{Cost, Sealed, Unlocking, WrappingKey};
 use crate::failure::Failure;
 
 /// Longest key file, in bytes.
 const KEY_FILE_BYTES: u64 = 1024;
 const PLAIN: &str = "tallystick-secret-v1";
 const ENCRYPTED: &str = "tallystick-encrypted-v1";
+/// HPKE KEM identifier of DHKEM(X25519, HKDF-SHA256): RFC 9180 section 7.1.
+const KEM_X25519: u16 = 0x0020;
 
 /// What a key grows from.
 pub(super) type Seed = Zeroizing<[u8; 32]>;
@@ -74,6 +78,15 @@ impl Purpose {
             Self::Sealing => "sealing x25519",
         }
     }
+
+    /// How an encrypted file calls it: a next controller's file becomes a
+    /// controller's without being written anew.
+    const fn sealed_label(self) -> &'static str {
+        match self {
+            Self::NextController => Self::Controller.label(),
+            _ => self.label(),
+        }
+    }
 }
 
 /// A new seed from the system's random source.
@@ -85,26 +98,59 @@ pub(super) fn random_seed() -> Result<Seed, Failure> {
     Ok(seed)
 }
 
-/// A plain key file.
-pub(super) fn key_file(purpose: Purpose, seed: &Seed) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(128));
-    for part in [PLAIN, " ", purpose.label(), " "] {
-        text.push_str(part);
-    }
-    put_hex(&mut text, seed.as_slice());
-    text.push('\n');
-    text
+/// The public half of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Public {
+    /// Of one that signs.
+    Signing(PublicKey),
+    /// Of one to which secrets are sealed.
+    Sealing(SealingKey),
 }
 
-/// Reads the plain key file at `path`.
-pub(super) fn read_seed(path: &Path, purpose: Purpose) -> Result<Seed, Failure> {
-    let text = read_text(path)?;
-    parse_plain(&text, purpose).ok_or_else(|| {
-        Failure::usage(
-            format!("{} is not a {} key", path.display(), purpose.label()),
-            "put the right file back from a backup",
-        )
-    })
+/// The public half of a key that signs.
+pub(super) fn signing_key(seed: &Seed) -> PublicKey {
+    SecretKey::from_seed(**seed).public()
+}
+
+/// The public half of a key to which secrets are sealed.
+pub(super) fn sealing_key(seed: &Seed) -> SealingKey {
+    sealing_bytes(&x25519_dalek::x25519(**seed, x25519_dalek::X25519_BASEPOINT_BYTES))
+}
+
+fn sealing_bytes(key: &[u8; 32]) -> SealingKey {
+    SealingKey { kem: KEM_X25519, key: ByteBuf::from(key.to_vec()) }
+}
+
+impl Public {
+    fn of(purpose: Purpose, seed: &Seed) -> Self {
+        match purpose {
+            Purpose::Sealing => Self::Sealing(sealing_key(seed)),
+            _ => Self::Signing(signing_key(seed)),
+        }
+    }
+
+    fn parse(purpose: Purpose, text: &str) -> Option<Self> {
+        match purpose {
+            Purpose::Sealing => {
+                let key = read_hex(text.strip_prefix("x25519:")?)?;
+                Some(Self::Sealing(sealing_bytes(&key)))
+            }
+            _ => text.parse().ok().map(Self::Signing),
+        }
+    }
+}
+
+impl fmt::Display for Public {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signing(key) => key.fmt(f),
+            Self::Sealing(key) => {
+                let mut text = String::with_capacity(72);
+                put_hex(&mut text, &key.key);
+                write!(f, "x25519:{text}")
+            }
+        }
+    }
 }
 
 fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -120,17 +166,27 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(str::from_utf8(&bytes).unwrap_or_default().to_owned()))
 }
 
+fn plain_text(purpose: Purpose, seed: &Seed) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(128));
+    for part in [PLAIN, " ", purpose.label(), " "] {
+        text.push_str(part);
+    }
+    put_hex(&mut text, seed.as_slice());
+    text.push('\n');
+    text
+}
+
 fn parse_plain(text: &str, purpose: Purpose) -> Option<Seed> {
     let rest = text.strip_prefix(PLAIN)?.strip_prefix(' ')?.strip_prefix(purpose.label())?;
     read_hex(rest.strip_prefix(' ')?.trim_end())
 }
 
 /// The lines of an encrypted file that stand before the seal.
-fn encrypted_head(public: &PublicKey, sealed: &Sealed) -> String {
+fn encrypted_head(purpose: Purpose, public: &Public, sealed: &Sealed) -> String {
     let Cost { kib, passes, lanes } = sealed.cost;
     let mut text = format!(
         "{ENCRYPTED} {}\npublic {public}\nargon2id memory={kib} passes={passes} lanes={lanes} salt=",
-        Purpose::Controller.label(),
+        purpose.sealed_label(),
     );
     put_hex(&mut text, &sealed.salt);
     text.push_str("\nxchacha20poly1305 nonce=");
@@ -139,19 +195,19 @@ fn encrypted_head(public: &PublicKey, sealed: &Sealed) -> String {
     text
 }
 
-fn encrypted_file(public: &PublicKey, sealed: &Sealed) -> String {
-    let mut text = encrypted_head(public, sealed);
+fn encrypted_text(purpose: Purpose, public: &Public, sealed: &Sealed) -> String {
+    let mut text = encrypted_head(purpose, public, sealed);
     text.push_str("sealed ");
     put_hex(&mut text, &sealed.bytes);
     text.push('\n');
     text
 }
 
-fn parse_encrypted(text: &str) -> Option<(PublicKey, Sealed)> {
+fn parse_encrypted(text: &str, purpose: Purpose) -> Option<(Public, Sealed)> {
     let mut lines = text.lines();
     let mut line = |start: &str| lines.next()?.strip_prefix(start);
     line(ENCRYPTED)?;
-    let public = line("public ")?.parse().ok()?;
+    let public = Public::parse(purpose, line("public ")?)?;
     let mut cost = line("argon2id ")?.split(' ');
     let mut part = |name: &str| cost.next()?.strip_prefix(name);
     let cost = Cost {
@@ -163,7 +219,7 @@ fn parse_encrypted(text: &str) -> Option<(PublicKey, Sealed)> {
     let nonce = *read_hex(line("xchacha20poly1305 nonce=")?)?;
     let sealed = Sealed { cost, salt, nonce, bytes: *read_hex(line("sealed ")?)? };
     // Whatever was read past would not be covered by the seal.
-    (encrypted_file(&public, &sealed) == text).then_some((public, sealed))
+    (encrypted_text(purpose, &public, &sealed) == text).then_some((public, sealed))
 }
 
 enum Content {
@@ -171,119 +227,118 @@ enum Content {
     Sealed(Sealed),
 }
 
-/// A file with a controller key, read and not opened yet.
-pub struct ControllerFile {
+/// A key and the file it is for, which need not be open.
+pub(super) struct KeyFile {
     path: PathBuf,
-    public: PublicKey,
+    purpose: Purpose,
+    public: Public,
     content: Content,
 }
 
-impl fmt::Debug for ControllerFile {
+impl fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, public, content: _ } = self;
-        f.debug_struct("ControllerFile").field("path", path).field("public", public).finish()
+        let Self { path, purpose: _, public, content: _ } = self;
+        f.debug_struct("KeyFile").field("path", path).field("public", public).finish()
     }
 }
 
-impl ControllerFile {
-    /// Reads a file, plain or under a passphrase.
-    ///
-    /// # Errors
-    /// A [`Failure`] if it cannot be read, others may read it, or it is no
-    /// controller key.
-    pub fn read(path: &Path) -> Result<Self, Failure> {
-        let text = read_text(path)?;
-        let plain = [Purpose::Controller, Purpose::NextController];
-        let plain = plain.iter().find_map(|purpose| parse_plain(&text, *purpose));
-        let (public, content) = match (plain, parse_encrypted(&text)) {
-            (Some(seed), _) => (SecretKey::from_seed(*seed).public(), Content::Plain(seed)),
-            (None, Some((public, sealed))) => (public, Content::Sealed(sealed)),
-            (None, None) => {
-                return Err(Failure::usage(
-                    format!("{} is not a controller key", path.display()),
-                    "give a file that `tally init` or `tally key new` made",
-                ));
-            }
-        };
-        Ok(Self { path: path.to_owned(), public, content })
-    }
-
-    /// Makes a new key in the file `path`, which must not exist yet.
-    ///
-    /// # Errors
-    /// A [`Failure`] if the file cannot be written.
-    pub fn create(
-        path: &Path,
-        passphrase: Option<&Passphrase>,
-        cost: Cost,
-    ) -> Result<Self, Failure> {
-        Self::keep(path, Purpose::Controller, random_seed()?, passphrase, cost)
-    }
-
-    pub(super) fn keep(
+impl KeyFile {
+    /// Of a new key, to be written: plain, or under a wrapping key.
+    pub(super) fn new(
         path: &Path,
         purpose: Purpose,
         seed: Seed,
-        passphrase: Option<&Passphrase>,
-        cost: Cost,
+        key: Option<&WrappingKey>,
     ) -> Result<Self, Failure> {
-        let public = SecretKey::from_seed(*seed).public();
-        let (text, content) = match passphrase {
-            None => (key_file(purpose, &seed), Content::Plain(seed)),
-            Some(passphrase) => {
-                let context = |sealed: &Sealed| encrypted_head(&public, sealed);
-                let sealed = passphrase::seal(&seed, passphrase, cost, context)?;
-                (Zeroizing::new(encrypted_file(&public, &sealed)), Content::Sealed(sealed))
+        let public = Public::of(purpose, &seed);
+        let content = match key {
+            None => Content::Plain(seed),
+            Some(key) => {
+                let context = |sealed: &Sealed| encrypted_head(purpose, &public, sealed);
+                Content::Sealed(key.seal(&seed, context)?)
             }
         };
-        let written = write_new(path, text.as_bytes()).and_then(|()| sync_parent(path));
-        written.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => Failure::usage(
-                format!("{} exists already", path.display()),
-                "name another file; keys are never overwritten",
-            ),
-            _ => Failure::unwritten(path, &error, "name a place that you may write to"),
-        })?;
-        Ok(Self { path: path.to_owned(), public, content })
+        Ok(Self { path: path.to_owned(), purpose, public, content })
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    /// Reads a file that is for one of these purposes; `None` if it is for none.
+    pub(super) fn read_any(path: &Path, purposes: &[Purpose]) -> Result<Option<Self>, Failure> {
+        let text = read_text(path)?;
+        let file = |purpose: &Purpose| {
+            let purpose = *purpose;
+            let (public, content) = match parse_plain(&text, purpose) {
+                Some(seed) => (Public::of(purpose, &seed), Content::Plain(seed)),
+                None => {
+                    let (public, sealed) = parse_encrypted(&text, purpose)?;
+                    (public, Content::Sealed(sealed))
+                }
+            };
+            Some(Self { path: path.to_owned(), purpose, public, content })
+        };
+        Ok(purposes.iter().find_map(file))
+    }
+
+    /// Reads the file of a key for one purpose.
+    pub(super) fn read(path: &Path, purpose: Purpose) -> Result<Self, Failure> {
+        Self::read_any(path, &[purpose])?.ok_or_else(|| {
+            Failure::usage(
+                format!("{} is not a {} key", path.display(), purpose.label()),
+                "put the right file back from a backup",
+            )
+        })
+    }
+
+    /// What stands in the file.
+    pub(super) fn text(&self) -> Zeroizing<String> {
+        match &self.content {
+            Content::Plain(seed) => plain_text(self.purpose, seed),
+            Content::Sealed(sealed) => {
+                Zeroizing::new(encrypted_text(self.purpose, &self.public, sealed))
+            }
+        }
+    }
+
+    /// Writes the file, which must not exist yet.
+    pub(super) fn write_new(&self) -> io::Result<()> {
+        write_new(&self.path, self.text().as_bytes())
+    }
+
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose key it is.
-    #[must_use]
-    pub const fn public(&self) -> &PublicKey {
+    pub(super) const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Whose key it is; of a sealed file, what it claims until it is opened.
+    pub(super) const fn public(&self) -> &Public {
         &self.public
     }
 
-    /// Whether a passphrase is needed to open it.
-    #[must_use]
-    pub const fn is_sealed(&self) -> bool {
+    pub(super) const fn is_sealed(&self) -> bool {
         matches!(self.content, Content::Sealed(_))
     }
 
-    /// The secret key; the passphrase is of use only if the file is sealed.
+    /// The secret.
     ///
     /// # Errors
-    /// A [`Failure`] if the passphrase is missing or wrong.
-    pub fn open(&self, passphrase: Option<&Passphrase>) -> Result<SecretKey, Failure> {
-        let seed = match (&self.content, passphrase) {
-            (Content::Plain(seed), _) => Some(seed.clone()),
-            (Content::Sealed(sealed), Some(passphrase)) => {
-                passphrase::open(sealed, passphrase, &encrypted_head(&self.public, sealed))
-            }
-            (Content::Sealed(_), None) => {
+    /// A [`Failure`] if the passphrase is missing or wrong, or the file is damaged.
+    pub(super) fn open(&self, unlocking: &mut Unlocking<'_>) -> Result<Seed, Failure> {
+        let seed = match &self.content {
+            Content::Plain(seed) => Some(seed.clone()),
+            Content::Sealed(_) if !unlocking.is_possible() => {
                 return Err(Failure::usage(
                     format!("{} lies under a passphrase", self.path.display()),
                     "give it with --passphrase-file FILE, or use the command on a terminal",
                 ));
             }
+            Content::Sealed(sealed) => {
+                unlocking.open(sealed, &encrypted_head(self.purpose, &self.public, sealed))
+            }
         };
-        let key = seed.map(|seed| SecretKey::from_seed(*seed));
-        key.filter(|key| key.public() == self.public).ok_or_else(|| {
+        let own = |seed: &Seed| Public::of(self.purpose, seed) == self.public;
+        seed.filter(own).ok_or_else(|| {
             Failure::usage(
                 format!("the passphrase does not open {}", self.path.display()),
                 "type it again; if it is the right one, the file is damaged: use your other copy",
@@ -292,7 +347,7 @@ impl ControllerFile {
     }
 }
 
-fn put_hex(text: &mut String, bytes: &[u8]) {
+pub(super) fn put_hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         for digit in [byte >> 4, byte & 0x0f] {
             text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
@@ -366,104 +421,9 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Makes durable that a file has appeared in its directory or gone from it.
-fn sync_parent(path: &Path) -> io::Result<()> {
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => sync_dir(dir),
         _ => sync_dir(Path::new(".")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::passphrase::tests::{CHEAP, passphrase};
-    use super::*;
-
-    fn made(passphrase: Option<&Passphrase>) -> (tempfile::TempDir, ControllerFile) {
-        let dir = tempfile::tempdir().unwrap();
-        let file = ControllerFile::create(&dir.path().join("one.key"), passphrase, CHEAP).unwrap();
-        (dir, file)
-    }
-
-    #[test]
-    fn a_key_under_a_passphrase_opens_with_it_only() {
-        let phrase = passphrase("correct horse");
-        let (_dir, made) = made(Some(&phrase));
-        let read = ControllerFile::read(made.path()).unwrap();
-        assert!(read.is_sealed());
-        assert_eq!(read.public(), made.public());
-        assert_eq!(read.open(Some(&phrase)).unwrap().public(), *made.public());
-        let missing = read.open(None).unwrap_err();
-        assert!(missing.error.contains("under a passphrase"), "{missing}");
-        let wrong = read.open(Some(&passphrase("wrong"))).unwrap_err();
-        assert!(wrong.error.contains("does not open"), "{wrong}");
-    }
-
-    #[test]
-    fn no_secret_stands_in_a_sealed_file_nor_in_what_is_printed() {
-        let phrase = passphrase("correct horse");
-        let (_dir, sealed) = made(Some(&phrase));
-        let key = sealed.open(Some(&phrase)).unwrap();
-        let mut secret = String::new();
-        put_hex(&mut secret, key.to_seed().as_slice());
-        let content = fs::read_to_string(sealed.path()).unwrap();
-        let (_plain_dir, plain) = made(None);
-        let shown = format!("{sealed:?}{plain:?}{phrase:?}{key:?}");
-        let mut other = String::new();
-        put_hex(&mut other, plain.open(None).unwrap().to_seed().as_slice());
-        for part in [&secret, &secret[..16], "correct horse"] {
-            assert!(!content.contains(part) && !shown.contains(part));
-        }
-        assert!(!shown.contains(&other[..16]), "a plain file prints no more than a sealed one");
-        assert!(content.contains("argon2id memory=32 passes=1 lanes=4 salt="));
-    }
-
-    #[test]
-    fn a_sealed_file_has_one_spelling_and_every_change_is_refused() {
-        let phrase = passphrase("correct horse");
-        let (dir, made) = made(Some(&phrase));
-        let good = fs::read(made.path()).unwrap();
-        let path = dir.path().join("changed.key");
-        for at in 0..good.len() {
-            let mut changed = good.clone();
-            changed[at] ^= 1;
-            let _old = fs::remove_file(&path);
-            write_new(&path, &changed).unwrap();
-            let opened = ControllerFile::read(&path).and_then(|file| file.open(Some(&phrase)));
-            assert!(opened.is_err(), "byte {at}");
-        }
-        for more in ["\n", "x", "public ed25519:00\n"] {
-            fs::write(&path, [&good, more.as_bytes()].concat()).unwrap();
-            assert!(ControllerFile::read(&path).is_err(), "{more:?}");
-        }
-    }
-
-    #[test]
-    fn keys_are_never_overwritten_and_shared_ones_are_refused() {
-        let (dir, made) = made(None);
-        let before = fs::read(made.path()).unwrap();
-        let again = ControllerFile::create(made.path(), None, CHEAP).unwrap_err();
-        assert!(again.error.contains("exists already"), "{again}");
-        assert_eq!(fs::read(made.path()).unwrap(), before);
-        assert!(!ControllerFile::read(made.path()).unwrap().is_sealed());
-        let missing = dir.path().join("none/x.key");
-        assert!(ControllerFile::create(&missing, None, CHEAP).is_err());
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = fs::metadata(made.path()).unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-            fs::set_permissions(made.path(), fs::Permissions::from_mode(0o644)).unwrap();
-            assert!(ControllerFile::read(made.path()).unwrap_err().remedy.contains("chmod 600"));
-        }
-    }
-
-    #[test]
-    fn working_keys_are_no_controllers() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log.key");
-        write_new(&path, key_file(Purpose::Log, &Seed::new([1; 32])).as_bytes()).unwrap();
-        assert!(ControllerFile::read(&path).is_err());
-        assert!(read_seed(&path, Purpose::Log).is_ok());
-        assert!(read_seed(&path, Purpose::Node).is_err());
     }
 }

@@ -20,10 +20,11 @@ use tallystick_protocol::key::{PublicKey, SecretKey};
 use tallystick_protocol::time::UnixTime;
 
 use super::change;
+use super::controller::ControllerFile;
 use super::draft::DraftFile;
-use super::file::{ControllerFile, Purpose, Seed, make_dir, random_seed, sync_dir, write_new};
+use super::file::{Purpose, Seed, make_dir, random_seed, signing_key, sync_dir, write_new};
 use super::identity::save_identity;
-use super::passphrase::{Cost, Passphrase};
+use super::passphrase::{Cost, Passphrase, WrappingKey};
 use super::working::{Fresh, Renewal};
 use super::{IDENTITY_FILE, KEYS_DIR};
 use crate::config::{CONFIG_FILE, Config, Place};
@@ -77,13 +78,14 @@ pub fn create(
 ) -> Result<Identity, Failure> {
     let at = KeyPlace::DataDirectory;
     let founders = Founders::Made { first: at, next: at, passphrase: None, cost: Cost::USUAL };
-    match found(place, network, profile, issued, &founders)? {
+    match found(place, network, profile, issued, &founders, None)? {
         Founded::Identity(identity, _) => Ok(*identity),
         Founded::Draft(_) => Err(Failure::internal("a key was not made")),
     }
 }
 
-/// Makes keys, identity and configuration of a new authority at `place`.
+/// Makes keys, identity and configuration of a new authority at `place`; the
+/// working keys lie under `key` if there is one, else plain.
 ///
 /// # Errors
 /// A [`Failure`] if something is there already, the profile breaks a rule of
@@ -95,6 +97,7 @@ pub fn found(
     profile: Profile,
     issued: UnixTime,
     founders: &Founders<'_>,
+    key: Option<&WrappingKey>,
 ) -> Result<Founded, Failure> {
     refuse_existing(place)?;
     let fresh = Fresh::make(Renewal::ALL)?;
@@ -111,14 +114,13 @@ pub fn found(
             let controllers = Controllers { keys: keys.clone(), threshold: *threshold };
             let draft = first(controllers, next.clone(), profile)?;
             make_place(place, network)?;
-            change::keep(place.data(), &fresh, draft.draft())?;
+            change::keep(place.data(), &fresh, draft.draft(), key)?;
             Ok(Founded::Draft(Box::new(draft)))
         }
         Founders::Made { first: first_at, next: next_at, passphrase, cost } => {
             check_places(place, [*first_at, *next_at])?;
             let seeds = [random_seed()?, random_seed()?];
-            let [controller, next] = [0, 1].map(|at| key(&seeds, at));
-            let (controller, next) = (controller?, next?);
+            let [controller, next] = seeds.each_ref().map(|seed| SecretKey::from_seed(**seed));
             let controllers = Controllers { keys: vec![controller.public()], threshold: 1 };
             let hashes = vec![commit_to_key(&next.public())];
             let next = NextControllers { key_hashes: hashes, threshold: 1 };
@@ -136,7 +138,8 @@ pub fn found(
                 keep(*next_at, Purpose::NextController, next_seed)?,
             ];
             let keys = place.file(KEYS_DIR);
-            fresh.write(&keys).and_then(|()| sync_dir(&keys)).map_err(failed(&keys))?;
+            fresh.write(&keys, key, |error| failed(&keys)(error))?;
+            sync_dir(&keys).map_err(failed(&keys))?;
             // Last: a directory with an identity is complete.
             save_identity(place.data(), &identity)?;
             Ok(Founded::Identity(Box::new(identity), files))
@@ -144,17 +147,12 @@ pub fn found(
     }
 }
 
-fn key(seeds: &[Seed; 2], at: usize) -> Result<SecretKey, Failure> {
-    let seed = seeds.get(at).ok_or_else(|| Failure::internal("a key was not made"))?;
-    Ok(SecretKey::from_seed(**seed))
-}
-
 /// The file of a new controller key. Off the data directory the name tells keys
 /// apart that come together on one stick.
 fn key_path(place: &Place, at: KeyPlace<'_>, purpose: Purpose, seed: &Seed) -> PathBuf {
     match at {
         KeyPlace::DataDirectory => place.file(KEYS_DIR).join(purpose.file()),
-        KeyPlace::Directory(dir) => dir.join(file_name(&SecretKey::from_seed(**seed).public())),
+        KeyPlace::Directory(dir) => dir.join(file_name(&signing_key(seed))),
     }
 }
 
@@ -294,7 +292,7 @@ mod tests {
             passphrase,
             cost: CHEAP,
         };
-        found(place, &network(), named("Ash"), UnixTime::from_seconds(1), &founders)
+        found(place, &network(), named("Ash"), UnixTime::from_seconds(1), &founders, None)
     }
 
     #[test]
@@ -349,7 +347,7 @@ mod tests {
         let keys = people.iter().map(SecretKey::public).collect();
         let founders = Founders::Named(keys, 2, next);
         let issued = UnixTime::from_seconds(1);
-        let founded = found(&place, &network(), named("Ash"), issued, &founders).unwrap();
+        let founded = found(&place, &network(), named("Ash"), issued, &founders, None).unwrap();
         let Founded::Draft(draft) = founded else { panic!("a draft") };
         assert_eq!(load_identity(place.data(), &network()).unwrap_err().kind.exit_code(), 3);
         let (mut left, mut right) = (draft.clone(), *draft);
@@ -358,6 +356,6 @@ mod tests {
         let identity = left.identity().unwrap();
         change::install(place.data(), &identity).unwrap();
         assert_eq!(load_identity(place.data(), &network()), Ok(identity.clone()));
-        NodeKeys::load(place.data(), &identity).unwrap();
+        NodeKeys::load(place.data(), &identity, None).unwrap();
     }
 }

@@ -5,6 +5,8 @@
 //! bounded before any memory is taken: a file cannot make its reader use more
 //! than [`Cost::MOST_KIB`] or wait for minutes.
 //!
+//! One derived key may seal many secrets, each under a random nonce of 24 bytes.
+//!
 //! **Invariants:** passphrase, derived key and the memory it was made in are
 //! wiped; nothing here prints them. Deliberately absent: files, see
 //! [`super::file`], and asking people.
@@ -46,22 +48,39 @@ impl Passphrase {
     /// A [`Failure`] if the file cannot be read, others may read it, or its
     /// first line is empty.
     pub fn read(path: &Path) -> Result<Self, Failure> {
-        let unreadable = |why: &dyn fmt::Display| {
-            Failure::usage(
-                format!("no passphrase can be read from {} ({why})", path.display()),
-                "give a file whose first line is the passphrase",
-            )
-        };
         // A pipe has no rights worth checking.
         if path.is_file() {
-            refuse_shared(path).map_err(|error| unreadable(&error))??;
+            refuse_shared(path).map_err(|error| unreadable(path, &error))??;
         }
-        let bytes = read_bounded(path, PASSPHRASE_BYTES).map_err(|error| unreadable(&error))?;
-        let bytes = Zeroizing::new(bytes);
-        let text = str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
-        let line = text.lines().next().unwrap_or_default();
-        Self::new(Zeroizing::new(line.to_owned())).ok_or_else(|| unreadable(&"it is empty"))
+        Self::first_line(path)
     }
+
+    /// Reads the credential of this name that systemd put into `dir`; `None` if
+    /// there is none.
+    ///
+    /// # Errors
+    /// A [`Failure`] if it cannot be read or its first line is empty.
+    pub fn credential(dir: &Path, name: &str) -> Result<Option<Self>, Failure> {
+        let path = dir.join(name);
+        // Its rights say nothing: systemd lets the service in by an access control
+        // list, whose mask shows as rights of a group.
+        if path.exists() { Self::first_line(&path).map(Some) } else { Ok(None) }
+    }
+
+    fn first_line(path: &Path) -> Result<Self, Failure> {
+        let bytes = read_bounded(path, PASSPHRASE_BYTES);
+        let bytes = Zeroizing::new(bytes.map_err(|error| unreadable(path, &error))?);
+        let text = str::from_utf8(&bytes).map_err(|error| unreadable(path, &error))?;
+        let line = text.lines().next().unwrap_or_default();
+        Self::new(Zeroizing::new(line.to_owned())).ok_or_else(|| unreadable(path, &"it is empty"))
+    }
+}
+
+fn unreadable(path: &Path, why: &dyn fmt::Display) -> Failure {
+    Failure::usage(
+        format!("no passphrase can be read from {} ({why})", path.display()),
+        "give a file whose first line is the passphrase",
+    )
 }
 
 impl fmt::Debug for Passphrase {
@@ -107,66 +126,145 @@ pub(super) struct Sealed {
     pub(super) bytes: [u8; SEALED],
 }
 
-/// Seals a seed, and binds it to `context`, which is not secret: it is made of
-/// what is decided here, cost, salt and nonce, and of whatever the caller adds.
-pub(super) fn seal(
-    seed: &Seed,
-    passphrase: &Passphrase,
+/// A passphrase made into the key that secrets are sealed under, for one cost and
+/// salt: making it is what costs, so that one may do for many files. Wiped when
+/// dropped, and never printed.
+pub struct WrappingKey {
     cost: Cost,
-    context: impl FnOnce(&Sealed) -> String,
-) -> Result<Sealed, Failure> {
-    let random = |bytes: &mut [u8]| {
-        getrandom::fill(bytes).map_err(|error| {
-            Failure::internal(format!("the system gives no random numbers ({error})"))
-        })
-    };
-    let mut sealed = Sealed { cost, salt: [0; SALT], nonce: [0; NONCE], bytes: [0; SEALED] };
-    random(&mut sealed.salt)?;
-    random(&mut sealed.nonce)?;
-    let unusable = || Failure::internal("argon2id does not take these parameters");
-    let cipher = cipher(&sealed, passphrase).ok_or_else(unusable)?;
-    let mut buffer = seed.clone();
-    let context = context(&sealed);
-    let tag = cipher
-        .encrypt_in_place_detached(&sealed.nonce.into(), context.as_bytes(), buffer.as_mut_slice())
-        .map_err(|_| Failure::internal("the key cannot be encrypted"))?;
-    let whole = buffer.iter().chain(tag.iter());
-    sealed.bytes.iter_mut().zip(whole).for_each(|(to, from)| *to = *from);
-    Ok(sealed)
+    salt: [u8; SALT],
+    key: Seed,
 }
 
-/// Opens what [`seal`] made; `None` if the passphrase or `context` is another,
-/// or a bit was changed.
-pub(super) fn open(sealed: &Sealed, passphrase: &Passphrase, context: &str) -> Option<Seed> {
-    let cipher = cipher(sealed, passphrase)?;
-    let (secret, tag) = sealed.bytes.split_first_chunk::<32>()?;
-    let tag: [u8; 16] = tag.try_into().ok()?;
-    let mut seed = Seed::new(*secret);
-    cipher
-        .decrypt_in_place_detached(
-            &sealed.nonce.into(),
-            context.as_bytes(),
-            seed.as_mut_slice(),
-            &tag.into(),
-        )
-        .ok()?;
-    Some(seed)
+impl fmt::Debug for WrappingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WrappingKey").field("cost", &self.cost).finish_non_exhaustive()
+    }
 }
 
-fn cipher(sealed: &Sealed, passphrase: &Passphrase) -> Option<XChaCha20Poly1305> {
-    let params = sealed.cost.params()?;
-    let mut memory = vec![Block::default(); params.block_count()];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let mut key = Seed::new([0; 32]);
-    let made = argon2.hash_password_into_with_memory(
-        passphrase.0.as_bytes(),
-        &sealed.salt,
-        key.as_mut_slice(),
-        &mut memory,
-    );
-    memory.zeroize();
-    made.ok()?;
-    Some(XChaCha20Poly1305::new((&*key).into()))
+impl WrappingKey {
+    /// One with a salt of its own.
+    ///
+    /// # Errors
+    /// A [`Failure`] if the system gives no random numbers, or argon2id does not
+    /// take this cost.
+    pub fn new(passphrase: &Passphrase, cost: Cost) -> Result<Self, Failure> {
+        let mut salt = [0; SALT];
+        random(&mut salt)?;
+        Self::derive(passphrase, cost, salt)
+            .ok_or_else(|| Failure::internal("argon2id does not take these parameters"))
+    }
+
+    /// The one that something was sealed under, if the passphrase is the same;
+    /// `None` for a cost beyond the bounds.
+    pub(super) fn of(passphrase: &Passphrase, sealed: &Sealed) -> Option<Self> {
+        Self::derive(passphrase, sealed.cost, sealed.salt)
+    }
+
+    fn derive(passphrase: &Passphrase, cost: Cost, salt: [u8; SALT]) -> Option<Self> {
+        let params = cost.params()?;
+        let mut memory = vec![Block::default(); params.block_count()];
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let mut key = Seed::new([0; 32]);
+        let made = argon2.hash_password_into_with_memory(
+            passphrase.0.as_bytes(),
+            &salt,
+            key.as_mut_slice(),
+            &mut memory,
+        );
+        memory.zeroize();
+        made.ok()?;
+        Some(Self { cost, salt, key })
+    }
+
+    /// What must never be printed.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.key.as_slice()
+    }
+
+    /// Whether something was sealed with this cost and salt.
+    pub(super) fn fits(&self, sealed: &Sealed) -> bool {
+        (self.cost, self.salt) == (sealed.cost, sealed.salt)
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.key).into())
+    }
+
+    /// Seals a seed, and binds it to `context`, which is not secret: it is made of
+    /// what is decided here, cost, salt and nonce, and of whatever the caller adds.
+    pub(super) fn seal(
+        &self,
+        seed: &Seed,
+        context: impl FnOnce(&Sealed) -> String,
+    ) -> Result<Sealed, Failure> {
+        let Self { cost, salt, .. } = *self;
+        let mut sealed = Sealed { cost, salt, nonce: [0; NONCE], bytes: [0; SEALED] };
+        random(&mut sealed.nonce)?;
+        let mut buffer = seed.clone();
+        let (nonce, context) = (sealed.nonce.into(), context(&sealed));
+        let tag = self
+            .cipher()
+            .encrypt_in_place_detached(&nonce, context.as_bytes(), buffer.as_mut_slice())
+            .map_err(|_| Failure::internal("the key cannot be encrypted"))?;
+        let whole = buffer.iter().chain(tag.iter());
+        sealed.bytes.iter_mut().zip(whole).for_each(|(to, from)| *to = *from);
+        Ok(sealed)
+    }
+
+    /// Opens what [`WrappingKey::seal`] made; `None` if the key or `context` is
+    /// another, or a bit was changed.
+    pub(super) fn open(&self, sealed: &Sealed, context: &str) -> Option<Seed> {
+        let (secret, tag) = sealed.bytes.split_first_chunk::<32>()?;
+        let tag: [u8; 16] = tag.try_into().ok()?;
+        let (nonce, mut seed) = (sealed.nonce.into(), Seed::new(*secret));
+        self.cipher()
+            .decrypt_in_place_detached(&nonce, context.as_bytes(), seed.as_mut_slice(), &tag.into())
+            .ok()?;
+        Some(seed)
+    }
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), Failure> {
+    getrandom::fill(bytes)
+        .map_err(|error| Failure::internal(format!("the system gives no random numbers ({error})")))
+}
+
+/// The wrapping keys that a passphrase makes, each made once: files that were
+/// sealed together have one salt.
+pub(super) struct Unlocking<'a> {
+    passphrase: Option<&'a Passphrase>,
+    made: Option<WrappingKey>,
+}
+
+impl<'a> Unlocking<'a> {
+    /// With a passphrase, or for files that need none.
+    pub(super) const fn with(passphrase: Option<&'a Passphrase>) -> Self {
+        Self { passphrase, made: None }
+    }
+
+    /// Whether there is a passphrase.
+    pub(super) const fn is_possible(&self) -> bool {
+        self.passphrase.is_some()
+    }
+
+    /// Opens something; `None` if there is no passphrase or it is another one.
+    pub(super) fn open(&mut self, sealed: &Sealed, context: &str) -> Option<Seed> {
+        self.key_for(sealed)?.open(sealed, context)
+    }
+
+    /// The key for something sealed, right or wrong.
+    fn key_for(&mut self, sealed: &Sealed) -> Option<&WrappingKey> {
+        if !self.made.as_ref().is_some_and(|made| made.fits(sealed)) {
+            self.made = Some(WrappingKey::of(self.passphrase?, sealed)?);
+        }
+        self.made.as_ref()
+    }
+
+    /// The key that was made last.
+    pub(super) fn into_key(self) -> Option<WrappingKey> {
+        self.made
+    }
 }
 
 #[cfg(test)]
@@ -180,22 +278,44 @@ pub(crate) mod tests {
         Passphrase::new(Zeroizing::new(text.to_owned())).unwrap()
     }
 
+    fn open(sealed: &Sealed, phrase: &str, context: &str) -> Option<Seed> {
+        let phrase = passphrase(phrase);
+        Unlocking::with(Some(&phrase)).open(sealed, context)
+    }
+
     #[test]
     fn only_the_same_passphrase_and_context_open_a_seed() {
         let seed = Seed::new([7; 32]);
-        let sealed =
-            seal(&seed, &passphrase("correct horse"), CHEAP, |_| "here".to_owned()).unwrap();
-        assert_eq!(open(&sealed, &passphrase("correct horse"), "here"), Some(seed.clone()));
-        assert_eq!(open(&sealed, &passphrase("correct horse "), "here"), None);
-        assert_eq!(open(&sealed, &passphrase("correct horse"), "there"), None);
-        let again =
-            seal(&seed, &passphrase("correct horse"), CHEAP, |_| "here".to_owned()).unwrap();
-        assert_ne!((again.salt, again.nonce), (sealed.salt, sealed.nonce));
+        let key = WrappingKey::new(&passphrase("correct horse"), CHEAP).unwrap();
+        let sealed = key.seal(&seed, |_| "here".to_owned()).unwrap();
+        assert_eq!(open(&sealed, "correct horse", "here"), Some(seed.clone()));
+        assert_eq!(open(&sealed, "correct horse ", "here"), None);
+        assert_eq!(open(&sealed, "correct horse", "there"), None);
+        assert_eq!(Unlocking::with(None).open(&sealed, "here"), None);
+        let again = key.seal(&seed, |_| "here".to_owned()).unwrap();
+        assert_eq!(again.salt, sealed.salt);
+        assert_ne!((again.nonce, again.bytes), (sealed.nonce, sealed.bytes));
+        let other = WrappingKey::new(&passphrase("correct horse"), CHEAP).unwrap();
+        assert_ne!(other.salt, key.salt);
         for bit in 0..SEALED * 8 {
             let mut changed = sealed.clone();
             changed.bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(&changed, &passphrase("correct horse"), "here"), None, "bit {bit}");
+            assert_eq!(open(&changed, "correct horse", "here"), None, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn what_was_sealed_together_opens_with_one_key() {
+        let (phrase, seed) = (passphrase("correct horse"), Seed::new([7; 32]));
+        let key = WrappingKey::new(&phrase, CHEAP).unwrap();
+        let all = [0, 1, 2].map(|_| key.seal(&seed, |_| String::new()).unwrap());
+        let mut unlocking = Unlocking::with(Some(&phrase));
+        assert!(unlocking.open(&all[0], "").is_some());
+        // Whatever is opened from here on is opened with the key that was made.
+        unlocking.passphrase = None;
+        assert!(all.iter().all(|sealed| unlocking.open(sealed, "").is_some()));
+        let other = WrappingKey::new(&phrase, CHEAP).unwrap();
+        assert!(unlocking.open(&other.seal(&seed, |_| String::new()).unwrap(), "").is_none());
     }
 
     #[test]
@@ -213,7 +333,7 @@ pub(crate) mod tests {
         ] {
             assert!(cost.params().is_none(), "{cost:?}");
             let sealed = Sealed { cost, salt: [0; SALT], nonce: [0; NONCE], bytes: [0; SEALED] };
-            assert_eq!(open(&sealed, &passphrase("x"), ""), None);
+            assert_eq!(open(&sealed, "x", ""), None);
         }
     }
 

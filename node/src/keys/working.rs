@@ -7,19 +7,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_bytes::ByteBuf;
 use tallystick_protocol::group::seal::{SealingSecret, Suite, key_id};
-use tallystick_protocol::identity::{Identity, SealingKey, WorkingKeys};
+use tallystick_protocol::identity::{Identity, WorkingKeys};
 use tallystick_protocol::key::{PublicKey, SecretKey};
 
-use super::file::{Purpose, Seed, key_file, random_seed, read_seed, write_new};
+use super::file::{KeyFile, Public, Purpose, Seed, random_seed, sealing_key, signing_key};
+use super::passphrase::{Passphrase, Unlocking, WrappingKey};
 use super::{KEYS_DIR, PENDING_DIR};
 use crate::failure::Failure;
 
-/// HPKE KEM identifier of DHKEM(X25519, HKDF-SHA256): RFC 9180 section 7.1.
-const KEM_X25519: u16 = 0x0020;
-/// What the names of files with replaced sealing keys begin with.
-const RETIRED_SEALING: &str = "sealing-";
+/// What the names of files with replaced sealing keys begin and end with.
+const RETIRED_SEALING: (&str, &str) = ("sealing-", ".key");
 
 /// The secrets that a running node works with.
 #[derive(Debug)]
@@ -39,85 +37,98 @@ impl NodeKeys {
     /// Reads the keys and checks that the newest event of `identity` names them.
     ///
     /// # Errors
-    /// A [`Failure`]: missing, damaged, readable for others, somebody else's, or
-    /// replaced since.
-    pub fn load(data: &Path, identity: &Identity) -> Result<Self, Failure> {
-        let key = |purpose| find(data, purpose, identity).map(|seed| SecretKey::from_seed(*seed));
-        let sealing = find(data, Purpose::Sealing, identity)?;
-        Ok(Self {
-            log: key(Purpose::Log)?,
-            witness: key(Purpose::Witness)?,
-            node: key(Purpose::Node)?,
-            sealing: std::iter::once(sealing).chain(retired_sealing(data)).map(opening).collect(),
-        })
+    /// A [`Failure`]: missing, damaged, readable for others, somebody else's,
+    /// replaced since, or under a passphrase that is not this one.
+    pub fn load(
+        data: &Path,
+        identity: &Identity,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Self, Failure> {
+        // What was protected together costs one derivation.
+        let mut unlocking = Unlocking::with(passphrase);
+        let mut seed = |purpose| find(data, purpose, identity)?.open(&mut unlocking);
+        let mut key = |purpose| seed(purpose).map(|seed| SecretKey::from_seed(*seed));
+        let (log, witness, node) =
+            (key(Purpose::Log)?, key(Purpose::Witness)?, key(Purpose::Node)?);
+        let sealing = seed(Purpose::Sealing)?;
+        let old = retired_sealing(data, &mut unlocking);
+        let sealing = std::iter::once(sealing).chain(old).map(opening).collect();
+        Ok(Self { log, witness, node, sealing })
     }
 }
 
-fn opening(seed: Seed) -> SealingSecret {
+pub(super) fn opening(seed: Seed) -> SealingSecret {
     SealingSecret::from_seed(Suite::X25519, *seed)
 }
 
-/// The file of a sealing key that was replaced.
-pub(super) fn retired_sealing_file(seed: &Seed) -> String {
-    let id = u64::from_be_bytes(key_id(&sealing(seed)));
-    format!("{RETIRED_SEALING}{id:016x}.key")
+/// The file of a sealing key that was replaced; `None` of a key that signs.
+pub(super) fn retired_sealing_file(key: &Public) -> Option<String> {
+    let Public::Sealing(key) = key else { return None };
+    let (start, end) = RETIRED_SEALING;
+    Some(format!("{start}{:016x}{end}", u64::from_be_bytes(key_id(key))))
 }
 
-/// The sealing keys that were replaced, as far as they can be read.
-fn retired_sealing(data: &Path) -> Vec<Seed> {
+/// The files of sealing keys that were replaced.
+pub(super) fn retired_sealing_files(data: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data.join(KEYS_DIR)).into_iter().flatten().flatten();
     let named = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with(RETIRED_SEALING))
+        let (start, end) = RETIRED_SEALING;
+        name.is_some_and(|name| name.starts_with(start) && name.ends_with(end))
     };
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(named).collect();
     paths.sort();
+    paths
+}
+
+/// The sealing keys that were replaced, as far as they can be read.
+fn retired_sealing(data: &Path, unlocking: &mut Unlocking<'_>) -> Vec<Seed> {
     let read = |path: &PathBuf| {
-        let seed = read_seed(path, Purpose::Sealing);
-        let warned = seed.inspect_err(|failure| tracing::warn!(%failure, "old sealing key"));
-        warned.ok()
+        let file = KeyFile::read(path, Purpose::Sealing);
+        let seed = file.and_then(|file| file.open(unlocking));
+        seed.inspect_err(|failure| tracing::warn!(%failure, "old sealing key")).ok()
     };
-    paths.iter().filter_map(read).collect()
+    retired_sealing_files(data).iter().filter_map(read).collect()
 }
 
-/// The seed of the key that `identity` names for a purpose.
-pub(super) fn find(data: &Path, purpose: Purpose, identity: &Identity) -> Result<Seed, Failure> {
-    let read = |dir: &str| read_seed(&data.join(dir).join(purpose.file()), purpose);
-    let installed = read(KEYS_DIR);
-    let pending = read(PENDING_DIR).ok();
-    let mut all = installed.as_ref().ok().into_iter().chain(&pending);
-    if let Some(seed) = all.find(|seed| belongs(purpose, seed, identity)) {
-        return Ok(seed.clone());
+/// The file of the key that `identity` names for a purpose.
+pub(super) fn find(data: &Path, purpose: Purpose, identity: &Identity) -> Result<KeyFile, Failure> {
+    let read = |dir: &str| KeyFile::read(&data.join(dir).join(purpose.file()), purpose);
+    let (installed, pending) = (read(KEYS_DIR), read(PENDING_DIR));
+    let lacks = installed.as_ref().err().cloned();
+    let mut all = installed.into_iter().chain(pending);
+    if let Some(file) = all.find(|file| belongs(file, identity)) {
+        return Ok(file);
     }
-    installed?;
-    Err(Failure::usage(
-        format!(
-            "the keys in {} are not those of this identity's newest event",
-            data.join(KEYS_DIR).display()
-        ),
-        "put keys and identity.cbor back from the same, newest backup",
-    ))
+    Err(lacks.unwrap_or_else(|| {
+        Failure::usage(
+            format!(
+                "the keys in {} are not those of this identity's newest event",
+                data.join(KEYS_DIR).display()
+            ),
+            "put keys and identity.cbor back from the same, newest backup",
+        )
+    }))
 }
 
-/// Whether the newest event of `identity` names this key for the purpose.
-pub(super) fn belongs(purpose: Purpose, seed: &Seed, identity: &Identity) -> bool {
-    let public = || public(seed);
-    match purpose {
-        Purpose::Log => public() == *identity.log_key(),
-        Purpose::Witness => public() == *identity.witness_key(),
-        Purpose::Node => identity.node_keys().contains(&public()),
-        Purpose::Sealing => sealing(seed) == *identity.sealing_key(),
-        Purpose::Controller | Purpose::NextController => false,
+/// Checks that the keys which the newest event of `identity` names are here, without
+/// opening those that lie under a passphrase.
+///
+/// # Errors
+/// As [`NodeKeys::load`], the passphrase excepted.
+pub fn are_here(data: &Path, identity: &Identity) -> Result<(), Failure> {
+    Purpose::WORKING.into_iter().try_for_each(|purpose| find(data, purpose, identity).map(|_| ()))
+}
+
+/// Whether the newest event of `identity` names this key for its purpose.
+pub(super) fn belongs(file: &KeyFile, identity: &Identity) -> bool {
+    match (file.purpose(), file.public()) {
+        (Purpose::Log, Public::Signing(key)) => key == identity.log_key(),
+        (Purpose::Witness, Public::Signing(key)) => key == identity.witness_key(),
+        (Purpose::Node, Public::Signing(key)) => identity.node_keys().contains(key),
+        (Purpose::Sealing, Public::Sealing(key)) => key == identity.sealing_key(),
+        _ => false,
     }
-}
-
-fn public(seed: &Seed) -> PublicKey {
-    SecretKey::from_seed(**seed).public()
-}
-
-fn sealing(seed: &Seed) -> SealingKey {
-    let key = x25519_dalek::x25519(**seed, x25519_dalek::X25519_BASEPOINT_BYTES);
-    SealingKey { kem: KEM_X25519, key: ByteBuf::from(key.to_vec()) }
 }
 
 /// Which working keys are replaced.
@@ -164,10 +175,10 @@ impl Fresh {
             found.map(|(_, seed)| seed).ok_or_else(|| Failure::internal("a key was not made"))
         };
         Ok(WorkingKeys {
-            log: public(seed(Purpose::Log)?),
-            witness: public(seed(Purpose::Witness)?),
-            nodes: vec![public(seed(Purpose::Node)?)],
-            sealing: sealing(seed(Purpose::Sealing)?),
+            log: signing_key(seed(Purpose::Log)?),
+            witness: signing_key(seed(Purpose::Witness)?),
+            nodes: vec![signing_key(seed(Purpose::Node)?)],
+            sealing: sealing_key(seed(Purpose::Sealing)?),
         })
     }
 
@@ -176,29 +187,38 @@ impl Fresh {
     pub(super) fn replace_in(&self, keys: &mut WorkingKeys, node: Option<&PublicKey>) {
         for (purpose, seed) in &self.0 {
             match purpose {
-                Purpose::Log => keys.log = public(seed),
-                Purpose::Witness => keys.witness = public(seed),
-                Purpose::Sealing => keys.sealing = sealing(seed),
+                Purpose::Log => keys.log = signing_key(seed),
+                Purpose::Witness => keys.witness = signing_key(seed),
+                Purpose::Sealing => keys.sealing = sealing_key(seed),
                 Purpose::Node => match keys.nodes.iter_mut().find(|key| Some(&**key) == node) {
-                    Some(key) => *key = public(seed),
-                    None => keys.nodes = vec![public(seed)],
+                    Some(key) => *key = signing_key(seed),
+                    None => keys.nodes = vec![signing_key(seed)],
                 },
                 Purpose::Controller | Purpose::NextController => {}
             }
         }
     }
 
-    /// Writes their files into `dir`, which has none of them yet.
-    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        for (purpose, seed) in &self.0 {
-            write_new(&dir.join(purpose.file()), key_file(*purpose, seed).as_bytes())?;
-        }
-        Ok(())
+    /// Writes their files into `dir`, which has none of them yet; under `key` if
+    /// there is one.
+    pub(super) fn write(
+        &self,
+        dir: &Path,
+        key: Option<&WrappingKey>,
+        failed: impl Fn(io::Error) -> Failure,
+    ) -> Result<(), Failure> {
+        self.0.iter().try_for_each(|(purpose, seed)| {
+            let file = KeyFile::new(&dir.join(purpose.file()), *purpose, seed.clone(), key)?;
+            file.write_new().map_err(&failed)
+        })
     }
 }
 
 /// The public half of the node key that lies in the data directory, if one does.
 pub(super) fn installed_node(data: &Path) -> Option<PublicKey> {
     let path = data.join(KEYS_DIR).join(Purpose::Node.file());
-    read_seed(&path, Purpose::Node).ok().map(|seed| public(&seed))
+    match KeyFile::read(&path, Purpose::Node).ok()?.public() {
+        Public::Signing(key) => Some(*key),
+        Public::Sealing(_) => None,
+    }
 }

@@ -163,7 +163,7 @@ impl Shown {
 async fn grow(data: &Path, size: u64) {
     let network = Config::default().network;
     let identity = keys::load_identity(data, &network).unwrap();
-    let keys = NodeKeys::load(data, &identity).unwrap();
+    let keys = NodeKeys::load(data, &identity, None).unwrap();
     let store = Store::open(data, &StoreOptions::default(), identity.authority()).unwrap();
     let config = NodeConfig {
         network,
@@ -179,6 +179,7 @@ async fn grow(data: &Path, size: u64) {
         quota: Quota::default(),
         proxy: None,
         sign_alone: true,
+        onlooker: None,
     };
     let (handle, task) = driver::start(config, store).await.unwrap();
     let status = handle.status().await.unwrap();

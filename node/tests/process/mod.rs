@@ -38,13 +38,16 @@ pub struct Tally {
     pub listen: Vec<String>,
     /// Where it shows its public logs, if it does.
     pub publication: Option<String>,
+    /// Where systemd would have put credentials.
+    pub credentials: Option<PathBuf>,
 }
 
 impl Tally {
     /// A fresh authority with these arguments to `init`.
     pub fn init(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let tally = Self { dir, running: None, listen: Vec::new(), publication: None };
+        let tally =
+            Self { dir, running: None, listen: Vec::new(), publication: None, credentials: None };
         tally.ok(&[&["init"], arguments].concat());
         tally
     }
@@ -56,6 +59,7 @@ impl Tally {
             running: None,
             listen: Vec::new(),
             publication: None,
+            credentials: None,
         }
     }
 
@@ -63,7 +67,8 @@ impl Tally {
     pub fn copy(&self) -> Self {
         assert!(self.running.is_none(), "a copy of files that are being written is none");
         let dir = tempfile::tempdir().unwrap();
-        let copy = Self { dir, running: None, listen: Vec::new(), publication: None };
+        let copy =
+            Self { dir, running: None, listen: Vec::new(), publication: None, credentials: None };
         copy_tree(&self.data(), &copy.data());
         copy
     }
@@ -76,6 +81,11 @@ impl Tally {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tally"));
         command.arg("--data").arg(self.data()).arg("--json").args(arguments);
+        // Whatever surrounds the tests is no part of them.
+        command.env_remove("CREDENTIALS_DIRECTORY");
+        if let Some(dir) = &self.credentials {
+            command.env("CREDENTIALS_DIRECTORY", dir);
+        }
         command
     }
 

@@ -500,3 +500,13 @@ fn read_copy(reader: &mut Reader<'_>) -> Result<Copy, CborError> {
     let sealed = reader.bytes(limits::SEALED_SECRET_BYTES)?.to_vec();
     Ok(Copy { authority, suite, key_id, sealed })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A keyring with one secret, whose epoch nobody has seen.
+    pub(crate) fn ring_of(epoch: EpochId, secret: EpochSecret) -> Keyring {
+        Keyring { secrets: BTreeMap::from([(epoch, secret)]) }
+    }
+}

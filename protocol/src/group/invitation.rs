@@ -427,7 +427,7 @@ impl fmt::Debug for Invitation {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::group::operation::Invite;
     use crate::group::{Continuation, History};
@@ -460,7 +460,22 @@ mod tests {
         Invite { key: secret(90).public(), grant, authority: bound, expires }
     }
 
+    /// An invitation with this one-time key.
+    pub(crate) fn invitation_with(one_time: &SecretKey) -> Invitation {
+        let key = one_time.public();
+        let invite = Invite { key, ..invite(None, Grant::of(Role::Member)) };
+        issue_with(&invite, 14, one_time).unwrap()
+    }
+
     fn issue(invite: &Invite, node: u8, one_time: u8) -> Result<Invitation, InvitationError> {
+        issue_with(invite, node, &secret(one_time))
+    }
+
+    fn issue_with(
+        invite: &Invite,
+        node: u8,
+        one_time: &SecretKey,
+    ) -> Result<Invitation, InvitationError> {
         let identity = identity(10);
         let version = Version { generation: 0, index: 7 };
         let leaf = Hash::from_bytes([4; 32]);
@@ -472,8 +487,7 @@ mod tests {
             seen: Vec::new(),
             operation: Operation::Invite(Box::new(invite.clone())),
         };
-        let (node, one_time) = (secret(node), secret(one_time));
-        Invitation::issue(&identity, &node, &entry, &one_time, &terms(), issued)
+        Invitation::issue(&identity, &secret(node), &entry, one_time, &terms(), issued)
     }
 
     fn invitation() -> Invitation {

@@ -11,14 +11,15 @@ use tallystick_protocol::key::{PublicKey, SecretKey};
 use tallystick_protocol::time::UnixTime;
 
 use super::offline::Offline;
-use super::{Establishing, NewProfile, Renew, Signing, describe};
+use super::{Establishing, NewProfile, Renew, Signing, Unlock, describe};
 use crate::cli::Global;
 use crate::cli::output::Answer;
 use crate::cli::question::{confirm, new_passphrase, passphrase_of};
 use crate::cli::wording::{several, time};
 use crate::failure::Failure;
 use crate::keys::{
-    self, ControllerFile, Cost, DraftFile, KEYS_DIR, Passphrase, Renewal, change, create_controller,
+    self, ControllerFile, Cost, DraftFile, KEYS_DIR, Passphrase, Renewal, WrappingKey, change,
+    create_controller,
 };
 
 impl From<Renew> for Renewal {
@@ -41,9 +42,11 @@ pub(super) fn rotate(
     global: &Global,
     renew: Renew,
     establishing: &Establishing,
+    unlock: &Unlock,
 ) -> Result<Answer, Failure> {
-    let node = Offline::open(global)?;
+    let mut node = Offline::open(global)?;
     let renewal = renew.or(Renewal { log: true, witness: true, ..Renewal::default() });
+    let new = New { keys: renewal, under: node.unlock(unlock)? };
     let signers = Signers::establishing(&node, establishing)?;
     ask_about_waiting(global, &node)?;
     let mut event = node.identity.next_event(EventType::Rotation, now()?);
@@ -51,7 +54,7 @@ pub(super) fn rotate(
     if renewal.log {
         event.pin = Some(node.newest_head(None)?);
     }
-    conclude(&node, event, renewal, &signers, &establishing.signing, Value::Null)
+    conclude(&node, event, &new, &signers, &establishing.signing, Value::Null)
 }
 
 /// Describes the authority anew.
@@ -65,7 +68,7 @@ pub(super) fn profile(
     new.apply(&mut event)?;
     let signers = Signers::current(&node, signing)?;
     ask_about_waiting(global, &node)?;
-    conclude(&node, event, Renewal::default(), &signers, signing, Value::Null)
+    conclude(&node, event, &New::default(), &signers, signing, Value::Null)
 }
 
 impl NewProfile {
@@ -118,7 +121,7 @@ pub(super) fn succeed(
     event.successors = successors.to_vec();
     confirm(global, "Everybody will be told that these authorities take over from this one.")?;
     signers.establish(&node, establishing, &mut event)?;
-    conclude(&node, event, Renewal::default(), &signers, &establishing.signing, Value::Null)
+    conclude(&node, event, &New::default(), &signers, &establishing.signing, Value::Null)
 }
 
 /// The wall clock.
@@ -273,18 +276,25 @@ impl Establishing {
     }
 }
 
+/// Which working keys are made anew, and under what they are to lie.
+#[derive(Debug, Default)]
+pub(super) struct New {
+    pub(super) keys: Renewal,
+    pub(super) under: Option<WrappingKey>,
+}
+
 /// Drafts the event, signs it with the keys at hand, and installs it if that is
 /// enough; else writes the file for the others.
 pub(super) fn conclude(
     node: &Offline,
     event: Event,
-    renewal: Renewal,
+    new: &New,
     signers: &Signers,
     signing: &Signing,
     more: Value,
 ) -> Result<Answer, Failure> {
     let data = node.data();
-    let mut draft = change::prepare(&data, &node.identity, event, renewal)?;
+    let mut draft = change::prepare(&data, &node.identity, event, new.keys, new.under.as_ref())?;
     for secret in &signers.secrets {
         draft.sign(secret);
     }

@@ -9,11 +9,12 @@ use tallystick_protocol::id::LogId;
 use tallystick_protocol::identity::{Head, Identity};
 use tallystick_protocol::log::{Frontier, root_at};
 
+use super::Unlock;
 use super::brought::GET_A_HEAD;
 use crate::cli::Global;
 use crate::config::{Config, Place};
 use crate::failure::Failure;
-use crate::keys::{NodeKeys, change, load_identity, save_identity};
+use crate::keys::{self, NodeKeys, Passphrase, WrappingKey, change, load_identity, save_identity};
 use crate::service::{action_name, failed_store};
 use crate::store::{Replica as _, SignedHead, Store, StoreError};
 
@@ -27,6 +28,7 @@ pub(super) struct Offline {
     pub(super) place: Place,
     pub(super) identity: Identity,
     store: Store,
+    passphrase: Option<Passphrase>,
 }
 
 /// What a recovery disowns.
@@ -50,7 +52,17 @@ impl Offline {
         // Under the lock it stays as it is read.
         let identity = load_identity(place.data(), &config.network)?;
         change::settle(place.data(), &identity)?;
-        Ok(Self { place, identity, store })
+        Ok(Self { place, identity, store, passphrase: None })
+    }
+
+    /// Takes the passphrase of the working keys, if they lie under one, and gives
+    /// the key under which new ones are to lie.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is none, or it is another one.
+    pub(super) fn unlock(&mut self, with: &Unlock) -> Result<Option<WrappingKey>, Failure> {
+        self.passphrase = with.source().open(self.place.data())?;
+        keys::wrapping_key(self.place.data(), self.passphrase.as_ref())
     }
 
     pub(super) fn data(&self) -> PathBuf {
@@ -73,6 +85,14 @@ impl Offline {
     /// # Errors
     /// A [`Failure`] if there is none and none can be made, or it is damaged.
     pub(super) fn newest_head(&self, at: Option<u64>) -> Result<Head, Failure> {
+        let Some(newest) = self.newest_signed(at)? else { return self.empty_head() };
+        let damaged = || Failure::internal("a signed head in the journal does not verify");
+        let head = UnverifiedCheckpoint::parse(&newest.note).map_err(|_| damaged())?;
+        let (head, _) = self.identity.verify_head(&head).map_err(|_| damaged())?;
+        Head::of(&head.attributed()).ok_or_else(damaged)
+    }
+
+    fn newest_signed(&self, at: Option<u64>) -> Result<Option<SignedHead>, Failure> {
         let mut newest: Option<SignedHead> = None;
         let most = at.unwrap_or(u64::MAX);
         let keep = |head: SignedHead| {
@@ -81,11 +101,12 @@ impl Offline {
             }
         };
         self.store.heads(&self.log(), keep).map_err(failed_store)?;
-        let Some(newest) = newest else { return self.empty_head() };
-        let damaged = || Failure::internal("a signed head in the journal does not verify");
-        let head = UnverifiedCheckpoint::parse(&newest.note).map_err(|_| damaged())?;
-        let (head, _) = self.identity.verify_head(&head).map_err(|_| damaged())?;
-        Head::of(&head.attributed()).ok_or_else(damaged)
+        Ok(newest)
+    }
+
+    /// How many entries of the open log are signed.
+    pub(super) fn signed_size(&self) -> Result<u64, Failure> {
+        Ok(self.newest_signed(None)?.map_or(0, |head| head.size))
     }
 
     /// The head at which a recovery closes the open log: the newest signed one of at
@@ -125,7 +146,9 @@ impl Offline {
     /// A head over nothing, for a log of which nothing was signed. The log key
     /// contradicts nothing with it, whatever else it signs.
     fn empty_head(&self) -> Result<Head, Failure> {
-        let keys = NodeKeys::load(self.place.data(), &self.identity).map_err(|failure| {
+        let passphrase = self.passphrase.as_ref();
+        let keys = NodeKeys::load(self.place.data(), &self.identity, passphrase);
+        let keys = keys.map_err(|failure| {
             Failure::unavailable(
                 format!(
                     "there is no signed head to close the log at, and none can be made: {failure}"

@@ -5,10 +5,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tallystick_protocol::identity::{EventType, Head};
 
-use super::Establishing;
 use super::brought::Brought;
-use super::change::{Signers, ask_about_waiting, conclude, now};
+use super::change::{New, Signers, ask_about_waiting, conclude, now};
 use super::offline::{Disowned, Offline};
+use super::{Establishing, Unlock};
 use crate::cli::Global;
 use crate::cli::output::Answer;
 use crate::cli::question::confirm;
@@ -35,6 +35,7 @@ pub(super) fn recover(
     global: &Global,
     from: From<'_>,
     establishing: &Establishing,
+    unlock: &Unlock,
 ) -> Result<Answer, Failure> {
     let brought = Brought::read(from.card, from.head)?;
     let place = global.place()?;
@@ -46,7 +47,7 @@ pub(super) fn recover(
     let mut node = Offline::open(global)?;
     node.learn(known.identity(&node.identity)?)?;
     // Whoever copied one key has copied all that lay beside it.
-    let renewal = Renewal::ALL;
+    let renewal = New { keys: Renewal::ALL, under: node.unlock(unlock)? };
     let signers = Signers::establishing(&node, establishing)?;
     ask_about_waiting(global, &node)?;
     let closes = match known.head(&node.identity)? {
@@ -61,7 +62,7 @@ pub(super) fn recover(
     event.generation = node.identity.generation().saturating_add(1);
     event.closes = Some(closes);
     let more = json!({ "disowned": disowned.count, "entries": disowned.entries });
-    conclude(&node, event, renewal, &signers, &establishing.signing, more)
+    conclude(&node, event, &renewal, &signers, &establishing.signing, more)
 }
 
 fn question(closes: &Head, disowned: &Disowned) -> String {

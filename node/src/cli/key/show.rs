@@ -11,7 +11,10 @@ use crate::cli::output::Answer;
 use crate::cli::wording::{clean, pairs, time};
 use crate::config::{Config, Place};
 use crate::failure::Failure;
-use crate::keys::{ControllerFile, KEYS_DIR, NodeKeys, change, controllers_in, load_identity};
+use crate::keys::{
+    ControllerFile, KEYS_DIR, WorkingFile, are_here, change, controllers_in, load_identity,
+    working_files,
+};
 
 /// Runs the command. It only reads, so the node may be running.
 pub(super) fn show(place: &Place, look: &[PathBuf]) -> Result<Answer, Failure> {
@@ -19,12 +22,12 @@ pub(super) fn show(place: &Place, look: &[PathBuf]) -> Result<Answer, Failure> {
     let identity = load_identity(place.data(), &config.network)?;
     let mut found = controllers_in(&place.file(KEYS_DIR));
     found.extend(look.iter().flat_map(|dir| controllers_in(dir)));
-    let working = NodeKeys::load(place.data(), &identity).map(|_| ());
+    let working = are_here(place.data(), &identity).and_then(|()| working_files(place.data()));
     let waiting = change::pending(place.data())?;
     let waiting = waiting.filter(|draft| draft.event().sequence > identity.sequence());
     let page = Page { place, identity: &identity, found: &found };
-    let mut text = page.text(working.as_ref().err());
-    let mut json = page.json(working.is_ok());
+    let mut text = page.text(&working);
+    let mut json = page.json(&working);
     if let Some(draft) = waiting {
         let event = draft.event();
         let what = describe::event_name(event.event_type);
@@ -37,6 +40,21 @@ pub(super) fn show(place: &Place, look: &[PathBuf]) -> Result<Answer, Failure> {
         }
     }
     Ok(Answer::done(text, json))
+}
+
+/// The files of the working keys, or what is wrong with them.
+type Working = Result<Vec<WorkingFile>, Failure>;
+
+/// Under what the working keys lie.
+fn lock(files: &[WorkingFile]) -> String {
+    let plain = files.iter().filter(|file| !file.is_protected);
+    let names = plain.filter_map(|file| file.path.file_name());
+    let names: Vec<_> = names.map(|name| name.to_string_lossy()).collect();
+    match names.len() {
+        0 => "under a passphrase".to_owned(),
+        plain if plain == files.len() => "NOT encrypted".to_owned(),
+        _ => format!("under a passphrase but for {}", names.join(", ")),
+    }
 }
 
 struct Page<'a> {
@@ -66,7 +84,7 @@ impl Page<'_> {
         }
     }
 
-    fn text(&self, working: Option<&Failure>) -> String {
+    fn text(&self, working: &Working) -> String {
         let identity = self.identity;
         let (now, next) = (identity.controllers(), identity.next_controllers());
         let mut text = format!("{}\n\n", clean(&identity.profile().name));
@@ -78,8 +96,11 @@ impl Page<'_> {
             (
                 "working keys",
                 match working {
-                    None => format!("here, in {}", self.place.file(KEYS_DIR).display()),
-                    Some(failure) => failure.error.clone(),
+                    Ok(files) => {
+                        let keys = self.place.file(KEYS_DIR);
+                        format!("here, in {}, {}", keys.display(), lock(files))
+                    }
+                    Err(failure) => failure.error.clone(),
                 },
             ),
             ("log key", identity.log_key().to_string()),
@@ -108,7 +129,7 @@ impl Page<'_> {
         text
     }
 
-    fn json(&self, working: bool) -> Value {
+    fn json(&self, working: &Working) -> Value {
         let identity = self.identity;
         let (now, next) = (identity.controllers(), identity.next_controllers());
         let file = |file: Option<&ControllerFile>| match file {
@@ -127,6 +148,10 @@ impl Page<'_> {
             let found = self.place_of(|file| commit_to_key(file.public()) == *hash);
             json!({ "hash": hash, "found": file(found) })
         });
+        let files = working
+            .iter()
+            .flatten()
+            .map(|file| json!({ "file": file.path, "encrypted": file.is_protected }));
         let events = identity.history().map(|event| {
             json!({
                 "sequence": event.sequence,
@@ -141,7 +166,8 @@ impl Page<'_> {
             "fingerprint": fingerprint(&identity.authority()),
             "sequence": identity.sequence(),
             "generation": identity.generation(),
-            "workingKeys": working,
+            "workingKeys": working.is_ok(),
+            "workingFiles": files.collect::<Vec<_>>(),
             "log": identity.log_key().to_string(),
             "witness": identity.witness_key().to_string(),
             "nodes": identity.node_keys().iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -99,7 +99,7 @@ pub(super) fn apply(global: &Global, paths: &[PathBuf]) -> Result<Answer, Failur
         .event()
         .pin
         .as_ref()
-        .map(|pin| node.newest_head(None).map(|head| head.size().saturating_sub(pin.size())));
+        .map(|pin| node.signed_size().map(|size| size.saturating_sub(pin.size())));
     let beyond = beyond.transpose()?.unwrap_or(0);
     let more = json!({ "signedSince": beyond });
     crate::keys::change::install(place.data(), &identity)?;
