@@ -19,7 +19,7 @@ use tallystick_protocol::body::{BodyError, Committed, FieldError, Fields, Salt};
 use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
 use tallystick_protocol::erasure::{Answer, Erasure, Reason, Scope};
-use tallystick_protocol::id::{AuthorityId, RecordId, Version};
+use tallystick_protocol::id::{AuthorityId, RecordId, Space, Version};
 use tallystick_protocol::record::{Kind, Record, RecordError};
 use tallystick_protocol::time::UnixTime;
 
@@ -30,6 +30,7 @@ use crate::store::StoreError;
 
 /// Separates the hash of [`imported_record_id`] from all others.
 const RECORD_ID_DOMAIN: &[u8] = b"tallystick record id v1";
+const GROUP_RECORD_ID_DOMAIN: &[u8] = b"tallystick imported record in a group v1\n";
 
 /// Why a document does not become an entry.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +63,19 @@ impl AuthorError {
     }
 }
 
-/// The id of the record that `authority` makes of the document with `source_key`.
+/// The id of the record that `authority` makes in a space of the document with
+/// `source_key`. In a group it follows from the group's id, too: so one document may be
+/// shared with several audiences, and none can find out the ids of the others.
 #[must_use]
-pub fn imported_record_id(authority: &AuthorityId, source_key: &str) -> RecordId {
+pub fn imported_record_id(authority: &AuthorityId, space: Space, source_key: &str) -> RecordId {
     let mut hasher = Sha256::new();
-    hasher.update(RECORD_ID_DOMAIN);
+    match space {
+        Space::Public => hasher.update(RECORD_ID_DOMAIN),
+        Space::Group(group) => {
+            hasher.update(GROUP_RECORD_ID_DOMAIN);
+            hasher.update(group.as_bytes());
+        }
+    }
     hasher.update(authority.as_bytes());
     hasher.update(source_key);
     let digest: [u8; 32] = hasher.finalize().into();

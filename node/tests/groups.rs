@@ -12,7 +12,7 @@ mod process;
 
 use circle::{GROUP, circle, councils, document, invite, members, refused, share};
 use process::{Tally, comes, total};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Stops a node, does something, and starts it where the others look for it.
 fn restart(node: &mut Tally, meanwhile: impl FnOnce(&Tally)) {
@@ -151,4 +151,45 @@ fn what_others_say_to_a_record_is_listed_under_it_and_told_to_nobody_else() {
         ash.ok(&["show", &shared])["responses"].as_array().is_some_and(|all| all.len() == 1)
     });
     assert_eq!(total(yew, "Zephyr"), 0);
+}
+
+#[test]
+fn a_register_is_imported_into_a_group_once_and_beside_what_is_public() {
+    let nodes = councils(&["Ash", "Birch", "Yew"]);
+    let [ash, birch, yew] = &nodes[..] else { panic!("three nodes") };
+    circle(&nodes[..2]);
+    let register = |price: u32| {
+        let rows = format!(
+            "Reference,Title,Buyer,Supplier,Contract value\n\
+             H-1,Zephyr haulage,Ash Council,Quillfield Ltd,{price}\n\
+             G-1,Gritting,Elm Council,Kestrel Ltd,900\n"
+        );
+        let file = ash.dir.path().join("register.csv");
+        std::fs::write(&file, rows).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let counts = |said: &Value| {
+        ["stored", "changed", "unchanged", "reference"].map(|one| said[one].as_u64().unwrap())
+    };
+    let import = |price, further: &[&str]| {
+        counts(&ash.ok(&[&["import", &register(price)], further].concat()))
+    };
+    let into = ["--into", GROUP];
+    assert_eq!(import(387_280, &[&into[..], &["--dry-run"]].concat()), [1, 0, 0, 1]);
+    assert_eq!(import(387_280, &into), [1, 0, 0, 1]);
+    assert_eq!(import(387_280, &into), [0, 0, 1, 1], "twice changes nothing");
+    assert_eq!(import(400_000, &into), [0, 1, 0, 1]);
+    comes("Birch reads the new price", || {
+        let found = birch.ok(&["search", "Zephyr"]);
+        let reference = found["results"][0]["ref"].as_str().unwrap_or_default().to_owned();
+        birch.says(&["show", &reference])["document"]["value"]["amount"] == 40_000_000
+    });
+    assert_eq!(total(birch, "Gritting"), 0, "references are nobody else's");
+    // What is public is another record, whose id says nothing of the first.
+    assert_eq!(import(387_280, &["--public"]), [1, 0, 0, 1]);
+    comes("Yew has the public one", || total(yew, "Zephyr") == 1);
+    comes("Birch has both", || total(birch, "Zephyr") == 2);
+    let public = yew.ok(&["search", "Zephyr"])["results"][0]["ref"].as_str().unwrap().to_owned();
+    assert_eq!(birch.ok(&["show", &public])["group"], Value::Null);
+    refused(yew, &["import", &register(1), "--into", GROUP], "in no group called");
 }

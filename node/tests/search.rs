@@ -32,7 +32,7 @@ use tallystick_node::store::{
     Branch, Change, Extension, Replica, SignedHead, StoreError, StoredEntry,
 };
 use tallystick_protocol::entry::{Action, Entry};
-use tallystick_protocol::id::{AuthorityId, LogId, RecordId, RecordRef, Version};
+use tallystick_protocol::id::{AuthorityId, LogId, RecordId, RecordRef, Space, Version};
 use tallystick_protocol::log::{Frontier, Nodes};
 use tallystick_protocol::record::contract::Contract;
 use tallystick_protocol::record::money::Value;
@@ -123,14 +123,14 @@ impl Sketch<'_> {
     }
 
     fn entry(&self, author: u8, previous: Option<u64>) -> Entry {
-        let id = imported_record_id(&authority(author), &self.key());
+        let id = imported_record_id(&authority(author), Space::Public, &self.key());
         let previous = previous.map(|index| Version { generation: 0, index });
         let salt = salt(u64::from(author) << 32 | u64::try_from(self.amount).unwrap());
         prepare(&self.record(), id, previous, Action::Put, now(), salt).unwrap()
     }
 
     fn withdrawal(&self, author: u8, previous: u64) -> Entry {
-        let id = imported_record_id(&authority(author), &self.key());
+        let id = imported_record_id(&authority(author), Space::Public, &self.key());
         let previous = Version { generation: 0, index: previous };
         withdraw(Kind::CONTRACT, id, previous, Some("a mistake"), now(), salt(9)).unwrap()
     }
@@ -421,12 +421,12 @@ fn a_record_that_was_disowned_is_as_it_was_before_and_its_reference_is_back() {
     projector.wake();
     let found = ask(&projector, &Query::default());
     assert_eq!(found.total, 2, "the first version, and the reference");
-    let id = imported_record_id(&authority(1), &kept.key());
+    let id = imported_record_id(&authority(1), Space::Public, &kept.key());
     let versions = projector.register().versions(&authority(1), &id).unwrap();
     assert_eq!(versions.len(), 1);
     let current = projector.register().newest(&authority(1), &id).unwrap().unwrap().1;
     assert_eq!((current.newest.version.index, current.source), (0, Some(kept.digest())));
-    let id = imported_record_id(&authority(1), &stolen.key());
+    let id = imported_record_id(&authority(1), Space::Public, &stolen.key());
     assert!(projector.register().newest(&authority(1), &id).unwrap().is_none());
 }
 
@@ -596,7 +596,7 @@ fn the_newest_version_counts_and_a_withdrawn_record_is_hidden() {
 
     append(&*replica, log(1), &[second.withdrawal(1, 1)]);
     assert_eq!(ask(&projector, &Query::default()).total, 0);
-    let id = imported_record_id(&authority(1), &first.key());
+    let id = imported_record_id(&authority(1), Space::Public, &first.key());
     let (_, newest) = projector.register().newest(&authority(1), &id).unwrap().unwrap();
     assert_eq!(newest.newest.action, Action::Withdraw);
     let versions = projector.register().versions(&authority(1), &id).unwrap();
@@ -999,13 +999,17 @@ impl Council {
     }
 
     fn importer(&self) -> Importer {
-        Importer::new(authority(self.number), Ownership::new(&self.names[0], &self.names[1..], &[]))
+        Importer::new(
+            authority(self.number),
+            Space::Public,
+            Ownership::new(&self.names[0], &self.names[1..], &[]),
+        )
     }
 
     /// Imports a file as the driver does; gives the counts and what became of the references.
     fn import(&mut self, path: &Path) -> (Summary, Vec<Put>) {
         let mut rows = ingest::open(path, &Options::default()).unwrap();
-        let space = tallystick_protocol::id::Space::Public;
+        let space = Space::Public;
         let lookup = ReplicaLookup::new(authority(self.number), space, self.register());
         let (mut importer, mut summary, mut puts) =
             (self.importer(), Summary::default(), Vec::new());
@@ -1031,7 +1035,7 @@ impl Council {
     /// What the import would do.
     fn rehearse(&self, path: &Path) -> (Summary, Vec<Put>) {
         let mut rows = ingest::open(path, &Options::default()).unwrap();
-        let space = tallystick_protocol::id::Space::Public;
+        let space = Space::Public;
         let inner = ReplicaLookup::new(authority(self.number), space, self.register());
         let mut rehearsal = Rehearsal::new(inner);
         let (mut importer, mut summary, mut puts) =
@@ -1112,7 +1116,7 @@ fn importing_twice_changes_nothing_and_a_changed_amount_gives_a_new_version() {
     assert_eq!((third.changed, third.unchanged, third.reference), (1, 1, 1), "{third:?}");
     assert_eq!((council.size(), puts), (3, vec![Put::Changed]));
     let key = "contracts-finder|00000003-0000-4000-8000-000000000000|";
-    let space = tallystick_protocol::id::Space::Public;
+    let space = Space::Public;
     let lookup = ReplicaLookup::new(authority(1), space, council.register());
     let kept = lookup.own(key).unwrap().unwrap();
     assert_eq!(kept.version.index, 2);
@@ -1155,8 +1159,11 @@ fn a_withdrawn_record_does_not_come_back_by_an_import() {
     let path = write_lines(dir.path(), &[notice(1, own, 5000)]);
     let mut council = Council::new(own, 1);
     council.import(&path);
-    let id =
-        imported_record_id(&authority(1), "contracts-finder|00000001-0000-4000-8000-000000000000|");
+    let id = imported_record_id(
+        &authority(1),
+        Space::Public,
+        "contracts-finder|00000001-0000-4000-8000-000000000000|",
+    );
     let version = Version { generation: 0, index: 0 };
     let entry = withdraw(Kind::CONTRACT, id, version, None, now(), salt(99)).unwrap();
     append(&*council.replica, log(1), &[entry]);
@@ -1173,7 +1180,7 @@ fn a_look_alike_is_offered_and_never_taken() {
     let path = write_lines(dir.path(), &[notice(1, "Ambleford Council", 5000)]);
     let council = Council::new("Ambleford Borough Council", 1);
     let mut rows = ingest::open(&path, &Options::default()).unwrap();
-    let space = tallystick_protocol::id::Space::Public;
+    let space = Space::Public;
     let lookup = ReplicaLookup::new(authority(1), space, council.register());
     let mut importer = council.importer();
     let mut draw = || [0; 32];

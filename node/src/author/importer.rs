@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tallystick_protocol::body::Fields;
 use tallystick_protocol::entry::{Action, Entry};
-use tallystick_protocol::id::{AuthorityId, RecordId, Version};
+use tallystick_protocol::id::{AuthorityId, RecordId, Space, Version};
 use tallystick_protocol::limits;
 use tallystick_protocol::record::{Record, RecordError};
 use tallystick_protocol::time::UnixTime;
@@ -140,6 +140,8 @@ impl Plan {
 #[derive(Debug)]
 pub struct Importer {
     authority: AuthorityId,
+    /// Where the records are said.
+    space: Space,
     ownership: Ownership,
     /// The row under way.
     pending: Option<Pending>,
@@ -161,10 +163,10 @@ enum Decision {
 }
 
 impl Importer {
-    /// An import by the authority that `ownership` describes.
+    /// An import into a space by the authority that `ownership` describes.
     #[must_use]
-    pub const fn new(authority: AuthorityId, ownership: Ownership) -> Self {
-        Self { authority, ownership, pending: None, near: BTreeSet::new() }
+    pub const fn new(authority: AuthorityId, space: Space, ownership: Ownership) -> Self {
+        Self { authority, space, ownership, pending: None, near: BTreeSet::new() }
     }
 
     /// Names of buyers that may be this authority under another name, the first
@@ -263,7 +265,7 @@ impl Importer {
     fn own(&self, key: &str, offer: &Offer, lookup: &dyn Lookup) -> Result<Decision, StoreError> {
         let refuse = |why: &str| Ok(Decision::Refuse(why.to_owned()));
         let Some(own) = lookup.own(key)? else {
-            let id = imported_record_id(&self.authority, key);
+            let id = imported_record_id(&self.authority, self.space, key);
             return Ok(Decision::Version { id, previous: None, outcome: Outcome::Stored });
         };
         if repeats(&own, offer) {

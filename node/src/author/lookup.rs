@@ -65,7 +65,7 @@ impl ReplicaLookup {
     /// The own record with this source key: an imported one, else one that was
     /// published by hand and names its source.
     fn key(&self, source_key: &str) -> Result<Option<RecordKey>, StoreError> {
-        let record = imported_record_id(&self.authority, source_key);
+        let record = imported_record_id(&self.authority, self.space, source_key);
         let imported = RecordKey { authority: self.authority, space: self.space, record };
         if self.register.current(&imported)?.is_some() {
             return Ok(Some(imported));

@@ -1,4 +1,4 @@
-//! What this authority appended and the register may not have taken in yet.
+//! What this authority appended to one of its logs and the register may not have taken in yet.
 //!
 //! An import that waited for the register after each plan would keep all but
 //! one part of the node idle. So what a plan appended is remembered until the
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tallystick_protocol::body::Fields;
 use tallystick_protocol::entry::Header;
-use tallystick_protocol::id::Version;
+use tallystick_protocol::id::{LogId, Version};
 
 use super::{Lookup, Own};
 use crate::store::StoreError;
@@ -20,6 +20,8 @@ use crate::store::StoreError;
 #[derive(Debug, Default)]
 pub struct Recent {
     plans: VecDeque<Appended>,
+    /// The log, once something was looked up.
+    log: Option<LogId>,
     /// Entries of the log that are known here or were in the register to begin with.
     reach: u64,
 }
@@ -36,16 +38,16 @@ impl Recent {
     /// Plans remembered; each is bounded by itself.
     pub const PLANS: usize = 4;
 
-    /// Nothing: the register has all `reach` entries of the log.
+    /// Nothing: the register has all `reach` entries of `log`.
     #[must_use]
-    pub const fn after(reach: u64) -> Self {
-        Self { plans: VecDeque::new(), reach }
+    pub const fn after(log: LogId, reach: u64) -> Self {
+        Self { plans: VecDeque::new(), log: Some(log), reach }
     }
 
-    /// Whether everything is known, here or in the register, in a log of `size` entries.
+    /// Whether everything is known, here or in the register, in `log` with `size` entries.
     #[must_use]
-    pub const fn reaches(&self, size: u64) -> bool {
-        self.reach == size
+    pub fn reaches(&self, log: &LogId, size: u64) -> bool {
+        self.log.as_ref() == Some(log) && self.reach == size
     }
 
     /// How far the register has to come before another plan can be remembered;
@@ -107,11 +109,15 @@ impl<L: Lookup> Lookup for Fresh<'_, L> {
 #[cfg(test)]
 mod tests {
     use tallystick_protocol::entry::Action;
-    use tallystick_protocol::id::{Commitment, RecordId};
+    use tallystick_protocol::id::{AuthorityId, Commitment, RecordId};
     use tallystick_protocol::record::Kind;
     use tallystick_protocol::time::UnixTime;
 
     use super::*;
+
+    fn log() -> LogId {
+        LogId::public(AuthorityId::from_bytes([1; 32]), 0)
+    }
 
     struct Register;
 
@@ -147,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_newest_version_is_found_until_the_register_has_it() {
-        let mut recent = Recent::after(5);
+        let mut recent = Recent::after(log(), 5);
         append(&mut recent, 5, &["a", "b"]);
         append(&mut recent, 7, &["b", "old"]);
         let index = |recent: &Recent, key: &str| {
@@ -167,16 +173,16 @@ mod tests {
 
     #[test]
     fn room_and_reach_are_bounded_by_what_was_appended() {
-        let mut recent = Recent::after(0);
+        let mut recent = Recent::after(log(), 0);
         for index in 0..Recent::PLANS as u64 {
             assert_eq!(recent.wanted(), None);
             append(&mut recent, index, &["a"]);
-            assert!(recent.reaches(index + 1));
+            assert!(recent.reaches(&log(), index + 1));
         }
         assert_eq!(recent.wanted(), Some(1));
         recent.forget(1);
         assert_eq!(recent.wanted(), None);
         append(&mut recent, 9, &["b"]);
-        assert!(!recent.reaches(10), "somebody else appended between 4 and 9");
+        assert!(!recent.reaches(&log(), 10), "somebody else appended between 4 and 9");
     }
 }

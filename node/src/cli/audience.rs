@@ -1,6 +1,8 @@
 //! Who may see what is shared: named by the user, never assumed.
 
 use super::Global;
+use super::client::Client;
+use super::output::write_note;
 use super::wording::{clean, several};
 use crate::failure::Failure;
 use crate::service::answer::{Audience, AudienceView, Audiences};
@@ -61,6 +63,16 @@ fn called(group: &AudienceView) -> String {
     let name = group.name.as_deref().unwrap_or(&group.space);
     let members = several(group.members.unwrap_or(0) as u64, "member");
     format!("{} with {members}", clean(name))
+}
+
+/// Says who will see it before it is shared; a group is named by its id from then on.
+pub(super) fn confirmed(client: &Client, audience: Audience) -> Result<Audience, Failure> {
+    if audience == Audience::Public {
+        return Ok(audience);
+    }
+    let view: AudienceView = client.post("groups/audiences", &audience)?;
+    write_note(&format!("this will be seen by {}", who(&view)));
+    Ok(Audience::Group(view.space))
 }
 
 /// An audience in words: its name, how many are in it, and who.

@@ -18,7 +18,7 @@ use tallystick_protocol::identity::Identity;
 use tallystick_protocol::record::part::Organisation;
 
 use super::Global;
-use super::audience::AudienceOptions;
+use super::audience::{AudienceOptions, confirmed};
 use super::client::Client;
 use super::output::Answer;
 use super::progress::Progress;
@@ -85,6 +85,10 @@ impl Import {
             Ok(client) => Some(client),
             Err(failure) if self.dry_run && failure.kind == FailureKind::Unavailable => None,
             Err(failure) => return Err(failure),
+        };
+        let audience = match &client {
+            Some(client) if !self.dry_run => confirmed(client, audience)?,
+            _ => audience,
         };
         let progress = Progress::over(files.iter().map(|(_, rows)| rows.size()).sum());
         let reader = Reader {

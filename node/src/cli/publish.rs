@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use tallystick_protocol::limits;
 
 use super::Global;
-use super::audience::{AudienceOptions, who};
-use super::client::Client;
-use super::output::{Answer, write_note};
+use super::audience::{AudienceOptions, confirmed, who};
+use super::output::Answer;
 use super::wording::clean;
 use crate::failure::Failure;
-use crate::service::answer::{self, Audience, AudienceView, Published};
+use crate::service::answer::{self, Published};
 use crate::service::{document, kind};
 
 /// Publish one record of this authority
@@ -57,16 +56,6 @@ impl Publish {
         let published: Published = client.post("records", &publish)?;
         Ok(told("published", &published))
     }
-}
-
-/// Says who will see it before it is shared; a group is named by its id from then on.
-fn confirmed(client: &Client, audience: Audience) -> Result<Audience, Failure> {
-    if audience == Audience::Public {
-        return Ok(audience);
-    }
-    let view: AudienceView = client.post("groups/audiences", &audience)?;
-    write_note(&format!("this will be seen by {}", who(&view)));
-    Ok(Audience::Group(view.space))
 }
 
 fn read(file: &str) -> Result<Value, Failure> {

@@ -39,27 +39,24 @@ impl Desk {
                 "send the rows in several batches",
             ));
         }
-        if batch.audience != answer::Audience::Public {
-            return Err(Failure::usage(
-                "files are imported with --public only, for now",
-                "share single records with a group by `tally publish KIND FILE --into GROUP`",
-            ));
-        }
+        let (space, _) = self.audience(&batch.audience).await?;
         let mut recent = Arc::clone(&self.0.writing).lock_owned().await;
         let desk = self.clone();
         let runtime = tokio::runtime::Handle::current();
-        blocking(move || desk.import_blocking(batch, &mut recent, &runtime)).await?
+        let into = Into { space, runtime };
+        blocking(move || desk.import_blocking(batch, &mut recent, &into)).await?
     }
 
     fn import_blocking(
         &self,
         batch: answer::ImportBatch,
         recent: &mut Recent,
-        runtime: &tokio::runtime::Handle,
+        into: &Into,
     ) -> Result<answer::Imported, Failure> {
         let register = self.0.projector.register().clone();
-        let lookup = ReplicaLookup::new(self.authority(), Space::Public, register);
-        let mut importer = Importer::new(self.authority(), ownership(self.0.identity.profile()));
+        let (space, ownership) = (into.space, ownership(self.0.identity.profile()));
+        let lookup = ReplicaLookup::new(self.authority(), space, register);
+        let mut importer = Importer::new(self.authority(), space, ownership);
         let mut unsalted = None;
         let mut salt = || {
             random_salt().unwrap_or_else(|error| {
@@ -69,7 +66,7 @@ impl Desk {
         };
         let mut material = Material { issued: now()?, note: batch.note, salt: &mut salt };
         let mut rows = batch.rows.into_iter().map(row);
-        let mut carried = Carried { desk: self, runtime, rows: Vec::new(), signed: true };
+        let mut carried = Carried { desk: self, into, rows: Vec::new(), signed: true };
         if batch.preview {
             self.settle_register()?;
             let mut rehearsal = Rehearsal::new(lookup);
@@ -81,7 +78,7 @@ impl Desk {
             }
         } else {
             loop {
-                self.settle_recent(recent)?;
+                self.settle_recent(recent, space)?;
                 let lookup = recent.over(lookup.clone());
                 let plan = importer.plan(&mut rows, &lookup, &mut material);
                 let Some(plan) = plan.map_err(failed_author)? else { break };
@@ -90,8 +87,8 @@ impl Desk {
         }
         let Carried { rows, mut signed, .. } = carried;
         if !signed {
-            let end = self.0.written.to(Space::Public);
-            signed = runtime.block_on(self.settle_signature(self.own_log(), end));
+            let end = self.0.written.to(space);
+            signed = into.runtime.block_on(self.settle_signature(self.log_in(space), end));
         }
         match unsalted {
             Some(error) => Err(Failure::internal(error)),
@@ -101,11 +98,11 @@ impl Desk {
 
     /// Waits until all that was written is in the register or remembered, with
     /// room for one more plan. Blocks.
-    fn settle_recent(&self, recent: &mut Recent) -> Result<(), Failure> {
-        let (log, written) = (self.own_log(), self.0.written.to(Space::Public));
-        if !recent.reaches(written) {
+    fn settle_recent(&self, recent: &mut Recent, space: Space) -> Result<(), Failure> {
+        let (log, written) = (self.log_in(space), self.0.written.to(space));
+        if !recent.reaches(&log, written) {
             self.settle_register()?;
-            *recent = Recent::after(written);
+            *recent = Recent::after(log, written);
         }
         let projector = &self.0.projector;
         if let Some(size) = recent.wanted() {
@@ -117,10 +114,16 @@ impl Desk {
     }
 }
 
+/// Where records go, and what waits for that.
+struct Into {
+    space: Space,
+    runtime: tokio::runtime::Handle,
+}
+
 /// Carries plans out and collects what became of the rows.
 struct Carried<'a> {
     desk: &'a Desk,
-    runtime: &'a tokio::runtime::Handle,
+    into: &'a Into,
     rows: Vec<answer::ImportedRow>,
     signed: bool,
 }
@@ -130,7 +133,8 @@ impl Carried<'_> {
         let entries = std::mem::take(&mut plan.entries);
         if !entries.is_empty() {
             let headers: Vec<_> = entries.iter().map(|entry| entry.header().clone()).collect();
-            let authored = self.runtime.block_on(self.desk.write(entries))?;
+            let written = self.desk.write_sealed(self.into.space, entries);
+            let authored = self.into.runtime.block_on(written)?;
             let start = Version { generation: authored.log.generation, index: authored.start };
             let documents = std::mem::take(&mut plan.documents);
             let appended = headers.into_iter().zip(documents);

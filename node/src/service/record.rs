@@ -139,19 +139,22 @@ impl Desk {
             Ok::<_, Failure>((id, entry))
         })
         .await??;
-        let authored = self.write_sealed(space, entry).await?;
+        let authored = self.write_sealed(space, vec![entry]).await?;
         drop(writing);
         Ok(self.published(id, authored, warnings, audience).await)
     }
 
-    /// Makes an entry durable in the own log of a space, sealed if that is a
+    /// Makes entries durable in the own log of a space, sealed if that is a
     /// group. The caller holds the desk's lock.
-    async fn write_sealed(&self, space: Space, entry: Entry) -> Result<Authored, Failure> {
-        let entry = match self.seal_for(space).await? {
-            Some(seal) => seal.apply(&entry)?,
-            None => entry,
-        };
-        self.write_in(space, vec![entry]).await
+    pub(super) async fn write_sealed(
+        &self,
+        space: Space,
+        mut entries: Vec<Entry>,
+    ) -> Result<Authored, Failure> {
+        if let Some(seal) = self.seal_for(space).await? {
+            entries = entries.iter().map(|entry| seal.apply(entry)).collect::<Result<_, _>>()?;
+        }
+        self.write_in(space, entries).await
     }
 
     /// Withdraws a record of this authority; returns once that is durable.
@@ -178,7 +181,7 @@ impl Desk {
             Ok::<_, Failure>((found.key, entry.map_err(failed_author)?))
         })
         .await??;
-        let authored = self.write_sealed(key.space, entry).await?;
+        let authored = self.write_sealed(key.space, vec![entry]).await?;
         drop(writing);
         let audience = self.audience_in(key.space).await?;
         Ok(self.published(key.record, authored, Vec::new(), audience).await)
@@ -235,11 +238,7 @@ impl Desk {
         let lookup = ReplicaLookup::new(self.authority(), space, register);
         match lookup.own(&source).map_err(failed_store)? {
             Some(own) => Ok((own.id, Some(own.version))),
-            None if space == Space::Public => {
-                Ok((imported_record_id(&self.authority(), &source), None))
-            }
-            // That id is the public record's, if there is or will be one.
-            None => Ok((random_record_id().map_err(Failure::internal)?, None)),
+            None => Ok((imported_record_id(&self.authority(), space, &source), None)),
         }
     }
 
