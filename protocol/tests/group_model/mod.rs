@@ -388,18 +388,17 @@ impl<'a> Oracle<'a> {
     /// Every verdict is what the rules say. Where one is not, no others would all be,
     /// and then what takes counts, and nothing else does that something speaks against.
     /// Where a restriction falls that would stand in a circle, it stands in no answer.
-    /// How the entries are settled.
+    /// What depends on none of these is taken as it was settled. How that was.
     pub(crate) fn audit(&self, story: &dyn std::fmt::Debug) -> Settled {
         let faults: Vec<_> = self.all().filter_map(|at| self.fault(at)).collect();
-        let settled = if !faults.is_empty() {
-            Settled::AgainstAll
-        } else if self.yields() {
-            Settled::Yielding
-        } else {
-            return Settled::Standing;
+        let yielding: Vec<_> = self.all().filter(|at| self.yields(*at)).collect();
+        let (settled, from) = match (faults.first(), yielding.first()) {
+            (Some((at, _)), _) => (Settled::AgainstAll, *at),
+            (None, Some(at)) => (Settled::Yielding, *at),
+            (None, None) => return Settled::Standing,
         };
-        let (answers, standing) = self.answers();
-        assert_eq!(standing, 0, "a restriction falls, and could stand: {story:?}");
+        let (answers, standing) = self.answers(&self.dependent(from));
+        assert_eq!(standing, 0, "{from} falls, and could stand: {story:?}");
         for (at, why) in faults {
             let what = format!("{why}: entry {at}, {:?} in {story:?}", self.operation(at));
             assert_eq!(answers, 0, "there is an answer; {what}");
@@ -429,35 +428,62 @@ impl<'a> Oracle<'a> {
         self.is_restriction(at) && against.all(|by| self.chain(at, by))
     }
 
-    /// Whether some restriction falls that would stand if it did not.
-    fn yields(&self) -> bool {
-        self.all().any(|at| {
-            let mut other = Self { world: self.world, counted: self.counted.clone() };
-            other.counted[at] = true;
-            !self.counted[at] && self.right(at) && other.stands(at)
-        })
+    /// Whether a restriction falls that would stand if it did not.
+    fn yields(&self, at: usize) -> bool {
+        let mut other = Self { world: self.world, counted: self.counted.clone() };
+        other.counted[at] = true;
+        !self.counted[at] && self.right(at) && other.stands(at)
     }
 
-    /// Whether something could speak against an entry.
-    fn is_contested(&self, at: usize) -> bool {
+    /// Whether `by` could speak against an entry.
+    fn contests(&self, by: usize, at: usize) -> bool {
         let concerned = |who: AuthorityId| {
             let invitation = self.invitation(at);
             self.author(at) == who || invitation.is_some_and(|one| self.author(one) == who)
         };
-        let speaks = |by: usize| match self.operation(by) {
+        let speaks = match self.operation(by) {
             Operation::Remove { authority, .. } | Operation::Assign { authority, .. } => {
                 concerned(*authority)
             }
             Operation::Join(_) => self.invitation(by) == self.invitation(at),
             _ => false,
         };
-        self.all().any(|by| self.concurrent(by, at) && speaks(by))
+        speaks && self.concurrent(by, at)
     }
 
-    /// Of all verdicts there could be, how many satisfy the rules; and in how many
-    /// of those every restriction stands that would.
-    fn answers(&self) -> (usize, usize) {
-        let contested: Vec<bool> = self.all().map(|at| self.is_contested(at)).collect();
+    /// Whether the verdict on `at` could depend on that on `other`.
+    fn depends(&self, at: usize, other: usize) -> bool {
+        let issuer = self.invitation(at).map(|one| self.author(one));
+        let about = [Some(self.author(at)), self.subject(at), issuer];
+        let role = |seen_by: usize| self.subject(other).is_some() && self.saw(seen_by, other);
+        let vouches = |at: usize, by: usize| self.saw(other, at) && !self.saw(other, by);
+        let witness = |by: usize| {
+            let known = self.invitation(by).unwrap_or(by);
+            vouches(at, by) || vouches(by, at) || role(known)
+        };
+        (role(at) && about.contains(&self.subject(other)))
+            || self.invitation(at) == Some(other)
+            || self.contests(other, at)
+            || self.all().any(|by| self.contests(by, at) && witness(by))
+    }
+
+    /// What could depend on `from`, by way of others.
+    fn dependent(&self, from: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([from]);
+        let mut next = vec![from];
+        while let Some(one) = next.pop() {
+            let more = self.all().filter(|at| self.depends(*at, one));
+            next.extend(more.filter(|at| found.insert(*at)));
+        }
+        found
+    }
+
+    /// Of all verdicts there could be on `free`, how many satisfy the rules; and in
+    /// how many of those every restriction stands that would.
+    fn answers(&self, free: &BTreeSet<usize>) -> (usize, usize) {
+        let contested = |at: &usize| self.all().any(|by| self.contests(by, *at));
+        let contested: Vec<bool> =
+            self.all().map(|at| free.contains(&at) && contested(&at)).collect();
         let open = contested.iter().filter(|contested| **contested).count();
         let (mut answers, mut standing) = (0, 0);
         'next: for guess in 0..1u32 << open {
@@ -471,11 +497,12 @@ impl<'a> Oracle<'a> {
                 if contested[at] && guessed && !right {
                     continue 'next;
                 }
-                other.counted[at] = right && guessed;
+                other.counted[at] =
+                    if free.contains(&at) { right && guessed } else { self.counted[at] };
             }
             if self.all().all(|at| other.fault(at).is_none()) {
                 answers += 1;
-                standing += usize::from(!other.yields());
+                standing += usize::from(!self.all().any(|at| other.yields(at)));
             }
         }
         (answers, standing)
