@@ -300,6 +300,14 @@ impl Membership {
         &self.verdicts
     }
 
+    /// Whether something is not here that an authority had seen. After a crash that may
+    /// be true of one's own log: then one knows less than one did, and writes nothing.
+    #[must_use]
+    pub fn is_behind(&self, who: &AuthorityId) -> bool {
+        let own = self.verdicts.iter().filter(|(place, _)| place.authority == *who);
+        own.map(|(_, verdict)| verdict).any(|verdict| *verdict == Err(Refusal::Waiting))
+    }
+
     /// What the next control entry names as seen: the entries that no other has
     /// seen, less those that wait; at most [`limits::GROUP_SEEN`].
     #[must_use]

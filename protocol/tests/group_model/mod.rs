@@ -455,16 +455,22 @@ impl<'a> Oracle<'a> {
     fn depends(&self, at: usize, other: usize) -> bool {
         let issuer = self.invitation(at).map(|one| self.author(one));
         let about = [Some(self.author(at)), self.subject(at), issuer];
-        let role = |seen_by: usize| self.subject(other).is_some() && self.saw(seen_by, other);
-        let vouches = |at: usize, by: usize| self.saw(other, at) && !self.saw(other, by);
-        let witness = |by: usize| {
-            let known = self.invitation(by).unwrap_or(by);
-            vouches(at, by) || vouches(by, at) || role(known)
+        let vouches = |third: usize, at: usize, by: usize| {
+            self.saw(third, at) && !self.saw(third, by) && self.author(third) != self.author(at)
         };
-        (role(at) && about.contains(&self.subject(other)))
+        // It sets the role of somebody who has a word to say.
+        let admits = |at: usize, by: usize| {
+            let known = self.invitation(by).unwrap_or(by);
+            let speaks = |third: &usize| Some(self.author(*third)) == self.subject(other);
+            self.saw(known, other) && self.all().filter(speaks).any(|third| vouches(third, at, by))
+        };
+        let matters = |at: usize, by: usize| vouches(other, at, by) || admits(at, by);
+        (self.saw(at, other)
+            && about.contains(&self.subject(other))
+            && self.subject(other).is_some())
             || self.invitation(at) == Some(other)
             || self.contests(other, at)
-            || self.all().any(|by| self.contests(by, at) && witness(by))
+            || self.all().any(|by| self.contests(by, at) && (matters(at, by) || matters(by, at)))
     }
 
     /// What could depend on `from`, by way of others.
