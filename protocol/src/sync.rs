@@ -207,7 +207,10 @@ impl Machine {
         closings.settle(&mut cx, exchanges, sessions);
         contest.pass(&mut cx);
         authoring.heed(&mut cx);
+        exchanges.shut_out(&cx);
         exchanges.advance(&mut cx);
+        // Who is out by what has just been handed to storage is not asked next time.
+        exchanges.shut_out(&cx);
         for log in exchanges.take_strayed() {
             closings.strays(&mut cx, log);
         }

@@ -8,9 +8,9 @@
 
 mod group_model;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use group_model::{Act, EXPIRES, Oracle, World, network, one_time, who};
+use group_model::{Act, EXPIRES, Oracle, Settled, World, network, one_time, who};
 use proptest::prelude::*;
 use tallystick_protocol::group::membership::Refusal;
 use tallystick_protocol::group::operation::{Join, Terms};
@@ -52,22 +52,9 @@ fn play(base: &World, steps: &[Step]) -> World {
     world
 }
 
-/// Checks one history: every order of arrival gives the same, what has arrived
-/// so far never confuses, and the verdicts are what the rules say.
-fn check(base: &World, steps: &[Step], orders: &[Vec<usize>]) -> Membership {
-    check_circles(base, steps, orders).0
-}
-
-/// As [`check`]; also how many entries are in circles that have no solution.
-fn check_circles(base: &World, steps: &[Step], orders: &[Vec<usize>]) -> (Membership, usize) {
-    let (world, membership) = check_outcome(base, steps, orders);
-    let circles = Oracle::new(&world, &membership).audit(&steps);
-    (membership, circles)
-}
-
-/// Checks that every order of arrival gives the same, and that nobody regains
-/// what was taken; not whether each verdict is what the rules say.
-fn check_outcome(base: &World, steps: &[Step], orders: &[Vec<usize>]) -> (World, Membership) {
+/// Checks one history: every order of arrival gives the same, nobody regains what
+/// was taken, and the verdicts are what the rules say. Says how they came about.
+fn check(base: &World, steps: &[Step], orders: &[Vec<usize>]) -> (Membership, Settled) {
     let world = play(base, steps);
     let membership = world.membership();
     let (before, after) = world.entries.split_at(base.entries.len());
@@ -76,8 +63,10 @@ fn check_outcome(base: &World, steps: &[Step], orders: &[Vec<usize>]) -> (World,
             order.iter().map(|at| &after[*at]).chain(before.iter().rev()).collect();
         assert_eq!(world.merged(arrived), membership, "{steps:?}");
     }
-    Oracle::new(&world, &membership).nobody_regains(&membership, &steps);
-    (world, membership)
+    let oracle = Oracle::new(&world, &membership);
+    oracle.nobody_regains(&membership, &steps);
+    let settled = oracle.audit(&steps);
+    (membership, settled)
 }
 
 /// Calls `take` with every history of `n` acts of the palette.
@@ -131,7 +120,7 @@ fn every_history_of_three_acts_has_one_outcome_in_every_order() {
     let orders = orders(3);
     let mut histories = 0;
     all(&palette, 3, &mut |steps| {
-        assert_eq!(check_circles(&base, steps, &orders).1, 0, "{steps:?}");
+        assert_eq!(check(&base, steps, &orders).1, Settled::Standing, "{steps:?}");
         histories += 1;
     });
     assert_eq!(histories, 13 * 13 * 13 * 8);
@@ -142,7 +131,7 @@ fn every_history_of_four_contested_acts_has_one_outcome_in_every_order() {
     let (base, palette) = council();
     let orders = [vec![3, 2, 1, 0], vec![1, 3, 0, 2]];
     all(&palette[..6], 4, &mut |steps| {
-        assert_eq!(check_circles(&base, steps, &orders).1, 0, "{steps:?}");
+        assert!(check(&base, steps, &orders).1 < Settled::AgainstAll, "{steps:?}");
     });
 }
 
@@ -155,31 +144,130 @@ fn every_history_of_two_joins_on_one_invitation_has_one_outcome() {
         [(3, join), (4, join), (2, Act::Acknowledge), (0, Act::Remove(1)), (1, Act::Acknowledge)];
     let orders = [vec![3, 2, 1, 0], vec![2, 0, 3, 1]];
     all(&palette, 4, &mut |steps| {
-        let membership = check(&base, steps, &orders);
+        let (membership, _) = check(&base, steps, &orders);
         let joined = [3, 4].iter().filter(|n| membership.role(&who(**n)).is_some()).count();
         assert!(joined <= 1, "{steps:?}");
     });
 }
 
+/// For five authorities, each way in which some of what they do had been seen by others:
+/// who had seen whom, as an order in which they can have acted.
+fn ways_of_five() -> Vec<(Vec<usize>, Vec<u32>)> {
+    let mut found = BTreeMap::new();
+    for order in orders(5) {
+        for bits in 0..1u32 << 10 {
+            // What the acts before each had been seen by it, its own past included.
+            let (mut seen, mut rest) = (Vec::<u32>::new(), bits);
+            for at in 0..5u32 {
+                let own = rest & ((1 << at) - 1);
+                rest >>= at;
+                let past = (0..at).filter(|one| own >> one & 1 == 1);
+                seen.push(past.fold(own, |all, one| all | seen[one as usize]));
+            }
+            let mut relation = [0u32; 5];
+            for (at, past) in seen.iter().enumerate() {
+                let whom = (0usize..5).filter(|one| past >> one & 1 == 1);
+                relation[order[at]] = whom.fold(0, |all, one| all | 1 << order[one]);
+            }
+            found.entry(relation).or_insert_with(|| (order.clone(), seen));
+        }
+    }
+    found.into_values().collect()
+}
+
+/// Calls `take` with each history in which each of five authorities does one thing.
+fn all_of_five(acts: &[Vec<Act>; 5], take: &mut dyn FnMut(&[Step])) {
+    for (order, seen) in ways_of_five() {
+        let kinds: usize = acts.iter().map(Vec::len).product();
+        for mut kind in 0..kinds {
+            let mut steps: Vec<Step> = Vec::new();
+            for (author, bits) in order.iter().zip(&seen) {
+                let acts = &acts[*author];
+                steps.push((*author, acts[kind % acts.len()], *bits));
+                kind /= acts.len();
+            }
+            take(&steps);
+        }
+    }
+}
+
+fn acts_of_five() -> (World, [Vec<Act>; 5]) {
+    let (base, palette) = council();
+    let join = palette.iter().find(|(_, act)| matches!(act, Act::Join { .. })).unwrap().1;
+    let acts = [
+        vec![Act::Remove(1)],
+        vec![Act::Remove(0), Act::Assign(3, Convenor)],
+        vec![Act::Acknowledge, Act::Leave],
+        vec![Act::Acknowledge, Act::Remove(0)],
+        vec![join],
+    ];
+    (base, acts)
+}
+
+#[test]
+fn every_history_in_which_five_authorities_act_has_one_outcome() {
+    let (base, acts) = acts_of_five();
+    let (every, some) = (orders(5), [vec![4, 3, 2, 1, 0], vec![2, 4, 0, 3, 1]]);
+    let mut histories = 0;
+    all_of_five(&acts, &mut |steps| {
+        let unseen = steps.iter().all(|(_, _, bits)| *bits == 0);
+        check(&base, steps, if unseen { &every } else { &some });
+        histories += 1;
+    });
+    assert_eq!(histories, 4231 * 8, "all partial orders of five, with all that each may do");
+}
+
+#[test]
+#[ignore = "five million merges: a quarter of an hour in the dev profile"]
+fn every_history_in_which_five_authorities_act_has_one_outcome_in_every_order() {
+    let (base, acts) = acts_of_five();
+    let every = orders(5);
+    all_of_five(&acts, &mut |steps| drop(check(&base, steps, &every)));
+}
+
+/// What five authorities do who fight each other with every means.
+fn brawl() -> (World, Vec<(usize, Act)>) {
+    let (base, mut palette) = council();
+    palette.extend([
+        (0, Act::Remove(2)),
+        (0, Act::Remove(3)),
+        (1, Act::Remove(3)),
+        (2, Act::Remove(1)),
+        (2, Act::Remove(3)),
+        (3, Act::Remove(2)),
+        (0, Act::Assign(2, Convenor)),
+        (1, Act::Assign(2, Observer)),
+        (2, Act::Acknowledge),
+        (3, Act::Acknowledge),
+    ]);
+    (base, palette)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    // PROPTEST_CASES asks for more of them.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(400),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn longer_histories_have_one_outcome_whatever_arrives_first(
-        steps in proptest::collection::vec((0usize..13, any::<u32>(), 0u8..3), 5..16),
+        steps in proptest::collection::vec((0usize..23, any::<u32>(), 0u8..3), 5..16),
+        is_brawl in any::<bool>(),
         shuffle in proptest::collection::vec(any::<u64>(), 32),
         held in 0usize..16,
     ) {
-        let (base, palette) = council();
+        let (base, palette) = if is_brawl { brawl() } else { council() };
         let steps: Vec<Step> = steps.into_iter().map(|(act, bits, density)| {
-            let (author, act) = palette[act];
+            let (author, act) = palette[act % palette.len()];
             // Sparse, even and dense knowledge of what came before.
             let bits = match density { 0 => bits & bits >> 7, 1 => bits, _ => bits | bits >> 7 };
             (author, act, bits)
         }).collect();
         let mut order: Vec<usize> = (0..steps.len()).collect();
         order.sort_by_key(|at| shuffle[*at]);
-        let (_, whole) = check_outcome(&base, &steps, &[order.clone()]);
+        let (whole, _) = check(&base, &steps, &[order.clone()]);
         // Whoever holds a part gets there when the rest arrives, in any order.
         let world = play(&base, &steps);
         let mut known: Vec<&ControlEntry> = base.entries.iter().collect();
@@ -195,13 +283,9 @@ proptest! {
     }
 }
 
-/// To be decided: here a removal counts though another one that counts speaks
-/// against it, outside of any circle that the rules of [`Membership`] let stand.
-/// [`Oracle::audit`] says so; whether it or the merge is wrong is open. It takes two
-/// convenors who remove each other twice over, and was found once in some thousand
-/// histories at random, which is why those are not audited. All agree on the outcome.
+/// A restriction once counted here though another one that counts spoke against it.
 #[test]
-fn a_quarrel_in_which_rules_and_merge_differ_has_one_outcome_all_the_same() {
+fn a_quarrel_of_two_convenors_who_remove_each_other_twice_over_has_an_answer() {
     let (base, _) = council();
     let steps = [
         (0, Act::Assign(2, Observer), 1_114_644),
@@ -219,7 +303,65 @@ fn a_quarrel_in_which_rules_and_merge_differ_has_one_outcome_all_the_same() {
         (2, Act::Acknowledge, 310_754_279),
     ];
     let orders = [(0..13).rev().collect(), (0..13).map(|at| at * 5 % 13).collect()];
-    check_outcome(&base, &steps, &orders);
+    assert!(check(&base, &steps, &orders).1 < Settled::AgainstAll);
+}
+
+/// A witness whose role hangs on the quarrel was once taken for one before it was known.
+#[test]
+fn who_may_vouch_is_settled_before_what_is_vouched_for() {
+    let (base, palette) = council();
+    let join = palette[6].1;
+    let steps = [
+        (0, Act::Assign(1, Member), 0),
+        (0, Act::Assign(2, Observer), 0),
+        (4, join, 0b11),
+        (4, Act::Acknowledge, 0),
+        (1, Act::Remove(0), 0),
+        (2, Act::Acknowledge, 0b1_1010),
+        (1, Act::Remove(0), 0b100),
+        (1, Act::Remove(0), 0b100),
+        (0, Act::Assign(1, Member), 0b1100),
+        (1, Act::Remove(0), 0b110_1101),
+        (3, Act::Acknowledge, 0b1_1011_1111),
+    ];
+    assert!(check(&base, &steps, &[(0..11).rev().collect()]).1 < Settled::AgainstAll);
+}
+
+#[test]
+fn of_two_removals_one_falls_if_they_could_not_both_stand() {
+    // If the removal of 1 stood, that of 2 would fall, and the word of 2 would decide
+    // against the removal of 1.
+    let (base, _) = council();
+    let steps = [
+        (1, Act::Remove(2), 0),
+        (1, Act::Remove(0), 0b1),
+        (0, Act::Remove(1), 0),
+        (2, Act::Acknowledge, 0b10),
+    ];
+    let (membership, settled) = check(&base, &steps, &[vec![3, 1, 2, 0]]);
+    assert_eq!(settled, Settled::Yielding);
+    assert_eq!(membership.role(&who(1)), Some(Convenor));
+    assert_eq!((membership.role(&who(0)), membership.role(&who(2))), (None, None));
+}
+
+#[test]
+fn a_circle_without_an_answer_is_settled_against_all_in_it() {
+    // 1 makes 3 a convenor behind its back, for which 2 vouches, whom 3 removes as one:
+    // that counts only if 2 vouches, and 2 vouches only if it does not count.
+    let (base, _) = council();
+    let steps = [
+        (1, Act::Assign(3, Convenor), 0),
+        (0, Act::Remove(1), 0),
+        (3, Act::Acknowledge, 0),
+        (3, Act::Remove(2), 0b101),
+        (2, Act::Acknowledge, 0b1001),
+    ];
+    let (membership, settled) = check(&base, &steps, &orders(5));
+    assert_eq!(settled, Settled::AgainstAll);
+    assert_eq!(membership.role(&who(1)), None);
+    assert_eq!(membership.role(&who(3)), Some(Member));
+    let verdict = |refusal| membership.verdicts().values().any(|v| *v == Err(refusal));
+    assert!(verdict(Refusal::Circle) && verdict(Refusal::Role(Convenor)));
 }
 
 fn members(world: &World) -> BTreeSet<usize> {

@@ -99,7 +99,7 @@ impl Log {
     }
 
     /// The control entries of a group's log.
-    fn controls(&self, log: LogId) -> impl Iterator<Item = (LogId, u64, Entry)> {
+    pub(crate) fn controls(&self, log: LogId) -> impl Iterator<Item = (LogId, u64, Entry)> {
         let entries = (0..).zip(&self.kept.entries).filter(|(_, entry)| entry.controls);
         entries.map(move |(index, entry)| (log, index, entry.checked()))
     }

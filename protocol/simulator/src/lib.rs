@@ -7,9 +7,10 @@
 //!  ├ disk     what survives a crash       ├ topology   who is connected, partitions
 //!  ├ clock    drift and jumps             ├ gossip     mesh, copies
 //!  └ hostile  what liars say and do       └ archive    every state of a log, kept once
-//!  oracle     invariants of the design, after every step
+//!  oracle     invariants of the design, after every step        └ audience  the third
+//!  club       what people do about a private group
 //!  measure    what it cost, and what happened
-//!  scenario   mixed faults by seed; growth of a healthy network     report   its table
+//!  scenario   mixed faults by seed; groups; growth of a healthy network   report   its table
 //! ```
 //!
 //! It drives [`tallystick_protocol::sync::Machine`] itself, not a model of it:
@@ -30,9 +31,11 @@
 #![allow(clippy::large_enum_variant, reason = "few of them, and short-lived")]
 
 pub mod archive;
+pub mod audience;
 pub mod authority;
 pub mod chance;
 pub mod clock;
+pub mod club;
 pub mod disk;
 pub mod gossip;
 pub mod hostile;

@@ -15,7 +15,9 @@ use tallystick_protocol::log::empty_root;
 use tallystick_protocol::time::UnixTime;
 use tallystick_simulator::authority::{Who, network};
 use tallystick_simulator::report::{self, Cosigning, Price, Size};
-use tallystick_simulator::scenario::{Growth, Mixed, Outcome, Witnessed, in_parallel};
+use tallystick_simulator::scenario::{
+    Groups, Growth, Mixed, Outcome, Shared, Witnessed, in_parallel,
+};
 
 /// Drives the replication machine in virtual time.
 #[derive(Parser)]
@@ -36,6 +38,9 @@ struct Arguments {
     /// All kinds of faults at once, instead of a healthy network.
     #[arg(long)]
     mixed: bool,
+    /// So many private groups that overlap, with faults.
+    #[arg(long, conflicts_with_all = ["mixed", "witnesses"])]
+    groups: Option<usize>,
     /// What cosigning costs, with so many witnesses of each authority, or each of these numbers.
     #[arg(long, value_delimiter = ',', conflicts_with = "mixed")]
     witnesses: Vec<usize>,
@@ -62,6 +67,9 @@ fn main() -> anyhow::Result<()> {
     );
     let least = if arguments.mixed { 40 } else { 10 };
     anyhow::ensure!(arguments.nodes >= least, "at least {least} nodes");
+    if let Some(count) = arguments.groups {
+        return groups(&arguments, count);
+    }
     match arguments.witnesses.as_slice() {
         [] if arguments.mixed => mixed(&arguments, authorities),
         [] => grow(&arguments, authorities),
@@ -124,6 +132,18 @@ fn mixed(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {
         |seed: &u64| -> (u64, Outcome) { (*seed, Mixed { nodes, authorities, seed: *seed }.run()) };
     let outcomes = in_parallel(arguments.threads, &seeds(arguments), run);
     Ok(write!(std::io::stdout(), "{}", report::mixed(&outcomes))?)
+}
+
+fn groups(arguments: &Arguments, groups: usize) -> anyhow::Result<()> {
+    let nodes = arguments.nodes;
+    anyhow::ensure!(groups > 0, "at least one group");
+    #[allow(clippy::disallowed_methods, reason = "how long the run took is reported, not used")]
+    let begin = Instant::now();
+    let run =
+        |seed: &u64| -> (u64, Shared) { (*seed, Groups { nodes, groups, seed: *seed }.run()) };
+    let runs = in_parallel(arguments.threads, &seeds(arguments), run);
+    let seconds = begin.elapsed().as_secs_f64();
+    Ok(write!(std::io::stdout(), "{}\n{seconds:.1} s\n", report::groups(&runs))?)
 }
 
 fn grow(arguments: &Arguments, authorities: usize) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::measure::{Event, Histogram, Traffic, Volume};
-use crate::scenario::{Cost, Outcome, Phase, Row, Witnessed};
+use crate::scenario::{Cost, Outcome, Phase, Row, Shared, Witnessed};
 
 /// All runs of one size, with what they took.
 #[derive(Clone, Debug)]
@@ -316,6 +316,25 @@ pub fn mixed(outcomes: &[(u64, Outcome)]) -> String {
     events.iter().for_each(|(event, times)| _ = writeln!(text, "- {event:?}: {times}"));
     for (refusal, times) in &all.refusals {
         _ = writeln!(text, "- refused as {}: {times}", refusal.label());
+    }
+    text
+}
+
+/// What came of runs with groups, a line for each seed.
+#[must_use]
+pub fn groups(runs: &[(u64, Shared)]) -> String {
+    let mut text = String::from(
+        "seed | s until agreed | s in all | members | entries | of membership | frames checked | what people did\n",
+    );
+    for (seed, run) in runs {
+        let Shared { settled, took, members, written: (entries, controls), frames, deeds, .. } =
+            run;
+        let deeds: Vec<_> = deeds.iter().map(|(what, times)| format!("{what} {times}")).collect();
+        let (settled, took, deeds) = (seconds(*settled), seconds(*took), deeds.join(", "));
+        let _infallible = writeln!(
+            text,
+            "{seed} | {settled:.1} | {took:.0} | {members} | {entries} | {controls} | {frames} | {deeds}",
+        );
     }
     text
 }

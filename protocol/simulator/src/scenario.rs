@@ -1,16 +1,18 @@
 //! Whole runs by seed.
 //!
 //! [`Mixed`] puts all kinds of faults into one network and checks that it comes
-//! to rest in agreement; [`Growth`] measures a healthy network, and [`Witnessed`]
+//! to rest in agreement, [`Groups`] does so with private groups; [`Growth`] measures a healthy network, and [`Witnessed`]
 //! what cosigning costs in one. A run that fails
 //! says how to have it again: [`attempt`].
 
+mod groups;
 mod growth;
 mod mixed;
 mod witnessed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+pub use self::groups::{Deeds, Groups, Shared};
 pub use self::growth::{Growth, Phase, Row};
 pub use self::mixed::{Mixed, Outcome};
 pub use self::witnessed::{Cost, Witnessed};

@@ -18,6 +18,7 @@ use tallystick_protocol::sync::{Input, Load, Machine, Ticket, Verified};
 use tallystick_protocol::time::UnixTime;
 
 use crate::archive::Archive;
+use crate::audience::Audience;
 use crate::authority::{self, Who};
 use crate::chance::Chance;
 use crate::gossip::{Mesh, Messages};
@@ -112,6 +113,8 @@ pub struct World {
     pub happened: Happened,
     /// What must hold.
     pub oracle: Oracle,
+    /// What must hold of groups.
+    pub audience: Audience,
     /// What any machine has verified, so that no other checks the same bytes again
     /// with the same result. Without room each machine checks everything itself.
     pub verified: Verified,
@@ -160,6 +163,7 @@ impl World {
             measure: Measure::default(),
             happened: Happened::default(),
             oracle: Oracle::default(),
+            audience: Audience::default(),
             verified: Verified::with_room(VERIFIED, VERIFIED),
             shares_checks: true,
             archive: Archive::default(),

@@ -14,16 +14,25 @@
 //!    works the same on what needed the role.
 //! 3. **Two convenors who remove each other** are both out, unless rule 2 speaks
 //!    for one of the removals only. What one of them does besides falls with it.
-//!    The same goes for any circle of restrictions. Where the removals
-//!    also hit those who vouch, so that rule 2 goes round in the circle, one
-//!    falls if more third members vouch for another against it. So a removed convenor
-//!    who removes its remover and all who have acknowledged that achieves nothing.
+//!    The same goes for any circle: a restriction that is overruled stands if it
+//!    overrules, directly or by way of others that count, all that overrule it.
 //! 4. **Nobody comes back except by joining anew**, with an invitation that
 //!    has seen the removal. An invitation lapses when its issuer is no convenor
 //!    any more, and falls with a removal it had not seen, by rule 2.
 //! 5. **An invitation counts once.** Of two joins that had not seen each other
 //!    the one counts that rule 2 speaks for; of none or both, the one with the
 //!    lowest leaf hash.
+//!
+//! Where removals also hit those who vouch, or those who lead by what is in dispute,
+//! the rules may have several answers, or none. Entries that depend on each other so,
+//! and on nothing else undecided, are settled together. Of several answers those come
+//! first in which no restriction falls that would stand by rule 3; then those nearest
+//! to this: a restriction falls if one that more third members vouch for speaks
+//! against it, and else counts. So a removed convenor who removes its remover and all
+//! who have acknowledged that achieves nothing. Without an answer they are *settled
+//! against all*: each restriction counts if its author could do it, and nothing
+//! else counts that something speaks against. The same if none was
+//! found with [`limits::GROUP_TRIALS`] attempts.
 //!
 //! A *third member* is a writing member of those that the author of the removal
 //! knew, and neither one of the two authors nor one whom they speak of. So
@@ -33,10 +42,8 @@
 //! [`Membership::to_acknowledge`]).
 //!
 //! **Invariants:** the result depends on the set of entries alone; every entry
-//! has a verdict. Known to be open: in long quarrels of two convenors a removal may
-//! count although these rules, read plainly, speak against it; the same for everybody
-//! (a test in `tests/group_membership.rs` has one). Deliberately absent: expiry by the clock, which is asked for
-//! with a time ([`Membership::members_at`]).
+//! has a verdict, and all of them together satisfy these rules. Deliberately absent:
+//! expiry by the clock, which is asked for with a time ([`Membership::members_at`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,7 +122,7 @@ pub enum Refusal {
     /// Another entry stands against it, and nobody vouches for it.
     #[error("another entry stands against it")]
     Overruled(EntryRef),
-    /// It depends on itself by way of others.
+    /// It depends on itself by way of others, and was settled against all of them.
     #[error("it depends on itself")]
     Circle,
 }
@@ -291,6 +298,14 @@ impl Membership {
     #[must_use]
     pub const fn verdicts(&self) -> &BTreeMap<EntryRef, Verdict> {
         &self.verdicts
+    }
+
+    /// Whether something is not here that an authority had seen. After a crash that may
+    /// be true of one's own log: then one knows less than one did, and writes nothing.
+    #[must_use]
+    pub fn is_behind(&self, who: &AuthorityId) -> bool {
+        let own = self.verdicts.iter().filter(|(place, _)| place.authority == *who);
+        own.map(|(_, verdict)| verdict).any(|verdict| *verdict == Err(Refusal::Waiting))
     }
 
     /// What the next control entry names as seen: the entries that no other has

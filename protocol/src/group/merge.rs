@@ -9,18 +9,19 @@
 //! worst for the lower one. What remains between them when nothing changes any
 //! more is a circle: convenors who remove each other, and perhaps each other's
 //! witnesses. A circle that depends on nothing undecided outside is settled by
-//! the number of witnesses, and the rounds go on.
+//! itself ([`answer`]), and the rounds go on.
 //!
 //! **Invariant:** the verdicts depend on the set alone. Each round moves at least
 //! one entry, so there are at most twice as many rounds as entries.
 //! Deliberately absent: recursion, and the order in which entries came.
 
+mod answer;
 mod causality;
 mod circle;
 mod dispute;
 mod right;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::causality::Causality;
 use super::membership::Refusal;
@@ -54,6 +55,11 @@ struct Bounds {
 }
 
 impl Bounds {
+    /// What is decided.
+    const fn of(counts: bool) -> Self {
+        Self { sure: counts, may: counts }
+    }
+
     const fn get(self, view: View) -> bool {
         match view {
             View::Sure => self.sure,
@@ -86,8 +92,6 @@ pub(super) struct Merge<'a> {
     counts: Vec<Bounds>,
     /// Whether a vote to continue makes its candidate a convenor.
     carried: Vec<Bounds>,
-    /// Restrictions that stand because they are part of a circle.
-    standing: BTreeSet<usize>,
 }
 
 impl<'a> Merge<'a> {
@@ -113,7 +117,6 @@ impl<'a> Merge<'a> {
             rivals: Vec::new(),
             counts: vec![open; len],
             carried: vec![open; len],
-            standing: BTreeSet::new(),
         };
         merge.index();
         merge.find_disputes();
@@ -164,10 +167,9 @@ impl<'a> Merge<'a> {
         let (counts, carried) = (self.bounds(at), self.carries_bounds(at));
         let mut next = counts;
         if counts.is_open() {
-            let stands = self.standing.contains(&at);
-            let may = stands || self.overruled(View::Sure, at).is_none();
+            let may = self.overruled(View::Sure, at).is_none();
             next.may = may && self.right(View::May, at).is_ok();
-            let sure = next.may && (stands || self.overruled(View::May, at).is_none());
+            let sure = next.may && self.overruled(View::May, at).is_none();
             next.sure = sure && self.right(View::Sure, at).is_ok();
             self.set(at, next);
         }
@@ -180,35 +182,6 @@ impl<'a> Merge<'a> {
             }
         }
         next != counts || carries != carried
-    }
-
-    /// A restriction in a circle falls if one with more witnesses, that does not
-    /// fall itself, speaks against it. Where none falls, all stand. A circle that
-    /// has none in dispute does not count.
-    fn settle(&mut self, circle: &[usize]) {
-        let disputed = circle.iter().copied().filter(|at| {
-            let fresh = self.restriction(*at).is_some() && !self.standing.contains(at);
-            fresh && self.opponents(*at).next().is_some()
-        });
-        let mut disputed: Vec<(usize, usize)> =
-            disputed.map(|at| (self.witnesses(at), at)).collect();
-        disputed.sort_unstable_by(|a, b| b.cmp(a));
-        let mut firm: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut fallen = Vec::new();
-        for (witnesses, at) in &disputed {
-            let stronger = |by: usize| firm.get(&by).is_some_and(|more| more > witnesses);
-            if self.opponents(*at).any(stronger) {
-                fallen.push(*at);
-            } else {
-                firm.insert(*at, *witnesses);
-            }
-        }
-        if disputed.is_empty() {
-            fallen = circle.to_vec();
-        } else if fallen.is_empty() {
-            self.standing.extend(firm.keys());
-        }
-        fallen.into_iter().for_each(|at| self.set(at, Bounds::default()));
     }
 
     fn set(&mut self, at: usize, bounds: Bounds) {

@@ -34,7 +34,7 @@ use super::wire::{Message, OutlinePage, RequestId};
 use super::{Context, Notice, Output, Refusal, Ticket};
 use crate::checkpoint::VerifiedCheckpoint;
 use crate::entry::Entry;
-use crate::id::{LogId, NodeId};
+use crate::id::{LogId, NodeId, Space};
 use crate::limits;
 use crate::log::{
     Frontier, Outline, OutlineBuilder, ProofError, VerifiedOutline, implied_old_root,
@@ -415,19 +415,39 @@ impl Exchanges {
     pub(super) fn disconnected(&mut self, peer: &NodeId) {
         let concerned = self.behind.iter().filter(|(_, pursuit)| pursuit.has_source(peer));
         let logs: Vec<_> = concerned.map(|(log, _)| *log).collect();
-        for log in logs {
-            let Some(pursuit) = self.behind.get_mut(&log) else { continue };
-            pursuit.retain_sources(|source, _| source != peer);
-            let reach = pursuit.reach();
-            if !pursuit.has_sources() {
-                self.forget(&log);
-            } else if pursuit.work.target().is_some_and(|target| size_of(target) > reach) {
-                // Nobody left has the target; start again towards what they do have.
-                self.abandon_work(&log);
-            }
-            self.take_back(&log, peer);
-        }
+        logs.iter().for_each(|log| self.lost(log, peer));
         self.abandoned.remove(peer);
+    }
+
+    /// A source of a log is one no more.
+    fn lost(&mut self, log: &LogId, peer: &NodeId) {
+        let Some(pursuit) = self.behind.get_mut(log) else { return };
+        pursuit.retain_sources(|source, _| source != peer);
+        let reach = pursuit.reach();
+        if !pursuit.has_sources() {
+            self.forget(log);
+        } else if pursuit.work.target().is_some_and(|target| size_of(target) > reach) {
+            // Nobody left has the target; start again towards what they do have.
+            self.abandon_work(log);
+        }
+        self.take_back(log, peer);
+    }
+
+    /// Whoever is no member of a group any more is asked for none of its logs.
+    pub(super) fn shut_out(&mut self, cx: &Context<'_>) {
+        if !cx.ledger.groups.has_changed() {
+            return;
+        }
+        let out = |(log, pursuit): (&LogId, &Pursuit)| {
+            let tells = |peer: &NodeId| {
+                cx.ledger.authority_of(peer).is_some_and(|teller| cx.ledger.may_tell(&teller, log))
+            };
+            let out = pursuit.peers().filter(|peer| !tells(peer));
+            out.map(|peer| (*log, *peer)).collect::<Vec<_>>()
+        };
+        let of_groups = self.behind.iter().filter(|(log, _)| log.space != Space::Public);
+        let out: Vec<_> = of_groups.flat_map(out).collect();
+        out.iter().for_each(|(log, peer)| self.lost(log, peer));
     }
 
     /// Takes back what was asked of `peer` for `log`, so that others can be asked.

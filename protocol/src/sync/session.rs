@@ -72,6 +72,7 @@ struct Session {
 struct Serving {
     peer: NodeId,
     request: RequestId,
+    log: LogId,
     wanted: Wanted,
 }
 
@@ -391,7 +392,7 @@ impl Sessions {
         let load = Load::Outline { log, from, size };
         self.load(
             cx,
-            Serving { peer, request: id, wanted: Wanted::Outline(outline) },
+            Serving { peer, request: id, log, wanted: Wanted::Outline(outline) },
             load,
             from <= size && size <= stored && !busy && self.may_see(cx.ledger, &peer, &log),
         );
@@ -408,7 +409,7 @@ impl Sessions {
         let count = end.saturating_sub(start);
         let wanted = Wanted::Entries { log, start, count, bodies_only: false };
         let servable = self.is_servable(cx.ledger, &peer, &log, start, end);
-        self.load(cx, Serving { peer, request: id, wanted }, load, servable);
+        self.load(cx, Serving { peer, request: id, log, wanted }, load, servable);
     }
 
     pub(super) fn want_bodies(
@@ -424,7 +425,7 @@ impl Sessions {
         let count = end.saturating_sub(start);
         let wanted = Wanted::Entries { log, start, count, bodies_only: true };
         let servable = self.is_servable(cx.ledger, &peer, &log, start, end);
-        self.load(cx, Serving { peer, request: id, wanted }, load, servable);
+        self.load(cx, Serving { peer, request: id, log, wanted }, load, servable);
     }
 
     /// Whether entries are in one subtree and may be served.
@@ -468,6 +469,10 @@ impl Sessions {
         let (peer, id) = (serving.peer, serving.request);
         if let Some(session) = self.open.get_mut(&peer) {
             session.loads = session.loads.saturating_sub(1);
+        }
+        if !self.may_see(cx.ledger, &peer, &serving.log) {
+            // It was removed from the group while we read for it.
+            return cx.out.send(peer, &Message::Refused { id });
         }
         let answer = match (serving.wanted, loaded) {
             (Wanted::Outline(_), Loaded::Outline(outline)) => {

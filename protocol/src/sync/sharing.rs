@@ -107,6 +107,7 @@ impl Sharing {
             if !cx.ledger.may_tell(&teller, &log) {
                 continue;
             }
+            cx.ledger.vouch(&teller, &log);
             match cx.ledger.verify_group_head(&log, &note) {
                 Ok(head) if authority == authoring.authority() => {
                     authoring.claimed_in_group(cx, exchanges, peer, (log, head));

@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tallystick_protocol::body::Salt;
 use tallystick_protocol::entry::Entry;
-use tallystick_protocol::group::membership::Refusal;
 use tallystick_protocol::group::operation::{Invite, Join, Terms};
 use tallystick_protocol::group::{
     Continuation, ControlEntry, EntryRef, Grant, History, LogEnd, Membership, Operation, Role,
@@ -214,21 +213,18 @@ impl World {
     }
 }
 
-/// The rules as equations over a finished verdict. Only what the histories of
-/// these tests can contain: no expiry, no continuation, no full groups.
+/// The rules as equations over finished verdicts, and a search through all of them.
+/// Only what the histories of these tests can contain: no expiry, no continuation,
+/// no full groups.
 pub(crate) struct Oracle<'a> {
     world: &'a World,
     counted: Vec<bool>,
-    /// Those of circles that have no solution.
-    circular: Vec<bool>,
 }
 
 impl<'a> Oracle<'a> {
     pub(crate) fn new(world: &'a World, membership: &Membership) -> Self {
-        let verdicts = || world.entries.iter().map(|entry| membership.verdicts()[&entry.place()]);
-        let counted = verdicts().map(|verdict| verdict.is_ok()).collect();
-        let circular = verdicts().map(|verdict| verdict == Err(Refusal::Circle)).collect();
-        Self { world, counted, circular }
+        let verdicts = world.entries.iter().map(|entry| membership.verdicts()[&entry.place()]);
+        Self { world, counted: verdicts.map(|verdict| verdict.is_ok()).collect() }
     }
 
     fn all(&self) -> impl Iterator<Item = usize> + '_ {
@@ -389,34 +385,160 @@ impl<'a> Oracle<'a> {
         reached.contains(&to)
     }
 
-    /// Every verdict is what the rules say; how many are in circles without solution.
-    pub(crate) fn audit(&self, story: &dyn std::fmt::Debug) -> usize {
-        for at in self.all() {
-            let what = || format!("{:?} in {story:?}", self.operation(at));
-            let by: Vec<_> = self.all().filter(|by| self.overrules(*by, at)).collect();
-            let right = self.right(at);
-            if self.counted[at] {
-                assert!(right, "counts without right: {}", what());
-                let circle = |by: &usize| self.is_restriction(at) && self.chain(at, *by);
-                assert!(by.iter().all(circle), "overruled: {}", what());
-            } else {
-                let reason = !right || !by.is_empty() || self.circular[at];
-                assert!(reason, "without reason: {}", what());
-            }
+    /// Every verdict is what the rules say. Where one is not, no others would all be,
+    /// and then what takes counts, and nothing else does that something speaks against.
+    /// Where a restriction falls that would stand in a circle, it stands in no answer.
+    /// What depends on none of these is taken as it was settled. How that was.
+    pub(crate) fn audit(&self, story: &dyn std::fmt::Debug) -> Settled {
+        let faults: Vec<_> = self.all().filter_map(|at| self.fault(at)).collect();
+        let yielding: Vec<_> = self.all().filter(|at| self.yields(*at)).collect();
+        let (settled, from) = match (faults.first(), yielding.first()) {
+            (Some((at, _)), _) => (Settled::AgainstAll, *at),
+            (None, Some(at)) => (Settled::Yielding, *at),
+            (None, None) => return Settled::Standing,
+        };
+        let (answers, standing) = self.answers(&self.dependent(from));
+        assert_eq!(standing, 0, "{from} falls, and could stand: {story:?}");
+        for (at, why) in faults {
+            let what = format!("{why}: entry {at}, {:?} in {story:?}", self.operation(at));
+            assert_eq!(answers, 0, "there is an answer; {what}");
+            assert_eq!(self.counted[at], self.is_restriction(at), "{what}");
+            assert!(self.right(at), "{what}");
         }
-        self.circular.iter().filter(|circular| **circular).count()
+        settled
     }
 
-    /// Who was taken out by an entry that counts is in only by a later join.
+    /// What is wrong with the verdict on an entry.
+    fn fault(&self, at: usize) -> Option<(usize, &'static str)> {
+        let overruled = self.all().any(|by| self.overrules(by, at));
+        let right = self.right(at);
+        let why = match (self.counted[at], right) {
+            (true, false) => "counts without right",
+            (true, true) if overruled && !self.stands(at) => "is overruled, and counts",
+            (false, true) if !overruled => "does not count, without reason",
+            _ => return None,
+        };
+        Some((at, why))
+    }
+
+    /// Whether a restriction that counts, or is taken to, speaks by way of others
+    /// against all that speak against it.
+    fn stands(&self, at: usize) -> bool {
+        let mut against = self.all().filter(|by| self.overrules(*by, at));
+        self.is_restriction(at) && against.all(|by| self.chain(at, by))
+    }
+
+    /// Whether a restriction falls that would stand if it did not.
+    fn yields(&self, at: usize) -> bool {
+        let mut other = Self { world: self.world, counted: self.counted.clone() };
+        other.counted[at] = true;
+        !self.counted[at] && self.right(at) && other.stands(at)
+    }
+
+    /// Whether `by` could speak against an entry.
+    fn contests(&self, by: usize, at: usize) -> bool {
+        let concerned = |who: AuthorityId| {
+            let invitation = self.invitation(at);
+            self.author(at) == who || invitation.is_some_and(|one| self.author(one) == who)
+        };
+        let speaks = match self.operation(by) {
+            Operation::Remove { authority, .. } | Operation::Assign { authority, .. } => {
+                concerned(*authority)
+            }
+            Operation::Join(_) => self.invitation(by) == self.invitation(at),
+            _ => false,
+        };
+        speaks && self.concurrent(by, at)
+    }
+
+    /// Whether the verdict on `at` could depend on that on `other`.
+    fn depends(&self, at: usize, other: usize) -> bool {
+        let issuer = self.invitation(at).map(|one| self.author(one));
+        let about = [Some(self.author(at)), self.subject(at), issuer];
+        let vouches = |third: usize, at: usize, by: usize| {
+            self.saw(third, at) && !self.saw(third, by) && self.author(third) != self.author(at)
+        };
+        // It sets the role of somebody who has a word to say.
+        let admits = |at: usize, by: usize| {
+            let known = self.invitation(by).unwrap_or(by);
+            let speaks = |third: &usize| Some(self.author(*third)) == self.subject(other);
+            self.saw(known, other) && self.all().filter(speaks).any(|third| vouches(third, at, by))
+        };
+        let matters = |at: usize, by: usize| vouches(other, at, by) || admits(at, by);
+        (self.saw(at, other)
+            && about.contains(&self.subject(other))
+            && self.subject(other).is_some())
+            || self.invitation(at) == Some(other)
+            || self.contests(other, at)
+            || self.all().any(|by| self.contests(by, at) && (matters(at, by) || matters(by, at)))
+    }
+
+    /// What could depend on `from`, by way of others.
+    fn dependent(&self, from: usize) -> BTreeSet<usize> {
+        let mut found = BTreeSet::from([from]);
+        let mut next = vec![from];
+        while let Some(one) = next.pop() {
+            let more = self.all().filter(|at| self.depends(*at, one));
+            next.extend(more.filter(|at| found.insert(*at)));
+        }
+        found
+    }
+
+    /// Of all verdicts there could be on `free`, how many satisfy the rules; and in
+    /// how many of those every restriction stands that would.
+    fn answers(&self, free: &BTreeSet<usize>) -> (usize, usize) {
+        let contested = |at: &usize| self.all().any(|by| self.contests(by, *at));
+        let contested: Vec<bool> =
+            self.all().map(|at| free.contains(&at) && contested(&at)).collect();
+        let open = contested.iter().filter(|contested| **contested).count();
+        let (mut answers, mut standing) = (0, 0);
+        'next: for guess in 0..1u32 << open {
+            let mut other = Self { world: self.world, counted: vec![false; contested.len()] };
+            let mut bit = 0;
+            for at in self.all() {
+                // What an author had seen stands before what it says.
+                let right = other.right(at);
+                let guessed = !contested[at] || guess >> bit & 1 == 1;
+                bit += u32::from(contested[at]);
+                if contested[at] && guessed && !right {
+                    continue 'next;
+                }
+                other.counted[at] =
+                    if free.contains(&at) { right && guessed } else { self.counted[at] };
+            }
+            if self.all().all(|at| other.fault(at).is_none()) {
+                answers += 1;
+                standing += usize::from(!self.all().any(|at| other.yields(at)));
+            }
+        }
+        (answers, standing)
+    }
+
+    /// Who was taken out by an entry that counts is in only by a later join; whose
+    /// role was set by one has more only by one that has seen it.
     pub(crate) fn nobody_regains(&self, membership: &Membership, story: &dyn std::fmt::Debug) {
-        for out in self.all().filter(|at| self.counted[*at] && self.given(*at).is_none()) {
-            let Some(subject) = self.subject(out) else { continue };
-            let rejoined = self.all().any(|join| {
-                let again = self.invitation(join).is_some() && self.author(join) == subject;
-                again && self.counted[join] && self.saw(join, out)
-            });
-            let member = membership.members().contains_key(&subject);
-            assert!(!member || rejoined, "{subject} is back in {story:?}");
+        for taken in self.all().filter(|at| self.counted[*at]) {
+            let Some(subject) = self.subject(taken) else { continue };
+            let left = self.given(taken);
+            let later = |one: &usize| {
+                let about = self.subject(*one) == Some(subject);
+                let again = left.is_some() || self.invitation(*one).is_some();
+                about && again && self.counted[*one] && self.saw(*one, taken)
+            };
+            let given = self.all().filter(later).filter_map(|one| self.given(one)).max();
+            let role = membership.role(&subject);
+            assert!(role <= left.max(given), "{subject} is back in {story:?}");
         }
     }
+}
+
+/// How a history comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Settled {
+    /// By an answer in which every restriction stands that would.
+    Standing,
+    /// By one in which one falls, since there is no other answer.
+    Yielding,
+    /// Without an answer, against everybody.
+    AgainstAll,
 }

@@ -135,6 +135,9 @@ impl World {
             return;
         }
         let message = Message::decode(&frame).unwrap().unwrap();
+        if self.nodes[node].is_honest && self.nodes[node].lie.is_none() {
+            self.audience.told(&self.nodes, (node, to), &message);
+        }
         match &message {
             Message::News(news) => {
                 let Self { nodes, oracle, .. } = self;

@@ -20,6 +20,9 @@ const READ: u64 = 300;
 impl World {
     /// Gives an input, and then whatever frames are wanted after it.
     pub fn give(&mut self, node: usize, input: Input) {
+        if let Input::Invited { group, hosts } = &input {
+            self.audience.invited(node, *group, hosts);
+        }
         self.handle(node, input);
         self.read(node);
     }
@@ -230,7 +233,7 @@ impl World {
         decision.cosign(key.name(), &who.witness_key(), time).unwrap().to_string()
     }
 
-    /// Invariants 1 and 2 of what has just become durable.
+    /// Invariants 1, 2 and 3 of what has just become durable.
     pub(super) fn durable(&mut self, node: usize, append: &Append, fresh: bool) {
         let Node { who, disk, is_honest, .. } = &self.nodes[node];
         let own = who.log();
@@ -238,5 +241,6 @@ impl World {
             self.oracle.signing(node, own, &disk.logs[&append.log], append);
         }
         self.oracle.stored(own, append, fresh);
+        self.audience.durable(&self.nodes, node, append);
     }
 }

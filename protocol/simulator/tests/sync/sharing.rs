@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use tallystick_protocol::body::Salt;
 use tallystick_protocol::erasure::Scope;
-use tallystick_protocol::group::operation::{Invite, Join, Terms};
-use tallystick_protocol::group::{
-    Continuation, ControlEntry, EntryRef, Grant, History, LogEnd, Operation, Role, group_id, origin,
-};
-use tallystick_protocol::id::{AuthorityId, GroupId, LogId, Space};
-use tallystick_protocol::key::SecretKey;
+use tallystick_protocol::group::{EntryRef, Operation, Role, origin};
+use tallystick_protocol::id::{AuthorityId, EpochId, GroupId, LogId, Space};
 use tallystick_protocol::sync::Input;
 use tallystick_protocol::sync::wire::{Hello, Message};
-use tallystick_protocol::time::UnixTime;
 
 use tallystick_simulator::authority::network;
+use tallystick_simulator::club;
 use tallystick_simulator::measure::Event;
 use tallystick_simulator::schedule::SECOND;
 use tallystick_simulator::world::World;
@@ -23,12 +18,8 @@ use tallystick_simulator::world::World;
 struct Club {
     world: World,
     group: GroupId,
-    /// The invitations: their entries, and how many were made.
-    invited: BTreeMap<usize, (EntryRef, SecretKey)>,
-    salts: u8,
+    people: club::Club,
 }
-
-const NOW: UnixTime = UnixTime::from_seconds(1_790_000_000);
 
 impl Club {
     /// So many nodes, all connected with each other. Without `founded` there is no group.
@@ -40,20 +31,11 @@ impl Club {
         }
         world.run(20);
         let random = [7; 32];
-        let group = group_id(&network(), &world.nodes[0].who.authority(), &random);
-        let mut club = Self { world, group, invited: BTreeMap::new(), salts: 0 };
+        let people = club::Club::new(&world, 0, random);
+        let mut club = Self { world, group: people.group, people };
         if founded {
-            let terms = Terms {
-                random,
-                name: "Wychwood purchasing".to_owned(),
-                history: History::All,
-                text: "What is shared here stays here.".to_owned(),
-                least: 3,
-                kinds: Vec::new(),
-                continuation: Continuation::Majority,
-            };
-            club.say(0, Operation::Create(Box::new(terms)));
-            club.world.run(5);
+            club.people.found(&mut club.world, 0, random);
+            club.world.run(7);
         }
         club
     }
@@ -63,55 +45,25 @@ impl Club {
     }
 
     fn log(&self, node: usize) -> LogId {
-        let generation = self.world.nodes[node].who.log().generation;
-        LogId { authority: self.authority(node), space: Space::Group(self.group), generation }
+        self.people.log(&self.world, node)
     }
 
     /// A control entry by a node that knows the group. Gives its place.
-    fn say(&mut self, node: usize, operation: Operation) -> EntryRef {
-        let machine = self.world.nodes[node].machine.as_ref().unwrap();
-        let membership = machine.group(&self.group);
-        let seen = membership.map(|one| one.heads().to_vec()).unwrap_or_default();
-        self.say_after(node, &seen, operation)
-    }
-
-    fn say_after(&mut self, node: usize, seen: &[EntryRef], operation: Operation) -> EntryRef {
-        self.salts += 1;
-        let salt = Salt::from_random([self.salts; 32]);
-        let entry = ControlEntry::write(&self.group, seen, &operation, NOW, &salt).unwrap();
-        let log = self.log(node);
-        let index = self.world.nodes[node].disk.logs.get(&log).map_or(0, |log| log.size());
-        let place = ControlEntry::read(&log, index, &entry).unwrap().place();
-        self.world.author_in(node, Space::Group(self.group), vec![entry]);
+    fn say(&mut self, node: usize, operation: &Operation) -> EntryRef {
+        let place = self.people.say(&mut self.world, node, operation);
         self.world.run(2);
         place
     }
 
     /// `host` invites a node, which gets the invitation by mail.
     fn invite(&mut self, host: usize, guest: usize) {
-        let key = SecretKey::from_seed([100 + guest as u8; 32]);
-        let invite = Invite {
-            key: key.public(),
-            grant: Grant::of(Role::Member),
-            authority: Some(self.authority(guest)),
-            expires: UnixTime::from_seconds(NOW.as_seconds() + 1000),
-        };
-        let place = self.say(host, Operation::Invite(Box::new(invite)));
-        self.invited.insert(guest, (place, key));
+        self.people.invite(&mut self.world, host, guest, Role::Member);
+        self.world.run(2);
     }
 
     fn join(&mut self, host: usize, guest: usize) {
-        let (invitation, key) = self.invited[&guest].clone();
-        let machine = self.world.nodes[host].machine.as_ref().unwrap();
-        let membership = machine.group(&self.group).unwrap();
-        let terms = membership.terms().unwrap().hash();
-        let hosts = membership.members().keys().copied().collect();
-        let seen = membership.heads().to_vec();
-        let author = self.authority(guest);
-        let join = Join::new(&self.group, invitation, &key, terms, &author);
-        let group = self.group;
-        self.world.give(guest, Input::Invited { group, hosts });
-        self.say_after(guest, &seen, Operation::Join(Box::new(join)));
+        assert!(self.people.join(&mut self.world, host, guest), "{host} knows of no invitation");
+        self.world.run(2);
     }
 
     fn admit(&mut self, host: usize, guests: &[usize]) {
@@ -128,19 +80,32 @@ impl Club {
         self.world.run(5);
     }
 
-    fn remove(&mut self, by: usize, who: usize) {
-        let log = self.log(who);
-        let size = self.world.nodes[by].disk.logs.get(&log).map_or(0, |log| log.size());
-        let end = LogEnd { generation: log.generation, size };
-        let authority = self.authority(who);
-        self.say(by, Operation::Remove { authority, end });
+    fn assign(&mut self, by: usize, whom: usize, role: Role) {
+        self.people.assign(&mut self.world, by, whom, role);
         self.world.run(10);
+    }
+
+    fn remove(&mut self, by: usize, who: usize) {
+        self.people.remove(&mut self.world, by, who);
+        self.world.run(12);
+    }
+
+    /// Opens an epoch, and gives its id.
+    fn renew(&mut self, node: usize) -> EpochId {
+        assert!(self.people.renew(&mut self.world, node), "no epoch is needed");
+        self.world.run(10);
+        self.current_epoch(node).unwrap()
+    }
+
+    fn current_epoch(&self, node: usize) -> Option<EpochId> {
+        let known = self.people.membership(&self.world, node)?;
+        known.current_epoch(club::NOW).map(|epoch| epoch.id())
     }
 
     /// The members as a node sees them.
     fn members(&self, node: usize) -> Vec<AuthorityId> {
-        let machine = self.world.nodes[node].machine.as_ref().unwrap();
-        machine.group(&self.group).map_or_else(Vec::new, |g| g.members().keys().copied().collect())
+        let known = self.people.membership(&self.world, node);
+        known.map_or_else(Vec::new, |known| known.members().keys().copied().collect())
     }
 
     /// Entries of the group's log of `of` that a node has.
@@ -173,6 +138,25 @@ fn members_have_what_is_shared_and_relay_it_for_whoever_is_away() {
     club.world.run(20);
     assert_eq!(club.held(3, 1), 6);
     assert_eq!(club.members(3).len(), 4);
+}
+
+#[test]
+fn members_who_meet_over_a_third_only_know_of_each_other() {
+    let mut club = Club::new(1018, 4, true);
+    for (a, b) in [(1, 2), (1, 3), (2, 3)] {
+        club.world.disconnect(a, b);
+    }
+    club.admit(0, &[1, 2]);
+    club.world.run(20);
+    club.assert_members(&[0, 1, 2]);
+    // Whoever comes later finds more in the log of one it never meets than it would
+    // fetch of a stranger; and whoever has left, its log is needed to know who joined by it.
+    club.assign(0, 2, Role::Convenor);
+    club.share(1, 100);
+    club.admit(2, &[3]);
+    club.remove(0, 2);
+    club.world.run(20);
+    club.assert_members(&[0, 1, 3]);
 }
 
 #[test]
@@ -213,7 +197,7 @@ fn invariant_3_a_removed_member_gets_nothing_that_was_written_by_those_who_knew(
     // What it says afterwards is no part of the group.
     let members = club.members(0);
     club.share(3, 100);
-    club.say(3, Operation::Leave);
+    club.say(3, &Operation::Leave);
     club.world.run(30);
     assert_eq!(club.members(0), members);
     assert!(club.held(0, 3) < 100, "nor fetched without end");
@@ -353,12 +337,7 @@ fn heal(club: &mut Club) {
 fn two_convenors_who_remove_each_other_on_both_sides_of_a_partition_are_both_out() {
     let mut club = Club::new(1010, 5, true);
     club.admit(0, &[1, 2, 3, 4]);
-    let (authority, log) = (club.authority(1), club.log(1));
-    let size = club.held(0, 1);
-    let end = LogEnd { generation: log.generation, size };
-    let grant = Grant::of(Role::Convenor);
-    club.say(0, Operation::Assign { authority, grant, end });
-    club.world.run(10);
+    club.assign(0, 1, Role::Convenor);
     split(&mut club, &[0]);
     club.remove(0, 1);
     club.remove(1, 0);
@@ -398,7 +377,7 @@ fn a_group_whose_last_convenor_is_lost_goes_on_as_its_terms_say() {
     club.world.crash(0);
     let leader = club.authority(1);
     for node in [2, 3, 1] {
-        club.say(node, Operation::Continue { authority: leader });
+        club.say(node, &Operation::Continue { authority: leader });
         club.world.run(5);
     }
     for node in 1..4 {
@@ -411,11 +390,86 @@ fn a_group_whose_last_convenor_is_lost_goes_on_as_its_terms_say() {
 }
 
 #[test]
+fn invariant_3_a_host_that_was_removed_is_told_nothing_by_whom_it_invited() {
+    let mut club = Club::new(1015, 4, true);
+    club.admit(0, &[1]);
+    club.assign(0, 1, Role::Convenor);
+    // Node 1 lets node 2 in, and is removed itself.
+    club.admit(1, &[2, 3]);
+    club.remove(0, 1);
+    club.assert_members(&[0, 2, 3]);
+    let before = club.held(1, 2);
+    club.share(2, 5);
+    club.world.disconnect(1, 2);
+    club.world.connect(1, 2);
+    club.world.run(30);
+    assert_eq!(club.held(0, 2), before + 5);
+    assert_eq!(club.held(1, 2), before);
+}
+
+#[test]
+fn invariant_3_a_removed_member_that_keeps_writing_gets_and_gives_nothing() {
+    let mut club = Club::new(1016, 4, true);
+    club.admit(0, &[1, 2, 3]);
+    let old = club.renew(0);
+    assert!(club.people.share(&mut club.world, 3, 2));
+    club.world.run(5);
+    split(&mut club, &[3]);
+    club.remove(0, 3);
+    let new = club.renew(0);
+    // It has not heard of it, and goes on as a member would.
+    assert!(club.people.share(&mut club.world, 3, 3));
+    club.world.run(5);
+    club.say(3, &Operation::Acknowledge);
+    heal(&mut club);
+    for _ in 0..3 {
+        assert!(club.people.share(&mut club.world, 3, 1));
+        assert!(club.people.share(&mut club.world, 1, 1));
+        club.world.run(20);
+    }
+    club.assert_members(&[0, 1, 2]);
+    let epoch = |node| club.current_epoch(node);
+    assert_eq!(
+        (epoch(0), epoch(1), epoch(2), epoch(3)),
+        (Some(new), Some(new), Some(new), Some(old))
+    );
+    assert!(!club.people.reads(&club.world, 3, &new));
+    assert!(club.people.reads(&club.world, 2, &new) && club.people.reads(&club.world, 3, &old));
+    assert_eq!(club.held(3, 1), 1, "it has the join of node 1, and nothing since");
+}
+
+#[test]
+fn an_epoch_that_is_replayed_brings_nobody_back_and_is_not_written_under() {
+    let mut club = Club::new(1017, 4, true);
+    club.admit(0, &[1, 2, 3]);
+    let old = club.renew(0);
+    let known = club.people.membership(&club.world, 1).unwrap();
+    let opening = known.epoch(&old).unwrap().opening.clone();
+    club.remove(0, 3);
+    let new = club.renew(0);
+    // By who opened it, by another member, and by the one who would gain by it.
+    for node in [0, 1, 3] {
+        club.people.replay(&mut club.world, node, &opening);
+        club.world.run(20);
+        for member in 0..3 {
+            assert_eq!(club.current_epoch(member), Some(new), "{member}, replayed by {node}");
+        }
+    }
+    assert!(club.people.share(&mut club.world, 2, 2));
+    club.world.run(20);
+    club.assert_members(&[0, 1, 2]);
+    assert!(!club.people.reads(&club.world, 3, &new));
+    for member in 0..3 {
+        assert!(club.people.reads(&club.world, member, &new));
+        assert!(!club.people.renew(&mut club.world, member), "and no other is needed");
+    }
+}
+
+#[test]
 fn an_invitation_of_the_mail_admits_one_and_only_whom_it_names() {
     let mut club = Club::new(1013, 4, true);
     club.invite(0, 1);
-    let stolen = club.invited[&1].clone();
-    club.invited.insert(2, stolen);
+    club.people.steal(1, 2);
     club.join(0, 2);
     club.world.run(20);
     assert!(!club.members(0).contains(&club.authority(2)), "it names another authority");

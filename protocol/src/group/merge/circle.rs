@@ -34,13 +34,15 @@ impl Merge<'_> {
         if self.matters(at, other) || opposes(against) || opposes(rivals) {
             return true;
         }
-        let third = self.order.entry(other).map(ControlEntry::author);
-        let entry = self.order.entry(at);
-        if third == entry.map(ControlEntry::author) || third == entry.and_then(subject) {
-            return false;
-        }
         let mut opponents = against.iter().chain(rivals).filter(|by| self.bounds(**by).may);
-        opponents.any(|by| self.could_vouch(other, at, *by) || self.could_vouch(other, *by, at))
+        opponents.any(|by| self.may_speak(other, at, *by) || self.may_speak(other, *by, at))
+    }
+
+    /// Whether it may depend on `other` who vouches for `at` against `by`: by its
+    /// own word, or because it sets the role of somebody who has one.
+    fn may_speak(&self, other: usize, at: usize, by: usize) -> bool {
+        let sets_role = self.order.entry(other).and_then(subject).is_some();
+        self.could_vouch(other, at, by) || (sets_role && self.order.saw(self.known_at(by), other))
     }
 
     /// Whether what `at` had seen of somebody's role depends on `other`.
@@ -53,6 +55,8 @@ impl Merge<'_> {
         }
         let invitation = match &entry.operation {
             Operation::Continue { .. } => return true,
+            // Whether there is room for one more is a question of all that it had seen.
+            Operation::Invite(_) if self.may_be_full() => return true,
             Operation::Join(join) => Some(join.invitation),
             _ => None,
         };
@@ -65,7 +69,7 @@ impl Merge<'_> {
 }
 
 /// Which node leads to which, as rows of bits.
-struct Graph {
+pub(super) struct Graph {
     nodes: usize,
     words: usize,
     rows: Vec<u64>,
@@ -83,12 +87,12 @@ struct Mark {
 }
 
 impl Graph {
-    fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize) -> Self {
         let words = nodes.div_ceil(64);
         Self { nodes, words, rows: vec![0; nodes * words] }
     }
 
-    fn connect(&mut self, from: usize, to: usize) {
+    pub(super) fn connect(&mut self, from: usize, to: usize) {
         if let Some(bits) = self.rows.get_mut(from * self.words + to / 64) {
             *bits |= 1 << (to % 64);
         }
@@ -108,7 +112,7 @@ impl Graph {
 
     /// The strongly connected components that lead nowhere else: Tarjan's
     /// algorithm, with a list of its own for what is being visited.
-    fn last_components(&self) -> Vec<Vec<usize>> {
+    pub(super) fn last_components(&self) -> Vec<Vec<usize>> {
         let mut search = Search { graph: self, marks: vec![Mark::default(); self.nodes], count: 0 };
         let mut last = Vec::new();
         for root in 0..self.nodes {

@@ -121,7 +121,7 @@ impl Merge<'_> {
     /// Whether somebody vouches for entry `at` against `by`: a writing member of
     /// those that the author of `by` knew, and no party to the matter, has seen
     /// the one without having seen the other.
-    fn vouched(&self, view: View, at: usize, by: usize) -> bool {
+    pub(super) fn vouched(&self, view: View, at: usize, by: usize) -> bool {
         self.thirds(view, at).iter().any(|third| self.vouches(view, *third, at, by))
     }
 
@@ -142,7 +142,7 @@ impl Merge<'_> {
 
     /// Where it is settled who may vouch in the matter of `by`: at a restriction
     /// itself, at the invitation that a join uses.
-    fn known_at(&self, by: usize) -> usize {
+    pub(super) fn known_at(&self, by: usize) -> usize {
         match self.order.entry(by).map(|entry| &entry.operation) {
             Some(Operation::Join(join)) => self.order.find(&join.invitation).unwrap_or(by),
             _ => by,

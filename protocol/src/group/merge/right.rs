@@ -83,6 +83,11 @@ impl Merge<'_> {
         if members + pending.count() < limits::GROUP_MEMBERS { Ok(()) } else { Err(Refusal::Full) }
     }
 
+    /// Whether those who ever joined or were invited are as many as a group may have.
+    pub(super) fn may_be_full(&self) -> bool {
+        self.ruling.len() + self.invites.len() >= limits::GROUP_MEMBERS
+    }
+
     fn may_join(
         &self,
         view: View,

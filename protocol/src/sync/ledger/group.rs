@@ -6,7 +6,7 @@
 //!
 //! **Invariants:** membership is the merge of the control entries that were
 //! handed to storage; a group is mentioned only to its members, to those who
-//! invited us, and never to whom the merge does not name. Deliberately absent:
+//! invited us and are not out since, and never to whom the merge does not name. Deliberately absent:
 //! what is said to whom ([`crate::sync::sharing`]), and secrets.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,10 @@ struct Circle {
     membership: Arc<Membership>,
     /// Who invited us: told of our log before the merge can say who is a member.
     hosts: BTreeSet<AuthorityId>,
+    /// Of whose logs members have told us, at most as many as a group may have members.
+    /// Somebody's joining is in its own log, so it has to be fetched before it can
+    /// be known that it is a member.
+    vouched: BTreeSet<AuthorityId>,
 }
 
 #[derive(Debug, Default)]
@@ -97,7 +101,8 @@ impl Groups {
         self.known.entry(group).or_insert_with(|| {
             let nobody = Membership::merge(network, &group, []);
             let membership = Arc::new(nobody.expect("no entries are within every bound"));
-            Circle { controls: BTreeMap::new(), membership, hosts: BTreeSet::new() }
+            let (hosts, vouched) = (BTreeSet::new(), BTreeSet::new());
+            Circle { controls: BTreeMap::new(), membership, hosts, vouched }
         })
     }
 
@@ -149,6 +154,11 @@ impl Groups {
         core::mem::take(&mut self.changed)
     }
 
+    /// Whether that of any has changed since then.
+    pub(in crate::sync) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Whether a group is known here.
     pub(in crate::sync) fn knows(&self, group: &GroupId) -> bool {
         self.known.contains_key(group)
@@ -177,8 +187,12 @@ impl Ledger {
         let (Some(asker), Some(circle)) = (asker, self.groups.known.get(&group)) else {
             return false;
         };
-        let hosts_us = Some(log.authority) == self.own() && circle.hosts.contains(asker);
-        hosts_us || circle.membership.is_member(asker, self.wall)
+        let membership = &circle.membership;
+        // Who has left or was removed since it invited us is told no more than anybody.
+        let hosts_us = Some(log.authority) == self.own()
+            && circle.hosts.contains(asker)
+            && !membership.departed().contains_key(asker);
+        hosts_us || membership.is_member(asker, self.wall)
     }
 
     /// Whether `teller` may tell us of a log: a member of any, and whoever would
@@ -187,14 +201,17 @@ impl Ledger {
         let Space::Group(group) = log.space else { return true };
         let Some(circle) = self.groups.known.get(&group) else { return false };
         let membership = &circle.membership;
-        let is_there = |who: &AuthorityId| {
-            membership.members().contains_key(who)
-                || membership.departed().contains_key(who)
-                || circle.hosts.contains(who)
-        };
-        *teller == log.authority
-            || ((circle.hosts.contains(teller) || membership.is_member(teller, self.wall))
-                && (is_there(&log.authority) || membership.members().is_empty()))
+        let is_host = circle.hosts.contains(teller) && !membership.departed().contains_key(teller);
+        *teller == log.authority || is_host || membership.is_member(teller, self.wall)
+    }
+
+    /// Takes note that `teller`, who may, has told of a log.
+    pub(in crate::sync) fn vouch(&mut self, teller: &AuthorityId, log: &LogId) {
+        let Space::Group(group) = log.space else { return };
+        let Some(circle) = self.groups.known.get_mut(&group) else { return };
+        if *teller != log.authority && circle.vouched.len() < limits::GROUP_MEMBERS {
+            circle.vouched.insert(log.authority);
+        }
     }
 
     /// Whether the newest head of our log is under a key that was replaced.
@@ -213,12 +230,13 @@ impl Ledger {
     /// How many entries of a group log are fetched at most; `None`: as of any log.
     pub(super) fn group_quota(&self, log: &LogId) -> Option<u64> {
         let Space::Group(group) = log.space else { return None };
-        let membership = &self.groups.known.get(&group)?.membership;
+        let Circle { membership, vouched, .. } = self.groups.known.get(&group)?;
         let is_member = membership.members().contains_key(&log.authority);
         match membership.departed().get(&log.authority) {
             _ if is_member || membership.members().is_empty() => None,
             // What lies beyond its departure is no part of the group.
             Some(end) if end.generation == log.generation => Some(end.size + APPLICANT_ENTRIES),
+            None if vouched.contains(&log.authority) => None,
             _ => Some(APPLICANT_ENTRIES),
         }
     }
