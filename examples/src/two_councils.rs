@@ -44,6 +44,8 @@ pub async fn run(dir: &Path, out: &mut dyn Write) -> Outcome {
             document: serde_json::to_value(housing)?,
             audience: Audience::Public,
             reference: None,
+            without_reply: None,
+            extract_of: None,
         })
         .await?;
     writeln!(out, "Ash published {}", published.reference)?;

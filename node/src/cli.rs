@@ -19,6 +19,7 @@ pub mod group;
 pub mod import;
 pub mod init;
 pub mod key;
+pub mod note;
 pub mod output;
 pub mod partner;
 pub mod policy;
@@ -111,6 +112,8 @@ enum Command {
     Group(group::Group),
     Import(import::Import),
     Publish(publish::Publish),
+    #[command(subcommand)]
+    Note(note::Note),
     Withdraw(withdraw::Withdraw),
     Erase(erase::Erase),
     Search(search::Search),
@@ -135,6 +138,7 @@ impl Command {
             Self::Group(command) => command.run(global),
             Self::Import(command) => command.run(global),
             Self::Publish(command) => command.run(global),
+            Self::Note(command) => command.run(global),
             Self::Withdraw(command) => command.run(global),
             Self::Erase(command) => command.run(global),
             Self::Search(command) => command.run(global),

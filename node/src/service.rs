@@ -19,11 +19,14 @@ mod domains;
 mod endorse;
 mod erasing;
 mod evidence;
+pub mod extract;
+mod fairness;
 mod fault;
 mod group;
 mod identity;
 mod import;
 mod names;
+mod note;
 mod partners;
 mod policy;
 mod record;
@@ -70,6 +73,7 @@ use crate::config::{Config, Place};
 use crate::cosigner::Cosigner;
 use crate::domain::Prover;
 use crate::domain::book::{DOMAINS_FILE, DomainBook};
+use crate::draft::{DRAFTS_DIR, Drafts};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::keys::{self, NodeKeys};
@@ -157,6 +161,8 @@ struct Inner {
     learning: Mutex<()>,
     /// Invitations that were accepted and not answered yet.
     accepted: Mutex<Accepted>,
+    /// Notes that are not shared yet.
+    drafts: Mutex<Drafts>,
     /// Whether references were kept that search may not have yet.
     referred: AtomicBool,
 }
@@ -512,6 +518,7 @@ impl Desk {
             opener: setup.opener,
             learning: Mutex::default(),
             accepted: Mutex::new(setup.accepted),
+            drafts: Mutex::new(Drafts::new(place.file(DRAFTS_DIR))),
             referred: AtomicBool::new(false),
         })))
     }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use tallystick_protocol::limits;
 
 use super::Global;
-use super::audience::{AudienceOptions, who};
+use super::audience::{AudienceOptions, Offer, who};
 use super::client::Client;
 use super::output::{Answer, write_note};
 use super::wording::clean;
 use crate::failure::Failure;
 use crate::service::answer::{self, Audience, AudienceView, Published};
-use crate::service::{document, kind};
+use crate::service::{document, extract, kind};
 
 /// Publish one record of this authority
 #[derive(Clone, Debug, clap::Args)]
@@ -29,6 +29,12 @@ pub struct Publish {
     /// The record of which this is a new version; without it, it is a new record.
     #[arg(long, value_name = "REF")]
     replaces: Option<String>,
+    /// The confidential record of which this is an extract, for more people to see.
+    #[arg(long, value_name = "REF")]
+    extract_of: Option<String>,
+    /// Share a performance note without waiting for the supplier's reply; the note says why.
+    #[arg(long, value_name = "REASON")]
+    without_reply: Option<String>,
 }
 
 impl Publish {
@@ -37,11 +43,16 @@ impl Publish {
     /// # Errors
     /// A [`Failure`] if the document is not valid, or by the node.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
-        let audience = self.audience.named(global)?;
         let kind = kind(&self.kind)?;
-        let content = read(&self.file)?;
+        let mut content = read(&self.file)?;
+        let extract_of = self.extract_of.clone().or_else(|| extract::taken_out(&mut content));
         // The node judges it again; here a fault is found without a node.
-        document(kind, &content)?;
+        let record = document(kind, &content)?;
+        let offer = match extract_of {
+            Some(_) => Offer::extract(kind),
+            None => Offer::of(&record),
+        };
+        let audience = self.audience.named(global, offer)?;
         let client = global.client()?;
         let audience = confirmed(&client, audience)?;
         let publish = answer::Publish {
@@ -49,6 +60,8 @@ impl Publish {
             document: content,
             audience,
             reference: self.replaces.clone(),
+            without_reply: self.without_reply.clone(),
+            extract_of,
         };
         let published: Published = client.post("records", &publish)?;
         Ok(told("published", &published))
@@ -56,7 +69,7 @@ impl Publish {
 }
 
 /// Says who will see it before it is shared; a group is named by its id from then on.
-fn confirmed(client: &Client, audience: Audience) -> Result<Audience, Failure> {
+pub(super) fn confirmed(client: &Client, audience: Audience) -> Result<Audience, Failure> {
     if audience == Audience::Public {
         return Ok(audience);
     }
@@ -65,7 +78,7 @@ fn confirmed(client: &Client, audience: Audience) -> Result<Audience, Failure> {
     Ok(Audience::Group(view.space))
 }
 
-fn read(file: &str) -> Result<Value, Failure> {
+pub(super) fn read(file: &str) -> Result<Value, Failure> {
     let most = limits::BODY_BYTES as u64 * 2;
     let mut text = Vec::new();
     let read = match file {
