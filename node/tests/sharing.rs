@@ -95,11 +95,25 @@ fn note(title: &str) -> Value {
     })
 }
 
+/// A draft that nobody wants is removed, after a question.
+fn discarded(ash: &Tally, document: &str) {
+    ash.ok(&["note", "draft", document]);
+    refused(ash, &["note", "discard", "1"], "cannot be undone");
+    ash.ok(&["--yes", "note", "discard", "1"]);
+    assert_eq!(ash.ok(&["note", "list"])["notes"], json!([]));
+    assert_eq!(said(ash, &["note", "show", "1"]).0, Some(1));
+}
+
 #[test]
 fn a_note_is_heard_by_its_supplier_before_anybody_else_sees_it() {
     let [ash, birch, yew] = circle(&[], &["--kinds", "performance,pipeline"]);
     let document = file(&ash, &note("Zephyr mowing"));
     refused(&ash, &["publish", "performance", &document, "--into", GROUP], "has not been sent");
+    refused(&ash, &["group", "create", "Other", "--kinds", "invoice"], "no kind of record");
+    for node in [&ash, &birch] {
+        let kinds = node.ok(&["group", "members", GROUP])["kinds"].clone();
+        assert_eq!(kinds, json!(["performance", "pipeline"]));
+    }
     let own = own_head(&ash);
 
     // A draft is on this node only, for its owner only, and in no log or index.
@@ -144,8 +158,14 @@ fn a_note_is_heard_by_its_supplier_before_anybody_else_sees_it() {
         &["--yes", "note", "share", "1"],
         "add --into GROUP (its members only: Quillwort",
     );
+    let draft = std::fs::read(&kept).unwrap();
     let shared = ash.ok(&["note", "share", "1", "--into", GROUP]);
     assert_eq!(shared["warnings"], json!([]));
+    // As if the node had died before it removed the draft: it is not shared twice.
+    std::fs::write(&kept, draft).unwrap();
+    let (code, told) = said(&ash, &["note", "share", "1", "--into", GROUP]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("was shared already"), "{told}");
     assert!(!kept.exists(), "the record has taken its place");
     let shared = reference(&shared);
     comes("Birch finds it", || total(&birch, "Zephyr") == 1);
@@ -187,11 +207,7 @@ fn a_note_is_heard_by_its_supplier_before_anybody_else_sees_it() {
     let shown = ash.ok(&["show", &reference(&shared)]);
     assert_eq!(shown["document"]["sharedWithoutReply"], "Danger to children");
 
-    ash.ok(&["note", "draft", &urgent]);
-    refused(&ash, &["note", "discard", "1"], "cannot be undone");
-    ash.ok(&["--yes", "note", "discard", "1"]);
-    assert_eq!(ash.ok(&["note", "list"])["notes"], json!([]));
-    assert_eq!(said(&ash, &["note", "show", "1"]).0, Some(1));
+    discarded(&ash, &urgent);
 }
 
 #[test]
@@ -376,8 +392,13 @@ fn an_extract_can_be_erased_alone() {
     assert!(erased["also"].is_null(), "{erased}");
     comes("Yew has it no more", || total(&yew, "Mistral") == 0);
     assert_eq!(ash.ok(&["show", &whole])["state"], "current");
-    // Then there may be another.
-    assert_ne!(reference(&ash.ok(&publish)), extract);
+    // Then there may be another, which stands when the whole is withdrawn, and is said to.
+    let other = reference(&ash.ok(&publish));
+    assert_ne!(other, extract);
+    let withdrawn = ash.ok(&["withdraw", &whole]);
+    assert!(withdrawn["warnings"].to_string().contains(&other), "{withdrawn}");
+    let erased = ash.ok(&["--yes", "erase", &whole, "--reason", "mistake"]);
+    assert!(erased["also"][0].as_str().unwrap().starts_with(&other), "{erased}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Offer {
             Offered::Group => self.group(groups)?,
         };
         let question =
-            format!("For {} this is offered: {}.\nShare it so? [y/N]", self.what, who(view));
+            format!("For {}, this is offered: {}.\nShare it so? [y/N]", self.what, who(view));
         says_yes(&question).map(|yes| match (yes, self.to) {
             (false, _) => Err(()),
             (true, Offered::Public) => Ok(Audience::Public),

@@ -82,6 +82,13 @@ fn as_written(kind: Kind, text: &str) -> Option<Record> {
     (!empty && serde_json::to_string(&record).is_ok_and(|own| own == text)).then_some(record)
 }
 
+/// What is said of an extract, or of its whole, when the other is withdrawn.
+fn stands_still(other: &RecordKey) -> String {
+    let (authority, record) = (other.authority, other.record);
+    let reference = RecordRef { authority, record, version: None };
+    format!("{reference}, its extract or what it is an extract of, stands still; withdraw it, too")
+}
+
 /// The warning that everybody may see what is better kept to a group, if so.
 fn too_wide(record: &Record, space: Space) -> Result<Option<String>, Failure> {
     let fields = record.to_fields().map_err(Failure::internal)?;
@@ -189,7 +196,7 @@ impl Desk {
         let writing = self.0.writing.lock().await;
         let (desk, reference, salt) = (self.clone(), reference.to_owned(), random_salt());
         let issued = now()?;
-        let (key, entry) = blocking(move || {
+        let (key, entry, warnings) = blocking(move || {
             desk.settle_register()?;
             let found = desk.find_own(&reference)?;
             let newest = found.current.newest;
@@ -200,14 +207,16 @@ impl Desk {
                 ));
             }
             let (id, salt) = (found.key.record, salt.map_err(Failure::internal)?);
+            let beside = desk.extracts_beside(&found.key).map_err(failed_store)?.into_iter();
             let entry = withdraw(newest.kind, id, newest.version, None, issued, salt);
-            Ok::<_, Failure>((found.key, entry.map_err(failed_author)?))
+            let warnings: Vec<_> = beside.map(|other| stands_still(&other)).collect();
+            Ok::<_, Failure>((found.key, entry.map_err(failed_author)?, warnings))
         })
         .await??;
         let authored = self.write_sealed(key.space, entry).await?;
         drop(writing);
         let audience = self.audience_in(key.space).await?;
-        Ok(self.published(key.record, authored, Vec::new(), audience).await)
+        Ok(self.published(key.record, authored, warnings, audience).await)
     }
 
     pub(super) async fn is_signed(&self, authored: Authored) -> bool {

@@ -203,7 +203,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     title: "Contract",
     plural: "Contracts",
     default_audience: Audience::Public,
-    offered: "a contract, as a public notice or the contract register shows it",
+    offered: "a contract as public notices show it",
     columns: &[
         Column { heading: "Title", path: "title", form: Form::Text },
         Column { heading: "Buyer", path: "buyer.name", form: Form::Text },
