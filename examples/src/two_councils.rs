@@ -45,6 +45,8 @@ pub async fn run(dir: &Path, out: &mut dyn Write) -> Outcome {
             audience: Audience::Public,
             reference: None,
             retain_until: None,
+            without_reply: None,
+            extract_of: None,
         })
         .await?;
     writeln!(out, "Ash published {}", published.reference)?;

@@ -19,8 +19,8 @@ use tallystick_protocol::body::{BodyError, Committed, FieldError, Fields, Salt};
 use tallystick_protocol::endorsement::Endorsement;
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header};
 use tallystick_protocol::erasure::{Answer, Erasure, Reason, Scope};
-use tallystick_protocol::id::{AuthorityId, RecordId, Space, Version};
-use tallystick_protocol::record::{Kind, Record, RecordError};
+use tallystick_protocol::id::{AuthorityId, Commitment, RecordId, Space, Version};
+use tallystick_protocol::record::{Day, Kind, Record, RecordError};
 use tallystick_protocol::time::UnixTime;
 
 pub use self::importer::{Importer, Material, Offer, OfferedRow, Plan, PlannedRow};
@@ -105,7 +105,9 @@ pub fn random_salt() -> Result<[u8; 32], getrandom::Error> {
 
 /// The entry that says `record`, as the version that follows `previous`.
 ///
-/// `salt` comes from a cryptographic random source and is never used twice.
+/// `salt` comes from a cryptographic random source and is never used twice. A
+/// record that expires has its values deleted from the day after: see
+/// [`Header::retain_until`].
 ///
 /// # Errors
 /// [`AuthorError::Record`] and [`AuthorError::Body`] if the document is not fit to be signed.
@@ -117,7 +119,17 @@ pub fn prepare(
     issued: UnixTime,
     salt: [u8; 32],
 ) -> Result<Entry, AuthorError> {
-    entry(record.kind(), &record.valid_fields()?, id, previous, action, issued, salt)
+    let fields = record.valid_fields()?;
+    let (kind, expires) = (record.kind(), record.description().expires(&fields));
+    let mut header = header(kind, id, previous, action, issued);
+    header.retain_until = expires.and_then(end_of);
+    committed(header, &fields, salt)
+}
+
+/// The first second after a day, in UTC; `None` before 1970.
+fn end_of(day: Day) -> Option<UnixTime> {
+    let days = u64::try_from(day.number()).ok()?.saturating_add(1);
+    Some(UnixTime::from_seconds(days * 86_400))
 }
 
 /// The same entry, whose values are to be gone from `until` on, or from its own
@@ -208,9 +220,22 @@ fn entry(
     issued: UnixTime,
     salt: [u8; 32],
 ) -> Result<Entry, AuthorError> {
-    let body = Committed::new(&Salt::from_random(salt), fields)?;
-    let (commitment, size) = body.header_parts();
-    let mut header = Header::new(kind, id, action, issued, commitment, size);
+    committed(header(kind, id, previous, action, issued), fields, salt)
+}
+
+/// A header that does not say yet what its body is.
+fn header(
+    kind: Kind,
+    id: RecordId,
+    previous: Option<Version>,
+    action: Action,
+    issued: UnixTime,
+) -> Header {
+    let mut header = Header::new(kind, id, action, issued, Commitment::from_bytes([0; 32]), 0);
     header.previous = previous;
-    Ok(Entry::of_committed(header, body)?)
+    header
+}
+
+fn committed(header: Header, fields: &Fields, salt: [u8; 32]) -> Result<Entry, AuthorError> {
+    Ok(Entry::of_committed(header, Committed::new(&Salt::from_random(salt), fields)?)?)
 }

@@ -20,6 +20,7 @@ pub mod hold;
 pub mod import;
 pub mod init;
 pub mod key;
+pub mod note;
 pub mod output;
 pub mod partner;
 pub mod policy;
@@ -112,6 +113,8 @@ enum Command {
     Group(group::Group),
     Import(import::Import),
     Publish(publish::Publish),
+    #[command(subcommand)]
+    Note(note::Note),
     Withdraw(withdraw::Withdraw),
     Erase(erase::Erase),
     Hold(hold::Hold),
@@ -137,6 +140,7 @@ impl Command {
             Self::Group(command) => command.run(global),
             Self::Import(command) => command.run(global),
             Self::Publish(command) => command.run(global),
+            Self::Note(command) => command.run(global),
             Self::Withdraw(command) => command.run(global),
             Self::Erase(command) => command.run(global),
             Self::Hold(command) => command.run(global),

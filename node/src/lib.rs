@@ -25,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod cosigner;
 pub mod domain;
+pub mod draft;
 pub mod driver;
 pub mod failure;
 pub mod hold;

@@ -21,6 +21,7 @@
 
 mod answer;
 mod endorse;
+mod extract;
 mod forget;
 mod held;
 mod kept;
@@ -93,14 +94,17 @@ pub struct Current {
     pub source: Option<SourceDigest>,
     /// The predecessor's record from which it goes on, under the same condition.
     pub predecessor: Option<Predecessor>,
+    /// The record of its author that is its extract, under the same condition.
+    pub extract: Option<RecordId>,
 }
 
 impl Current {
     /// With `newest` as its newest version, which reads so.
-    fn of(newest: VersionInfo, reading: Option<&Reading>) -> Self {
+    fn of(author: &AuthorityId, newest: VersionInfo, reading: Option<&Reading>) -> Self {
         let (source, predecessor) =
             reading.map(|reading| (reading.source(), reading.predecessor())).unwrap_or_default();
-        Self { newest, source, predecessor }
+        let extract = reading.and_then(|reading| reading.extract(author));
+        Self { newest, source, predecessor, extract }
     }
 
     /// Whether the record is to be shown: its author stands by it.
@@ -500,7 +504,7 @@ impl Register {
                     draft.without(&key, current, &erasure, self)?
                 }
                 (None, Some(_)) if info.erases_fields => continue,
-                _ => Current::of(info, Some(reading)),
+                _ => Current::of(&log.authority, info, Some(reading)),
             };
             draft.replace(&key, current, Some(next), &mut taken.sources);
         }
@@ -521,7 +525,7 @@ impl Register {
     ) -> Result<(), StoreError> {
         let Some(current) = self.current(key)? else { return Ok(()) };
         let reading = self.reading(key, current.newest.version)?;
-        let next = Current::of(current.newest, reading.as_ref());
+        let next = Current::of(&key.authority, current.newest, reading.as_ref());
         if next != current {
             let mut draft = Draft::over(&*self.replica);
             let mut taken = Taken::default();
@@ -578,7 +582,7 @@ impl<'r> Draft<'r> {
             }
             reading
         });
-        Ok(Current::of(current.newest, reading.as_ref()))
+        Ok(Current::of(&key.authority, current.newest, reading.as_ref()))
     }
 
     fn replace(
@@ -594,6 +598,13 @@ impl<'r> Draft<'r> {
         }
         if let Some(new) = predecessor(new) {
             self.changes.insert(key::succession(&new, key), Some(Vec::new()));
+        }
+        let extract = |current: Option<Current>| current.and_then(|current| current.extract);
+        if let Some(old) = extract(old) {
+            self.changes.insert(key::extract(&old, key), None);
+        }
+        if let Some(new) = extract(new) {
+            self.changes.insert(key::extract(&new, key), Some(Vec::new()));
         }
         let source = |current: Option<Current>| current.and_then(|current| current.source);
         let (old, source) = (source(old), source(new));

@@ -155,6 +155,15 @@ pub struct Hit {
     /// Status or stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// The last day on which it may be shown or used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Whether nobody may use it in evaluating tenders.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_for_tender_evaluation: bool,
+    /// Whether it is an extract of a record that fewer may see.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_extract: bool,
     /// Where people can read the original.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -306,6 +315,16 @@ impl Search {
         let (total, found) = searcher.search(&*question, &(Count, best))?;
         let hits = found.into_iter().map(|((score, ..), at)| self.hit(&searcher, at, score));
         Ok(Results { total: total as u64, results: hits.collect::<Result<_, _>>()? })
+    }
+
+    /// How many contracts, records and references, name one of these identifiers
+    /// (`GB-COH-01234567`) as that of a supplier.
+    ///
+    /// # Errors
+    /// [`SearchError`] if the index fails.
+    pub fn supplied_by(&self, ids: &[String]) -> Result<u64, SearchError> {
+        let question = question::supplied_by(ids, &self.fields);
+        Ok(self.reader.searcher().search(&*question, &Count)? as u64)
     }
 
     /// Records and references in the index.

@@ -19,12 +19,15 @@ mod domains;
 mod endorse;
 mod erasing;
 mod evidence;
+pub mod extract;
+mod fairness;
 mod fault;
 mod group;
 mod holding;
 mod identity;
 mod import;
 mod names;
+mod note;
 mod partners;
 mod policy;
 mod record;
@@ -71,6 +74,7 @@ use crate::config::{Config, Place};
 use crate::cosigner::Cosigner;
 use crate::domain::Prover;
 use crate::domain::book::{DOMAINS_FILE, DomainBook};
+use crate::draft::{DRAFTS_DIR, Drafts};
 use crate::driver::{self, AuthorError, Authored, DriverError, Handle, NodeConfig, NodeStatus};
 use crate::failure::Failure;
 use crate::hold::{HOLDS_FILE, HoldBook};
@@ -166,6 +170,8 @@ struct Inner {
     /// Legal holds, and that they have changed.
     holds: std::sync::Mutex<HoldBook>,
     holds_changed: Notify,
+    /// Notes that are not shared yet.
+    drafts: Mutex<Drafts>,
     /// Whether references were kept that search may not have yet.
     referred: AtomicBool,
 }
@@ -539,6 +545,7 @@ impl Desk {
             accepted: Mutex::new(setup.accepted),
             holds: std::sync::Mutex::new(setup.holds),
             holds_changed: Notify::new(),
+            drafts: Mutex::new(Drafts::new(place.file(DRAFTS_DIR))),
             referred: AtomicBool::new(false),
         })))
     }

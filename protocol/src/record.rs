@@ -16,6 +16,8 @@
 pub mod contract;
 pub mod date;
 pub mod description;
+pub mod extract;
+pub mod fairness;
 mod flatten;
 mod leaf;
 pub mod money;
@@ -23,6 +25,7 @@ pub mod part;
 pub mod performance;
 pub mod pipeline;
 pub mod response;
+pub mod span;
 mod text;
 
 use core::fmt;
@@ -34,11 +37,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use self::contract::Contract;
 pub use self::date::{Date, DateError, Day};
 pub use self::description::{
-    Audience, Column, FacetPaths, Facets, Form, KindDescription, Party, Requirement,
+    Audience, Column, FacetPaths, Facets, Form, Guard, KindDescription, Party, Requirement,
 };
+pub use self::fairness::Unfair;
 pub use self::performance::Performance;
 pub use self::pipeline::Pipeline;
 pub use self::response::Response;
+pub use self::span::{Span, SpanError};
 use crate::body::{FieldError, Fields};
 
 /// What an entry is about: the number in its header.
@@ -299,6 +304,12 @@ pub enum Problem {
     /// It is no full reference of a record.
     #[error("not a full reference, AUTHORITY/RECORD")]
     Reference,
+    /// It is not 32 bytes in hexadecimal.
+    #[error("not 64 hexadecimal digits")]
+    Hash,
+    /// It is no length of time.
+    #[error("{0}")]
+    Span(SpanError),
     /// It is not in its code list.
     #[error("not one of {}", .0.join(", "))]
     Code(&'static [&'static str]),
@@ -417,6 +428,9 @@ mod tests {
             "system": "s", "noticeId": "n", "part": "p", "releaseId": "r", "published": "2020-01-01",
             "url": "u", "digest": "d"
         });
+        let of = format!("{}/{}", AuthorityId::from_bytes([1; 32]), "ab".repeat(16));
+        let hash = "0a".repeat(32);
+        let extract = json!({"record": of, "salt": hash});
         let contract = json!({
             "ocid": "o", "title": "t", "description": "d", "reference": "r", "buyer": organisation,
             "suppliers": [organisation, {"name": "Supplier"}], "cpv": "48000000", "additionalCpv": ["72000000-5", "48000001"],
@@ -429,7 +443,7 @@ mod tests {
             "framework": {"isFramework": true, "title": "t", "reference": "r", "owner": "o", "endDate": "2020-01-01"},
             "relatedProcesses": [{"relationship": "parent", "scheme": "ocid", "identifier": "i", "title": "t"}],
             "sharing": {"permitted": true, "eligibleBuyers": ["a", "b"], "clause": "c", "fee": "f"},
-            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": "e", "source": source,
+            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": hash, "extract": extract, "source": source,
             "succession": {
                 "kind": "novated", "date": "2020-01-01", "supplierAgreementDate": "2020-01-01",
                 "of": format!("{}/{}", AuthorityId::from_bytes([1; 32]), "ab".repeat(16)),
@@ -442,7 +456,8 @@ mod tests {
             "performanceFailures": [{"id": "1", "description": "d", "period": period, "category": "c"}],
             "remedies": [{"description": "d", "date": "2020-01-01", "value": money}],
             "sentToSupplier": "2020-01-01", "replyWindow": "P30D", "supplierReply": "r",
-            "reviewDate": "2020-01-01", "source": source
+            "reviewDate": "2020-01-01", "source": source, "expires": "2020-01-01", "extractOf": hash,
+            "sharedWithoutReply": "s", "notForTenderEvaluation": true, "extract": extract
         });
         let pipeline = json!({
             "ocid": "o", "title": "t", "description": "d", "reference": "r", "buyer": organisation,
@@ -450,7 +465,8 @@ mod tests {
             "procurementMethodDetails": "p", "value": value, "noticeDate": "2020-01-01",
             "tenderEndDate": "2020-01-01", "awardDate": "2020-01-01", "period": period, "stage": "planned",
             "status": "s", "replaces": "r", "collaboration": {"wanted": true, "kinds": ["joint procurement"]},
-            "lastConfirmed": "2020-01-01", "department": "d", "source": source
+            "lastConfirmed": "2020-01-01", "department": "d", "source": source,
+            "extract": extract, "extractOf": hash
         });
         let to = format!("{}/{}", AuthorityId::from_bytes([1; 32]), RecordId::from_bytes([2; 16]));
         let response = json!({

@@ -1,6 +1,7 @@
 //! The pages of the API: each reads a request, asks the desk, writes the answer.
 
 mod group;
+mod note;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/evidence/file", get(evidence_file))
         .route("/import", post(import))
         .merge(group::routes())
+        .merge(note::routes())
 }
 
 type Answer<T> = Result<Json<T>, Failure>;

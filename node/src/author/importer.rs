@@ -155,11 +155,18 @@ struct Pending {
     decided: PlannedRow,
 }
 
+/// What the next version of a record follows, and keeps of it.
+struct Kept {
+    version: Version,
+    /// The mark of what it is an extract of, which no file knows.
+    extract_of: Option<String>,
+}
+
 /// What is to happen with one record.
 enum Decision {
     Refuse(String),
     Unchanged,
-    Version { id: RecordId, previous: Option<Version>, outcome: Outcome },
+    Version { id: RecordId, previous: Option<Kept>, outcome: Outcome },
 }
 
 impl Importer {
@@ -276,7 +283,10 @@ impl Importer {
                 refuse("the same notice is already a record of another kind")
             }
             (Action::Put, Some(stored)) if !adds_nothing(&stored, &offer.record) => {
-                let (id, previous) = (own.id, Some(own.version));
+                let fields = own.fields.as_ref();
+                let extract_of = fields.and_then(|it| own.kind.description()?.extract_of(it));
+                let extract_of = extract_of.map(str::to_owned);
+                let (id, previous) = (own.id, Some(Kept { version: own.version, extract_of }));
                 Ok(Decision::Version { id, previous, outcome: Outcome::Changed })
             }
             (Action::Put, _) => Ok(Decision::Unchanged),
@@ -342,8 +352,12 @@ fn author(
     };
     let salt = (material.salt)();
     let prepared = fields.map_or_else(|| record.valid_fields(), Ok).map_err(AuthorError::from);
-    let prepared = prepared.and_then(|fields| {
+    let (kept, previous) = previous.map(|kept| (kept.extract_of, kept.version)).unzip();
+    let prepared = prepared.and_then(|mut fields| {
         let kind = record.kind();
+        if let Some(mark) = kept.flatten() {
+            fields.insert(record.description().facets.extract_of, &mark.into())?;
+        }
         let entry = entry(kind, &fields, id, previous, Action::Put, material.issued, salt)?;
         Ok((fields, entry))
     });

@@ -18,13 +18,15 @@ use tallystick_protocol::id::{RecordRef, Space};
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
+use super::client::Client;
 use super::output::Answer;
 use super::question::{confirm, passphrase_of};
 use super::wording::{clean, pairs, several, table, time};
 use crate::failure::Failure;
 use crate::keys::{ControllerFile, Passphrase};
 use crate::service::answer::{
-    self, Countersign, Countersignature, Erased, ErasureView, Erasures, HolderAnswer,
+    self, AlsoErased, Countersign, Countersignature, Erased, ErasureView, Erasures, HolderAnswer,
+    LinkedErase,
 };
 use crate::service::reason;
 
@@ -52,6 +54,9 @@ pub struct Erase {
     /// A file whose first line is the passphrase of the key files.
     #[arg(long, value_name = "FILE", requires = "with")]
     passphrase_file: Option<PathBuf>,
+    /// Leave alone its extract, or what it is an extract of, which are erased with it otherwise.
+    #[arg(long)]
+    only: bool,
     /// Only say what has become of erasures: all that are known, or those of REF.
     #[arg(long, conflicts_with_all = ["field", "reason", "with"])]
     status: bool,
@@ -74,6 +79,8 @@ impl Erase {
             fields: self.field.clone(),
             reason: code,
             countersignatures: Vec::new(),
+            only: self.only,
+            linked: Vec::new(),
         };
         let shown: Countersign = client.post("records/erase/message", &asked)?;
         asked.reference.clone_from(&shown.reference);
@@ -85,13 +92,15 @@ impl Erase {
         confirm(
             global,
             &format!(
-                "{}: {} will be hidden now and deleted {when}, here and at every {}.",
+                "{}: {} will be hidden now and deleted {when}, here and at every {}.{}",
                 shown.reference,
                 clean(&what),
-                if shown.space == Space::Public { "partner" } else { "member of its group" },
+                holder(shown.space),
+                also_told(&shown.also),
             ),
         )?;
         asked.countersignatures = self.countersign(&asked, &shown)?;
+        asked.linked = self.countersign_linked(&client, &asked, &shown)?;
         let erased: Erased = client.post("records/erase", &asked)?;
         Ok(told(&erased))
     }
@@ -100,6 +109,33 @@ impl Erase {
         let asked = self.reference.iter().map(|text| ("ref", text.clone())).collect::<Vec<_>>();
         let found: Erasures = global.client()?.get("records/erase", &asked)?;
         Ok(Answer::done(status(&found.erasures), json!(found)))
+    }
+
+    /// The same for each record that is erased with it.
+    fn countersign_linked(
+        &self,
+        client: &Client,
+        asked: &answer::Erase,
+        shown: &Countersign,
+    ) -> Result<Vec<LinkedErase>, Failure> {
+        let also = shown.also.iter().filter(|_| !self.with.is_empty());
+        let signed = also.map(|also| {
+            let one = answer::Erase {
+                reference: also.reference.clone(),
+                fields: also.fields.clone(),
+                reason: asked.reason.clone(),
+                only: true,
+                ..answer::Erase::default()
+            };
+            let text: Countersign = client.post("records/erase/message", &one)?;
+            // What was confirmed is what is signed.
+            if !text.reference.starts_with(&also.reference) {
+                return Err(Failure::internal("the node gave the text for another record"));
+            }
+            let countersignatures = self.countersign(&one, &text)?;
+            Ok(LinkedErase { reference: also.reference.clone(), countersignatures })
+        });
+        signed.collect()
     }
 
     /// Signatures of the controllers whose key files are given.
@@ -133,6 +169,25 @@ impl Erase {
     }
 }
 
+/// Who holds what was said in a space.
+const fn holder(space: Space) -> &'static str {
+    match space {
+        Space::Public => "partner",
+        Space::Group(_) => "member of its group",
+    }
+}
+
+/// What is erased as well.
+fn also_told(also: &[AlsoErased]) -> String {
+    let told = |other: &AlsoErased| {
+        let fields = if other.fields.is_empty() { "all".into() } else { other.fields.join(", ") };
+        let holder = holder(other.space);
+        format!("\nWith it goes {} ({}), at every {holder}.", other.reference, clean(&fields))
+    };
+    let only = if also.is_empty() { "" } else { "\n--only leaves that alone." };
+    also.iter().map(told).chain([only.to_owned()]).collect()
+}
+
 /// Whether the text says what was asked for, and nothing else.
 fn is_what_was_asked(asked: &answer::Erase, shown: &Countersign) -> bool {
     let made = || {
@@ -157,7 +212,9 @@ fn told(erased: &Erased) -> Answer {
              whichever is later"
         ),
     };
-    let mut text = format!("erased {}\n  {when}\n", erased.reference);
+    let mut text = format!("erased {}\n", erased.reference);
+    erased.also.iter().for_each(|also| text.push_str(&format!("erased with it {also}\n")));
+    text.push_str(&format!("  {when}\n"));
     if !erased.signed {
         text.push_str(
             "  stored, and signed as soon as partners have said what they know of this log\n",
@@ -241,6 +298,7 @@ mod tests {
             message: String::from_utf8(message).unwrap(),
             controllers: Vec::new(),
             threshold: 1,
+            also: Vec::new(),
         }
     }
 

@@ -41,6 +41,9 @@ pub enum Group {
         /// Fewest authorities that a statistic over its data must be drawn from.
         #[arg(long, value_name = "N", default_value_t = 3)]
         min_n: u32,
+        /// Kinds of record for which it is offered as audience: performance,pipeline.
+        #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+        kinds: Vec<String>,
     },
     /// List the groups of this node
     List,
@@ -124,10 +127,11 @@ impl Group {
     /// A [`Failure`]: no such group or member, not allowed, or not confirmed.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
         match self {
-            Self::Create { name, history, terms, min_n } => {
+            Self::Create { name, history, terms, min_n, kinds } => {
                 let terms = terms.as_deref().map(read_terms).transpose()?.unwrap_or_default();
                 let (name, history, least) = (name.clone(), *history, *min_n);
-                let create = CreateGroup { name, history, terms, least };
+                let kinds = kinds.clone();
+                let create = CreateGroup { name, history, terms, least, kinds };
                 let created: GroupChange = global.client()?.post("groups", &create)?;
                 let text = format!("created {} ({})\n", clean(&created.name), created.group);
                 Ok(Answer::done(text, json!(created)))
@@ -303,11 +307,15 @@ fn members_text(group: &GroupMembers) -> String {
         .collect();
     let heading = format!("{}, {}", clean(&group.name), several(rows.len() as u64, "member"));
     let rows = table(&["Member", "As", "Since", "Terms signed"], &rows);
+    let kinds = match group.kinds.as_slice() {
+        [] => String::new(),
+        kinds => format!("\noffered as audience for: {}\n", clean(&kinds.join(", "))),
+    };
     let invitations = match group.open_invitations {
         0 => String::new(),
         open => format!("\n{} can still be used\n", several(open as u64, "invitation")),
     };
-    format!("{heading}\n{rows}{invitations}")
+    format!("{heading}\n{rows}{kinds}{invitations}")
 }
 
 /// What somebody who is about to join has to know.

@@ -15,10 +15,11 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tallystick_protocol::identity::Identity;
+use tallystick_protocol::record::Contract;
 use tallystick_protocol::record::part::Organisation;
 
 use super::Global;
-use super::audience::{AudienceOptions, confirmed};
+use super::audience::{AudienceOptions, Offer, confirmed};
 use super::client::Client;
 use super::output::Answer;
 use super::progress::Progress;
@@ -73,7 +74,7 @@ impl Import {
         let audience = if self.dry_run && !self.audience.public && self.audience.into.is_none() {
             Audience::Public
         } else {
-            self.audience.named(global)?
+            self.audience.named(global, Offer::of(&Contract::default().into()))?
         };
         let place = global.place()?;
         let config = Config::load(place.config())?;

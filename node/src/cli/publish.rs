@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tallystick_protocol::limits;
 
 use super::Global;
-use super::audience::{AudienceOptions, confirmed, who};
+use super::audience::{AudienceOptions, Offer, confirmed, who};
 use super::output::Answer;
 use super::wording::clean;
 use crate::failure::Failure;
 use crate::service::answer::{self, Published};
-use crate::service::{document, kind};
+use crate::service::{document, extract, kind};
 
 /// Publish one record of this authority
 #[derive(Clone, Debug, clap::Args)]
@@ -31,6 +31,12 @@ pub struct Publish {
     /// The last day on which its values are kept, as 2030-03-31; then every holder deletes them.
     #[arg(long, value_name = "DATE")]
     retain_until: Option<String>,
+    /// The confidential record of which this is an extract, for more people to see.
+    #[arg(long, value_name = "REF")]
+    extract_of: Option<String>,
+    /// Share a performance note without waiting for the supplier's reply; the note says why.
+    #[arg(long, value_name = "REASON")]
+    without_reply: Option<String>,
 }
 
 impl Publish {
@@ -39,11 +45,16 @@ impl Publish {
     /// # Errors
     /// A [`Failure`] if the document is not valid, or by the node.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
-        let audience = self.audience.named(global)?;
         let kind = kind(&self.kind)?;
-        let content = read(&self.file)?;
+        let mut content = read(&self.file)?;
+        let extract_of = self.extract_of.clone().or_else(|| extract::taken_out(&mut content));
         // The node judges it again; here a fault is found without a node.
-        document(kind, &content)?;
+        let record = document(kind, &content)?;
+        let offer = match extract_of {
+            Some(_) => Offer::extract(kind),
+            None => Offer::of(&record),
+        };
+        let audience = self.audience.named(global, offer)?;
         let client = global.client()?;
         let audience = confirmed(&client, audience)?;
         let publish = answer::Publish {
@@ -52,13 +63,15 @@ impl Publish {
             audience,
             reference: self.replaces.clone(),
             retain_until: self.retain_until.clone(),
+            without_reply: self.without_reply.clone(),
+            extract_of,
         };
         let published: Published = client.post("records", &publish)?;
         Ok(told("published", &published))
     }
 }
 
-fn read(file: &str) -> Result<Value, Failure> {
+pub(super) fn read(file: &str) -> Result<Value, Failure> {
     let most = limits::BODY_BYTES as u64 * 2;
     let mut text = Vec::new();
     let read = match file {

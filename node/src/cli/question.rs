@@ -40,6 +40,12 @@ pub(super) fn confirm(global: &Global, question: &str) -> Result<(), Failure> {
     }
 }
 
+/// Asks for a yes that nothing on the command line can give beforehand; `None`
+/// where nobody is there.
+pub(super) fn says_yes(question: &str) -> Option<bool> {
+    somebody_is_there().then(|| is_yes(question))
+}
+
 fn is_yes(question: &str) -> bool {
     write_note(question);
     let mut line = String::new();

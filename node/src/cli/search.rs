@@ -8,7 +8,8 @@ use tallystick_protocol::record::money::{Currency, decimal};
 use super::Global;
 use super::output::Answer;
 use super::wording::{
-    COLUMNS, clean, comes_from, cut, day_text, goes_on, known, money, related, several, wrap,
+    COLUMNS, clean, comes_from, cut, day_text, goes_on, known, may_be_used, money, related,
+    several, wrap,
 };
 use crate::failure::{Failure, FailureKind};
 use crate::search::{Hit, Results};
@@ -147,14 +148,19 @@ fn entry(hit: &Hit) -> String {
     text
 }
 
-/// What became of it or of its author.
+/// What is said of an extract.
+const EXTRACT: &str = "an extract: it says less than its author's own record";
+
+/// How it may be used, and what became of it or of its author.
 fn afterwards(hit: &Hit) -> Vec<String> {
     let group = hit.group.iter().map(|name| format!("shared with members of {}", clean(name)));
     let successors = hit.known.iter().map(|known| known.succeeded_by.as_slice());
     let successors = successors.filter(|successors| !successors.is_empty());
     let author = successors.map(|by| format!("its author was succeeded by {}", related(by)));
     let ends = hit.continues.iter().map(comes_from).chain(hit.continued_by.iter().map(goes_on));
-    group.chain(author).chain(ends).collect()
+    let used = may_be_used(hit.not_for_tender_evaluation, hit.expires.as_deref());
+    let extract = hit.is_extract.then(|| EXTRACT.to_owned());
+    group.chain(used).chain(extract).chain(author).chain(ends).collect()
 }
 
 /// A reference short enough for a line and long enough to be unique for a long time.

@@ -6,11 +6,12 @@ use tallystick_protocol::time::UnixTime;
 use super::Global;
 use super::output::Answer;
 use super::wording::{
-    clean, comes_from, cut, day_text, goes_on, money_text, named, pairs, table, time,
+    clean, comes_from, cut, day_text, goes_on, may_be_used, money_text, named, pairs, table, time,
 };
 use crate::failure::Failure;
 use crate::service::answer::{
-    Cell, CellForm, Continuation, HistoryView, ResponseView, Shown, ShownState, Witnessed,
+    Cell, CellForm, Continuation, ExtractView, HistoryView, ResponseView, Shown, ShownState,
+    Witnessed,
 };
 
 /// Longest value of a further field that is shown; `--json` has all of it.
@@ -52,6 +53,9 @@ fn text(shown: &Shown) -> String {
         ShownState::Reference => "a public notice, imported here, not signed",
     };
     let issued = if shown.state == ShownState::Reference { "imported" } else { "issued" };
+    let used = may_be_used(shown.not_for_tender_evaluation, shown.expires.as_deref());
+    let deleted = shown.retain_until.map(|at| time(UnixTime::from_seconds(at)));
+    let deleted = deleted.map(|at| format!("its author wants its values deleted from {at} on"));
     let mut text = format!("{}: {}\n\n", shown.kind_title, clean(title));
     text.push_str(&pairs([
         ("said by", said),
@@ -60,13 +64,18 @@ fn text(shown: &Shown) -> String {
         ("", disputed(shown).to_owned()),
         ("audience", audience(shown)),
         (issued, time(UnixTime::from_seconds(shown.issued))),
+        ("use", used.unwrap_or_default()),
+        ("", deleted.unwrap_or_default()),
     ]));
+    text.push_str(&extracts(shown));
     text.push_str(&succession(shown));
     text.push('\n');
     text.push_str(&pairs(shown.columns.iter().map(|cell| (cell.heading.as_str(), value(cell)))));
     let mut fields = Vec::new();
     flat("", &shown.document, &mut fields);
     let known: Vec<_> = shown.columns.iter().map(|cell| cell.value.as_str()).collect();
+    // Links are told above.
+    fields.retain(|(name, _)| name != "extractOf" && !name.starts_with("extract."));
     fields.retain(|(_, value)| !known.contains(&value.as_str()) && *value != title);
     if !fields.is_empty() {
         text.push_str("\nFurther fields\n");
@@ -93,6 +102,23 @@ fn text(shown: &Shown) -> String {
         text.push_str(&versions(history));
     }
     text
+}
+
+/// What it is an extract of, and the extract it has.
+fn extracts(shown: &Shown) -> String {
+    let whole = |of: &ExtractView| {
+        let to = of
+            .group
+            .as_deref()
+            .map_or("everybody".to_owned(), |group| format!("members of {}", clean(group)));
+        format!("{}, which {to} may see", of.reference)
+    };
+    let of = match &shown.extract_of {
+        Some(of) => Some(whole(of)),
+        None => shown.is_extract.then(|| "a record that says more".to_owned()),
+    };
+    let of = of.map(|of| ("extract of", of));
+    pairs(of.into_iter().chain(shown.extracts.iter().map(|one| ("extract", whole(one)))))
 }
 
 /// Who may see it.
@@ -137,7 +163,7 @@ fn value(cell: &Cell) -> String {
 }
 
 /// Every value with the path to it.
-fn flat(path: &str, value: &Value, fields: &mut Vec<(String, String)>) {
+pub(super) fn flat(path: &str, value: &Value, fields: &mut Vec<(String, String)>) {
     let below =
         |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
@@ -223,6 +249,17 @@ mod tests {
             state: ShownState::Current,
             witnessed: Some(Witnessed { cosigned: 1, witnesses: 4, quorum: 2 }),
             issued: 1_774_965_900,
+            expires: Some("2027-03-31".to_owned()),
+            not_for_tender_evaluation: true,
+            retain_until: Some(1_806_537_600),
+            is_extract: true,
+            extract_of: Some(ExtractView {
+                reference: format!("{authority}/00000000000000000000000000000002"),
+                title: Some("Housing management system, with prices".to_owned()),
+                space: "ab".repeat(32),
+                group: Some("Seven boroughs".to_owned()),
+            }),
+            extracts: Vec::new(),
             disputed: true,
             continues: None,
             continued_by: Vec::new(),

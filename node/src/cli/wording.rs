@@ -171,6 +171,15 @@ pub fn related(several: &[Related]) -> String {
     several.iter().map(one).collect::<Vec<_>>().join(" and ")
 }
 
+/// For what a record may be used, and until when; nothing if it does not say.
+#[must_use]
+pub fn may_be_used(not_for_tenders: bool, expires: Option<&str>) -> Option<String> {
+    let until = expires.map(|last| format!("to be used until {}", day_text(last)));
+    let tenders = not_for_tenders.then(|| "not for evaluating tenders".to_owned());
+    let said: Vec<_> = tenders.into_iter().chain(until).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
 /// How a contract goes on, told at the predecessor's end of it: `transferred to
 /// Oak Council (pinned) from 1 April 2026 on`. What the predecessor's identity
 /// does not confirm is called a claim.

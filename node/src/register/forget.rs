@@ -82,6 +82,6 @@ impl Register {
             .map(|(_, info)| info);
         let Some(newest) = others.max_by_key(|info| info.version) else { return Ok(None) };
         let reading = self.reading(key, newest.version)?;
-        Ok(Some(Current::of(newest, reading.as_ref())))
+        Ok(Some(Current::of(&key.authority, newest, reading.as_ref())))
     }
 }

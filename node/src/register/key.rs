@@ -3,12 +3,13 @@
 //! | prefix | key after it | value |
 //! |---|---|---|
 //! | `reg/a` | answer's record, holder, space, generation, index | day until which it is held, or that it is deleted |
-//! | `reg/c` | authority, record, space | newest version, digest of its source key, predecessor's record |
+//! | `reg/c` | authority, record, space | newest version, digest of its source key, predecessor's record, extract |
 //! | `reg/e` | endorsed record, endorser, space, generation, index | digest of what is endorsed, if anything is |
 //! | `reg/h` | log, index | epoch and record of a version that is held back (see `held`) |
 //! | `reg/m` | predecessor's authority, record; authority, record, space that go on from it | nothing |
 //! | `reg/p` | log | entries taken into the register; how often the log had been set aside then, if ever |
 //! | `reg/s` | source digest, authority, record, space | nothing |
+//! | `reg/x` | authority, extract; authority, record, space of which it is one | nothing |
 //! | `reg/v` | authority, record, space, generation, index | kind, action, time |
 //!
 //! Big-endian and of fixed width, so that rows sort as their numbers do: the
@@ -28,10 +29,13 @@ pub(crate) const LAYOUT: u32 = 2;
 /// All rows of the register.
 pub(crate) const ALL: &[u8] = b"reg/";
 const CURRENT: &[u8] = b"reg/c";
+/// Ends a row of a record that has an extract.
+const HAS_EXTRACT: u8 = 1;
 const SUCCESSION: &[u8] = b"reg/m";
 const POSITION: &[u8] = b"reg/p";
 const SOURCE: &[u8] = b"reg/s";
 const VERSION: &[u8] = b"reg/v";
+const EXTRACT: &[u8] = b"reg/x";
 
 pub(super) fn current(key: &RecordKey) -> Vec<u8> {
     let mut bytes = CURRENT.to_vec();
@@ -152,6 +156,27 @@ pub(super) fn read_succession_key(key: &[u8]) -> Option<RecordKey> {
     cursor.whole(Cursor::record)
 }
 
+/// Prefix of the rows that say of which records one is an extract.
+pub(super) fn extracts(authority: &AuthorityId, extract: &RecordId) -> Vec<u8> {
+    let mut bytes = EXTRACT.to_vec();
+    bytes.extend_from_slice(authority.as_bytes());
+    bytes.extend_from_slice(extract.as_bytes());
+    bytes
+}
+
+pub(super) fn extract(extract: &RecordId, key: &RecordKey) -> Vec<u8> {
+    let mut bytes = extracts(&key.authority, extract);
+    put_record(&mut bytes, key);
+    bytes
+}
+
+/// Which record has an extract, of an extract row.
+pub(super) fn read_extract_key(key: &[u8]) -> Option<RecordKey> {
+    let mut cursor = Cursor(key.strip_prefix(EXTRACT)?);
+    cursor.predecessor()?;
+    cursor.whole(Cursor::record)
+}
+
 pub(super) fn position(log: &LogId) -> Vec<u8> {
     let mut bytes = POSITION.to_vec();
     put_log(&mut bytes, log);
@@ -243,6 +268,10 @@ pub(super) fn current_value(current: &Current) -> Vec<u8> {
     if let Some(predecessor) = &current.predecessor {
         put_predecessor(&mut bytes, predecessor);
     }
+    if let Some(extract) = &current.extract {
+        bytes.extend_from_slice(extract.as_bytes());
+        bytes.push(HAS_EXTRACT);
+    }
     bytes
 }
 
@@ -250,7 +279,14 @@ pub(super) fn read_current_value(value: &[u8]) -> Option<Current> {
     let mut cursor = Cursor(value);
     let version = cursor.version()?;
     let newest = cursor.info(version)?;
-    // What is there shows by its length: 32 bytes, 48, or both.
+    // An extract makes the length odd, which it is not without.
+    let mut extract = None;
+    if cursor.0.len() % 2 == 1 {
+        let (_, rest) = cursor.0.split_last()?;
+        let (rest, last) = rest.split_last_chunk()?;
+        (cursor.0, extract) = (rest, Some(RecordId::from_bytes(*last)));
+    }
+    // What else is there shows by its length: 32 bytes, 48, or both.
     let (has_source, has_predecessor) = match cursor.0.len() {
         0 => (false, false),
         32 => (true, false),
@@ -261,7 +297,7 @@ pub(super) fn read_current_value(value: &[u8]) -> Option<Current> {
     let source = source.map_or(Some(None), |read| read.map(Some))?;
     let predecessor = has_predecessor.then(|| cursor.predecessor());
     let predecessor = predecessor.map_or(Some(None), |read| read.map(Some))?;
-    cursor.0.is_empty().then_some(Current { newest, source, predecessor })
+    cursor.0.is_empty().then_some(Current { newest, source, predecessor, extract })
 }
 
 pub(super) fn reach_value(reach: Reach) -> Vec<u8> {

@@ -4,7 +4,7 @@
 
 use std::ops::Bound;
 
-use tallystick_protocol::record::Day;
+use tallystick_protocol::record::{Day, Kind};
 use tantivy::query::{
     AllQuery, BooleanQuery, ConstScoreQuery, DisjunctionMaxQuery, FuzzyTermQuery, Occur,
     Query as Clause, RangeQuery, TermQuery,
@@ -65,6 +65,16 @@ pub(super) fn build(
         filter(&mut clauses, Box::new(AllQuery));
     }
     Ok(Some(Box::new(BooleanQuery::new(clauses))))
+}
+
+/// Contracts with one of these identifiers as that of a supplier.
+pub(super) fn supplied_by(ids: &[String], fields: &FieldSet) -> Box<dyn Clause> {
+    let ids = ids.iter().filter_map(|id| joined_identifier(id));
+    let any = ids.map(|id| exact(fields.supplier_id, &id)).collect();
+    let mut clauses: Clauses = Vec::new();
+    filter(&mut clauses, exact(fields.kind, &Kind::CONTRACT.to_string()));
+    filter(&mut clauses, Box::new(BooleanQuery::union(any)));
+    Box::new(BooleanQuery::new(clauses))
 }
 
 /// A score, which is a sum of small whole numbers.

@@ -9,7 +9,7 @@ use tantivy::tokenizer::{
 };
 
 /// Version of schema and analysis; a change makes a new index.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// Fast field by which equal scores are ordered, the newest first: days since 1970-01-01.
 pub(super) const DATE: &str = "date";
 /// Fast field by which equal dates are ordered: the first bytes of the record id.

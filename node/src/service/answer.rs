@@ -5,7 +5,9 @@
 //! (section 8 of the design). Deliberately absent: anything secret.
 
 mod erasure;
+mod extract;
 mod group;
+mod note;
 mod response;
 
 use std::collections::BTreeMap;
@@ -17,13 +19,17 @@ use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
 pub use self::erasure::{
-    Countersign, Countersignature, Erase, Erased, ErasureView, Erasures, Hold, HoldView,
-    HolderAnswer, Holds,
+    AlsoErased, Countersign, Countersignature, Erase, Erased, ErasureView, Erasures, Hold,
+    HoldView, HolderAnswer, Holds, LinkedErase,
 };
+pub use self::extract::ExtractView;
 pub use self::group::{
     Accept, AudienceView, Audiences, Belonging, ChangeMember, CreateGroup, GroupChange,
     GroupMembers, GroupView, Groups, HistoryName, InvitationView, Invite, Invited, MemberView,
-    NameGroup, RoleName,
+    NameGroup, RoleName, Seller,
+};
+pub use self::note::{
+    DraftNote, NameNote, NoteReply, NoteState, NoteView, Notes, SendNote, ShareNote,
 };
 pub use self::response::ResponseView;
 use crate::acquaintance::{Attribution, Related};
@@ -565,6 +571,12 @@ pub struct Publish {
     /// then every holder deletes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_until: Option<String>,
+    /// Why a performance note does not wait for the supplier's reply, if so.
+    #[serde(default, rename = "withoutReply")]
+    pub without_reply: Option<String>,
+    /// The confidential record of this authority of which it is an extract, if so.
+    #[serde(default, rename = "extractOf")]
+    pub extract_of: Option<String>,
 }
 
 /// What was published or withdrawn.
@@ -714,12 +726,30 @@ pub struct Shown {
     pub state: ShownState,
     /// When it was issued or imported, in seconds since 1970.
     pub issued: u64,
+    /// The last day on which it may be shown or used, as the document says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Whether nobody may use it in evaluating tenders.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_for_tender_evaluation: bool,
+    /// When its values are to be deleted, in seconds since 1970, as its header says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_until: Option<u64>,
     /// Who cosigned the newest head of its log, if that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witnessed: Option<Witnessed>,
     /// Whether its author signed two histories of the log it stands in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disputed: bool,
+    /// Whether it is an extract of a record that fewer may see.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_extract: bool,
+    /// That record, if it can be read here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract_of: Option<ExtractView>,
+    /// Its own extract, for more people to see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extracts: Vec<ExtractView>,
     /// The predecessor's contract from which this one goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Continuation>,

@@ -82,9 +82,12 @@ impl Desk {
         let desk = self.clone();
         let asked = blocking(move || {
             desk.settle_register()?;
-            desk.asked(&asked)
+            let (one, also) = (desk.asked(&asked)?, asked);
+            let also = desk.also_erased(&one, &also)?;
+            Ok::<_, Failure>((one, also))
         })
         .await??;
+        let (asked, also) = asked;
         let (identity, key) = (self.newest_identity().await?, asked.found.key);
         let (network, authority) = (&self.0.config.network, self.authority());
         let record = (key.record, asked.upto);
@@ -97,6 +100,7 @@ impl Desk {
             message: String::from_utf8(message).map_err(Failure::internal)?,
             controllers: controllers.keys.iter().map(ToString::to_string).collect(),
             threshold: controllers.threshold,
+            also,
         })
     }
 
@@ -107,26 +111,24 @@ impl Desk {
     /// A [`Failure`] if there is no such record or field, it is not this
     /// authority's, a countersignature does not fit, or the node cannot write now.
     pub async fn erase(&self, wanted: answer::Erase) -> Result<answer::Erased, Failure> {
-        let countersignatures = countersignatures(&wanted.countersignatures)?;
         let writing = self.0.writing.lock().await;
-        let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
+        let (desk, issued) = (self.clone(), now()?);
         let identity = self.newest_identity().await?;
-        let countersigned = !countersignatures.is_empty();
-        let (asked, entry) = blocking(move || {
+        let countersigned = !wanted.countersignatures.is_empty();
+        let (asked, entry, linked) = blocking(move || {
             desk.settle_register()?;
-            let asked = desk.asked(&wanted)?;
-            let Asked { found, upto, scope, reason } = &asked;
-            let record = (found.current.newest.kind, found.key.record, *upto);
-            let salt = salt.map_err(Failure::internal)?;
-            let entry = erase(record, *reason, scope, &countersignatures, issued, salt);
-            Ok::<_, Failure>((asked, entry.map_err(failed_author)?))
+            let (asked, entry) = desk.erasure(&wanted, issued, &identity)?;
+            let linked = desk.linked_erasures(&asked, &wanted, issued, &identity)?;
+            Ok::<_, Failure>((asked, entry, linked))
         })
         .await??;
-        if countersigned && !is_countersigned(&asked, &entry, &identity) {
-            return Err(Failure::usage(
-                "these signatures are not those of enough controllers, or of another erasure",
-                "`tally key show` says whose signatures are needed; name their files with --with",
-            ));
+        // Before the record by which they are found: whoever is interrupted can repeat it.
+        let mut also = Vec::new();
+        for (other, entry) in linked {
+            let authored = self.write_in(other.found.key.space, vec![entry]).await?;
+            let version = Version { generation: authored.log.generation, index: authored.start };
+            let (authority, record) = (self.authority(), other.found.key.record);
+            also.push(RecordRef { authority, record, version: Some(version) }.to_string());
         }
         let authored = self.write_in(asked.found.key.space, vec![entry]).await?;
         let version = Version { generation: authored.log.generation, index: authored.start };
@@ -135,7 +137,8 @@ impl Desk {
         let (authority, record) = (self.authority(), asked.found.key.record);
         let reference = RecordRef { authority, record, version: Some(version) }.to_string();
         let due = if countersigned { unix_time() } else { delayed(unix_time()) };
-        Ok(answer::Erased { reference, due: due.as_seconds(), countersigned, signed })
+        let due = due.as_seconds();
+        Ok(answer::Erased { reference, due, countersigned, signed, also })
     }
 
     /// What has become of all erasures, or those of one record, as far as this node knows.
@@ -207,6 +210,84 @@ impl Desk {
     /// The desk's own identity, as it is now.
     async fn newest_identity(&self) -> Result<Identity, Failure> {
         self.0.handle.identity(self.authority()).await.ok_or_else(gone)
+    }
+
+    /// The entry that is asked for. Blocks.
+    fn erasure(
+        &self,
+        wanted: &answer::Erase,
+        issued: UnixTime,
+        identity: &Identity,
+    ) -> Result<(Asked, Entry), Failure> {
+        let countersignatures = countersignatures(&wanted.countersignatures)?;
+        let asked = self.asked(wanted)?;
+        let Asked { found, upto, scope, reason } = &asked;
+        let record = (found.current.newest.kind, found.key.record, *upto);
+        let salt = random_salt().map_err(Failure::internal)?;
+        let entry = erase(record, *reason, scope, &countersignatures, issued, salt);
+        let entry = entry.map_err(failed_author)?;
+        if !countersignatures.is_empty() && !is_countersigned(&asked, &entry, identity) {
+            return Err(Failure::usage(
+                "these signatures are not those of enough controllers, or of another erasure",
+                "`tally key show` says whose signatures are needed; name their files with --with",
+            ));
+        }
+        Ok((asked, entry))
+    }
+
+    /// The entries that erase its extract, or what it is an extract of. Blocks.
+    fn linked_erasures(
+        &self,
+        asked: &Asked,
+        wanted: &answer::Erase,
+        issued: UnixTime,
+        identity: &Identity,
+    ) -> Result<Vec<(Asked, Entry)>, Failure> {
+        let also = self.also_erased(asked, wanted)?.into_iter();
+        let made = also.map(|other| {
+            let signed = wanted.linked.iter().find(|linked| linked.reference == other.reference);
+            let erase = answer::Erase {
+                reference: other.reference,
+                fields: other.fields,
+                reason: wanted.reason.clone(),
+                countersignatures: signed.map_or(Vec::new(), |it| it.countersignatures.clone()),
+                ..answer::Erase::default()
+            };
+            self.erasure(&erase, issued, identity)
+        });
+        made.collect()
+    }
+
+    /// What else is to be erased, and which fields of it: of its extract, and of
+    /// what it is an extract of, whatever they have of what is asked. Blocks.
+    fn also_erased(
+        &self,
+        asked: &Asked,
+        wanted: &answer::Erase,
+    ) -> Result<Vec<answer::AlsoErased>, Failure> {
+        if wanted.only {
+            return Ok(Vec::new());
+        }
+        let mut also = Vec::new();
+        for key in self.extracts_beside(&asked.found.key).map_err(failed_store)? {
+            let version = None;
+            let (authority, record) = (key.authority, key.record);
+            let reference = RecordRef { authority, record, version }.to_string();
+            let found = self.find_own(&reference)?;
+            if found.current.newest.action == Action::Erase {
+                continue;
+            }
+            let named = |name: &&String| {
+                scope(&[(*name).clone()]).and_then(|one| self.refuse_unknown_fields(&found, &one))
+            };
+            let fields = wanted.fields.iter().filter(|name| named(name).is_ok());
+            let fields: Vec<_> = fields.cloned().collect();
+            if fields.is_empty() && !wanted.fields.is_empty() {
+                continue;
+            }
+            also.push(answer::AlsoErased { reference, fields, space: key.space });
+        }
+        Ok(also)
     }
 
     fn asked(&self, asked: &answer::Erase) -> Result<Asked, Failure> {

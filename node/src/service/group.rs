@@ -6,7 +6,7 @@
 //!
 //! - here: what convenors and members say, and who is who;
 //! - [`accepted`]: invitations that were accepted and not answered yet;
-//! - [`sharing`]: audiences, and sealing for them;
+//! - [`sharing`]: audiences, and sealing for them; [`selling`]: who in them also sells;
 //! - [`upkeep`]: what members do for a group without being asked.
 //!
 //! **Invariants:** whatever is written is written under the desk's lock, with the
@@ -16,10 +16,11 @@
 
 pub(super) mod accepted;
 mod invitation;
+mod selling;
 pub(super) mod sharing;
 pub(super) mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tallystick_protocol::body::Salt;
@@ -31,6 +32,7 @@ use tallystick_protocol::group::{
 };
 use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, Space};
 use tallystick_protocol::identity::{Identity, SealingKey};
+use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
 use super::answer::{Belonging, GroupChange, GroupMembers, GroupView, Groups, MemberView};
@@ -58,7 +60,7 @@ impl Desk {
             history: create.history.into(),
             text: create.terms,
             least: create.least,
-            kinds: Vec::new(),
+            kinds: kinds(&create.kinds)?,
             continuation: Continuation::Nobody,
         };
         let group = group_id(&self.0.config.network, &self.authority(), &random);
@@ -145,6 +147,7 @@ impl Desk {
             history: terms.history.into(),
             least: terms.least,
             terms: terms.text.clone(),
+            kinds: terms.kinds.iter().map(ToString::to_string).collect(),
             open_invitations: invitations.filter(|invitation| invitation.is_open(now)).count(),
             members: membership.members().keys().filter_map(member).collect(),
         })
@@ -372,6 +375,12 @@ impl Desk {
         let key = |one: &Identity| (one.authority(), one.sealing_key().clone());
         identities.iter().map(key).collect()
     }
+}
+
+/// The kinds with these names, each once and in order.
+fn kinds(names: &[String]) -> Result<Vec<Kind>, Failure> {
+    let found = names.iter().map(|name| super::kind(name.trim()));
+    Ok(found.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
 }
 
 /// A role, and for observers its end.

@@ -13,6 +13,8 @@ use tallystick_protocol::record::{Date, Day, Form, Kind, KindDescription, Record
 use tallystick_protocol::sync::LogStatus;
 use tallystick_protocol::time::UnixTime;
 
+use super::extract::taken_out;
+use super::fairness::{day_of, made_fair};
 use super::succession::judge;
 use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
 use crate::acquaintance::Acquaintances;
@@ -57,6 +59,12 @@ pub fn document(kind: Kind, document: &Value) -> Result<Record, Failure> {
 /// As [`document()`], from text, with the record's warnings: a document that is
 /// offered for import.
 pub(super) fn offer(kind: Kind, text: &str, warnings: Vec<String>) -> Result<Offer, Failure> {
+    if kind == Kind::PERFORMANCE {
+        return Err(Failure::usage(
+            "a performance note is not imported: its supplier gets a chance to reply first",
+            "use `tally note draft FILE`, or `tally publish performance FILE`",
+        ));
+    }
     let record = match as_written(kind, text) {
         Some(record) => record,
         None => document(kind, &serde_json::from_str(text).map_err(Failure::internal)?)?,
@@ -72,6 +80,24 @@ fn as_written(kind: Kind, text: &str) -> Option<Record> {
     let record = Record::from_written(kind, &mut reader).ok()?;
     let empty = ["\"\"", "{}", "[]"].iter().any(|part| text.contains(part));
     (!empty && serde_json::to_string(&record).is_ok_and(|own| own == text)).then_some(record)
+}
+
+/// What is said of an extract, or of its whole, when the other is withdrawn.
+fn stands_still(other: &RecordKey) -> String {
+    let (authority, record) = (other.authority, other.record);
+    let reference = RecordRef { authority, record, version: None };
+    format!("{reference}, its extract or what it is an extract of, stands still; withdraw it, too")
+}
+
+/// The warning that everybody may see what is better kept to a group, if so.
+fn too_wide(record: &Record, space: Space) -> Result<Option<String>, Failure> {
+    let fields = record.to_fields().map_err(Failure::internal)?;
+    let told = record.description().guarded(&fields).filter(|_| space == Space::Public);
+    Ok(told.map(|what| {
+        format!(
+            "everybody may read {what}, and keep it for ever; with --into GROUP only its members"
+        )
+    }))
 }
 
 fn not_valid(kind: Kind, error: &dyn std::fmt::Display) -> Failure {
@@ -118,27 +144,51 @@ impl Desk {
     /// A [`Failure`] if the document is not valid, the record it should replace
     /// is not this authority's, or the node cannot write now.
     pub async fn publish(&self, publish: answer::Publish) -> Result<answer::Published, Failure> {
+        self.publish_as(publish, None).await
+    }
+
+    /// The same under a record id that was chosen before, if it is a new record.
+    pub(super) async fn publish_as(
+        &self,
+        mut publish: answer::Publish,
+        chosen: Option<RecordId>,
+    ) -> Result<answer::Published, Failure> {
         let (space, audience) = self.audience(&publish.audience).await?;
         let kind = kind(&publish.kind)?;
-        let record = document(kind, &publish.document)?;
         let retained = publish.retain_until.as_deref().map(last_moment).transpose()?;
+        let named = taken_out(&mut publish.document);
+        let extract_of = publish.extract_of.or(named);
+        let mut record = document(kind, &publish.document)?;
+        let (salt, issued) = (random_salt(), now()?);
+        let fair = made_fair(&mut record, publish.without_reply.as_deref(), day_of(issued))?;
         let mut warnings: Vec<_> = record.warnings().iter().map(ToString::to_string).collect();
+        warnings.extend(fair);
+        warnings.extend(too_wide(&record, space)?);
         warnings.extend(judge(&record, &self.authority(), &self.acquaintances().await)?);
         let writing = self.0.writing.lock().await;
-        let (desk, salt, issued) = (self.clone(), random_salt(), now()?);
-        let (id, entry) = blocking(move || {
+        let desk = self.clone();
+        let (id, entry, link) = blocking(move || {
             desk.settle_register()?;
-            desk.refuse_wider_response(&record, space)?;
+            desk.refuse_wider_reference(&record, space)?;
             let (id, previous) = desk.place_of(&record, publish.reference.as_deref(), space)?;
+            let id = chosen.filter(|_| previous.is_none()).unwrap_or(id);
+            let key = RecordKey { authority: desk.authority(), space, record: id };
+            desk.keep_links(&mut record, previous.map(|_| &key))?;
+            let link = extract_of.as_deref();
+            let link =
+                link.map(|of| desk.link(&mut record, (space, id), of, issued)).transpose()?;
             let salt = salt.map_err(Failure::internal)?;
             let entry = prepare(&record, id, previous, Action::Put, issued, salt);
             let mut entry = entry.map_err(failed_author)?;
             if let Some(until) = retained {
                 entry = retain(entry, until).map_err(failed_author)?;
             }
-            Ok::<_, Failure>((id, entry))
+            Ok::<_, Failure>((id, entry, link))
         })
         .await??;
+        if let Some((space, entry)) = link {
+            self.write_sealed(space, vec![entry]).await?;
+        }
         let authored = self.write_sealed(space, vec![entry]).await?;
         drop(writing);
         Ok(self.published(id, authored, warnings, audience).await)
@@ -166,7 +216,7 @@ impl Desk {
         let writing = self.0.writing.lock().await;
         let (desk, reference, salt) = (self.clone(), reference.to_owned(), random_salt());
         let issued = now()?;
-        let (key, entry) = blocking(move || {
+        let (key, entry, warnings) = blocking(move || {
             desk.settle_register()?;
             let found = desk.find_own(&reference)?;
             let newest = found.current.newest;
@@ -177,14 +227,16 @@ impl Desk {
                 ));
             }
             let (id, salt) = (found.key.record, salt.map_err(Failure::internal)?);
+            let beside = desk.extracts_beside(&found.key).map_err(failed_store)?.into_iter();
             let entry = withdraw(newest.kind, id, newest.version, None, issued, salt);
-            Ok::<_, Failure>((found.key, entry.map_err(failed_author)?))
+            let warnings: Vec<_> = beside.map(|other| stands_still(&other)).collect();
+            Ok::<_, Failure>((found.key, entry.map_err(failed_author)?, warnings))
         })
         .await??;
         let authored = self.write_sealed(key.space, vec![entry]).await?;
         drop(writing);
         let audience = self.audience_in(key.space).await?;
-        Ok(self.published(key.record, authored, Vec::new(), audience).await)
+        Ok(self.published(key.record, authored, warnings, audience).await)
     }
 
     pub(super) async fn is_signed(&self, authored: Authored) -> bool {
@@ -421,7 +473,10 @@ impl Desk {
         let (continues, continued_by) =
             self.ends(met, (authority, record), wanted.kind, &fields).map_err(failed_store)?;
         let responses = self.responses(met, key).map_err(failed_store)?;
+        let (extract_of, extracts) = self.extract_ends(key, &fields).map_err(failed_store)?;
         Ok(answer::Shown {
+            extract_of,
+            extracts,
             continues,
             continued_by,
             responses,
@@ -434,6 +489,7 @@ impl Desk {
             erasures,
             withheld: withheld.iter().map(ToString::to_string).collect(),
             history,
+            retain_until: entry.header().retain_until.map(UnixTime::as_seconds),
             ..page(description, &fields)
         })
     }
@@ -536,11 +592,12 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
             Form::Money => answer::CellForm::Money,
         },
     };
+    let facets = description.facets(fields);
     answer::Shown {
         reference: String::new(),
         kind: description.name.to_owned(),
         kind_title: description.title.to_owned(),
-        title: description.facets(fields).title,
+        title: facets.title,
         authority: None,
         authority_name: None,
         known: None,
@@ -559,6 +616,12 @@ fn page(description: &KindDescription, fields: &Fields) -> answer::Shown {
         erasures: Vec::new(),
         note: String::new(),
         history: None,
+        expires: facets.expires.map(|day| day.to_string()),
+        not_for_tender_evaluation: facets.not_for_tenders,
+        retain_until: None,
+        is_extract: facets.is_extract,
+        extract_of: None,
+        extracts: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Responses: what others say to a record, listed under it.
 //!
-//! **Invariant:** a response goes to no wider audience than what it answers, or it
-//! would tell outsiders of it. Deliberately absent: any judgement of responses; who
+//! **Invariant:** a response goes to no wider audience than what it answers, nor any
+//! record than what it refers to, or it would tell outsiders of it. Deliberately absent: any judgement of responses; who
 //! says it, and how that name is known, stands beside each.
 
 use tallystick_protocol::body::Fields;
@@ -54,25 +54,30 @@ impl Desk {
         Ok(found)
     }
 
-    /// Refuses a response to something that not everybody in its audience may know of.
-    pub(super) fn refuse_wider_response(
+    /// Refuses a record that names, in whatever field, something that not
+    /// everybody in its audience may know of: what it answers, the contract it
+    /// assesses, the one it replaces.
+    pub(super) fn refuse_wider_reference(
         &self,
         record: &Record,
         space: Space,
     ) -> Result<(), Failure> {
         let fields = record.to_fields().map_err(Failure::internal)?;
-        let Some(of) = record.description().answered(&fields) else { return Ok(()) };
         let register = self.0.projector.register();
-        let found = register.newest(&of.authority, &of.record).map_err(failed_store)?;
-        match found {
-            Some((key, _)) if key.space != Space::Public && key.space != space => {
-                Err(Failure::usage(
-                    "what is answered is shared in a group, and others would learn of it",
-                    "share the response in the same group, with --into GROUP",
-                ))
+        for (name, _) in fields.iter().map(|(name, value)| (name.as_str(), value)) {
+            let of = description::text(&fields, name).and_then(|text| text.trim().parse().ok());
+            let Some(RecordRef { authority, record, .. }) = of else { continue };
+            let found = register.newest(&authority, &record).map_err(failed_store)?;
+            if found.is_some_and(|(key, _)| key.space != Space::Public && key.space != space)
+                && !name.starts_with("extract.")
+            {
+                return Err(Failure::usage(
+                    format!("{name} names what is shared in a group, and others would learn of it"),
+                    "share it in the same group, with --into GROUP, or leave the reference out",
+                ));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -99,7 +99,7 @@ impl Audience {
             | Message::WantEntries { id, log, .. }
             | Message::WantBodies { id, log, .. } => {
                 let Space::Group(group) = log.space else { return };
-                self.asked.insert((from, to, u64::from(*id)), *log);
+                self.asked.insert((from, to, *id), *log);
                 let peer = nodes[to].who.authority();
                 let view = self.view(nodes, from, group);
                 let is_host = self.hosts.get(&(from, group)).is_some_and(|h| h.contains(&peer));
@@ -112,8 +112,8 @@ impl Audience {
                     view.departed().get(&peer)
                 );
             }
-            Message::Entries { id, .. } => self.answers(nodes, (from, to), u64::from(*id)),
-            Message::OutlinePage(page) => self.answers(nodes, (from, to), u64::from(page.id)),
+            Message::Entries { id, .. } => self.answers(nodes, (from, to), *id),
+            Message::OutlinePage(page) => self.answers(nodes, (from, to), page.id),
             _ => {}
         }
     }

@@ -3,7 +3,8 @@
 
 use super::Kind;
 use super::date::Date;
-use super::description::{Audience, Column, FacetPaths, Form, KindDescription, Requirement};
+use super::description::{Audience, Column, FacetPaths, Form, Guard, KindDescription, Requirement};
+use super::extract::Extract;
 use super::money::{Currency, Money, Value};
 use super::part::{Organisation, Period, Source};
 use super::text::{code_list, document};
@@ -63,7 +64,9 @@ document! {
         pub review_date: Option<Date>,
         /// How it goes on from a contract of a council that was merged or split.
         pub succession: Option<Succession>,
-        /// The confidential record this is the public extract of (a REF).
+        /// Its extract, if it has one.
+        pub extract: Option<Extract>,
+        /// The mark of the confidential record this is an extract of.
         pub extract_of: Option<String>,
         /// Where the document comes from.
         pub source: Option<Source>,
@@ -200,6 +203,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     title: "Contract",
     plural: "Contracts",
     default_audience: Audience::Public,
+    offered: "a contract as public notices show it",
     columns: &[
         Column { heading: "Title", path: "title", form: Form::Text },
         Column { heading: "Buyer", path: "buyer.name", form: Form::Text },
@@ -236,6 +240,10 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         source: "source",
         succession: "succession",
         answers: "",
+        expires: "",
+        not_for_tenders: "",
+        extract: "extract",
+        extract_of: "extractOf",
     },
     dates: &[
         "period.startDate",
@@ -253,8 +261,13 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     ],
     mandatory: &["title"],
     closed: &[("succession.kind", SuccessionKind::KNOWN)],
-    references: &["succession.of"],
+    references: &["succession.of", "extract.record"],
+    spans: &[],
+    hashes: &["extractOf", "extract.salt"],
+    guards: &[Guard { path: "items.*.unitPrice.amount", what: "unit prices" }],
+    published: &[],
     requirements: &[
+        super::extract::REQUIREMENT,
         Requirement {
             path: "succession.*",
             code: None,

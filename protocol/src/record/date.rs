@@ -162,7 +162,7 @@ impl fmt::Display for Date {
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-const fn days_in_month(year: i32, month: i32) -> i32 {
+pub(super) const fn days_in_month(year: i32, month: i32) -> i32 {
     match month {
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,

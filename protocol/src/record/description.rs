@@ -9,12 +9,14 @@
 use std::collections::BTreeMap;
 
 use super::date::{Date, Day};
+use super::extract::Extract;
 use super::money::{Currency, decimal};
 use super::part::source_key;
+use super::span::Span;
 use super::{Finding, Kind, Problem};
 use crate::body::Fields;
 use crate::cbor::Reader;
-use crate::id::RecordRef;
+use crate::id::{Hash, RecordRef};
 use crate::limits;
 
 /// Who a record of a kind is offered to when its author names nobody (design section 1).
@@ -95,6 +97,23 @@ pub struct FacetPaths {
     pub succession: &'static str,
     /// The REF of what the document answers.
     pub answers: &'static str,
+    /// The last day on which the document may be shown or used.
+    pub expires: &'static str,
+    /// Whether nobody may use it in evaluating tenders.
+    pub not_for_tenders: &'static str,
+    /// An [`Extract`] stands under the path.
+    pub extract: &'static str,
+    /// The mark of what the document is an extract of.
+    pub extract_of: &'static str,
+}
+
+/// What is worth a warning if everybody may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Where it stands.
+    pub path: &'static str,
+    /// What it tells, as a part of a sentence.
+    pub what: &'static str,
 }
 
 /// What must be there because something else is.
@@ -129,8 +148,10 @@ pub struct KindDescription {
     pub title: &'static str,
     /// What a screen calls several.
     pub plural: &'static str,
-    /// Who it is offered to.
+    /// Who it is offered to, unless the document says otherwise: see [`KindDescription::offer`].
     pub default_audience: Audience,
+    /// What is offered, as a part of a sentence.
+    pub offered: &'static str,
     /// Columns of its default list.
     pub columns: &'static [Column],
     /// Where its facets stand.
@@ -143,8 +164,16 @@ pub struct KindDescription {
     pub closed: &'static [(&'static str, &'static [&'static str])],
     /// Paths whose value must be the full reference of a record.
     pub references: &'static [&'static str],
+    /// Paths whose value must be a length of time.
+    pub spans: &'static [&'static str],
+    /// Paths whose value must be 32 bytes in hexadecimal.
+    pub hashes: &'static [&'static str],
     /// What must be there because something else is.
     pub requirements: &'static [Requirement],
+    /// What makes a document one for a group, and a public one worth a warning.
+    pub guards: &'static [Guard],
+    /// Paths of what shows that the document is public already.
+    pub published: &'static [&'static str],
     /// Paths whose value should be one of the codes.
     pub open: &'static [(&'static str, &'static [&'static str])],
     /// Pairs of dates of which the first should not be later.
@@ -189,6 +218,12 @@ pub struct Facets {
     pub source_key: Option<String>,
     /// Where people can read the original.
     pub url: Option<String>,
+    /// The last day on which it may be shown or used.
+    pub expires: Option<Day>,
+    /// Whether nobody may use it in evaluating tenders.
+    pub not_for_tenders: bool,
+    /// Whether it is an extract of a record that fewer may see.
+    pub is_extract: bool,
 }
 
 impl KindDescription {
@@ -219,6 +254,9 @@ impl KindDescription {
             status: text(fields, paths.status).map(str::to_owned),
             source_key: self.source_key(fields),
             url: self.source_text(fields, "url").map(str::to_owned),
+            expires: self.expires(fields),
+            not_for_tenders: truth(fields, paths.not_for_tenders),
+            is_extract: self.extract_of(fields).is_some(),
         }
     }
 
@@ -241,6 +279,53 @@ impl KindDescription {
     pub fn answered(&self, fields: &Fields) -> Option<RecordRef> {
         let path = self.facets.answers;
         (!path.is_empty()).then(|| text(fields, path))??.parse().ok()
+    }
+
+    /// The last day on which a document of this kind may be shown or used, if it says so.
+    #[must_use]
+    pub fn expires(&self, fields: &Fields) -> Option<Day> {
+        day(fields, self.facets.expires)
+    }
+
+    /// The mark of what one of this kind is an extract of, if it is one.
+    #[must_use]
+    pub fn extract_of<'a>(&self, fields: &'a Fields) -> Option<&'a str> {
+        text(fields, self.facets.extract_of)
+    }
+
+    /// What one of this kind says of its extract, and which record that is.
+    #[must_use]
+    pub fn extract(&self, fields: &Fields) -> Option<(RecordRef, Extract)> {
+        let path = self.facets.extract;
+        let under = |name: &str| text(fields, &format!("{path}.{name}")).map(str::to_owned);
+        let record = (!path.is_empty()).then(|| under("record"))??;
+        Some((record.parse().ok()?, Extract { salt: under("salt"), record: Some(record) }))
+    }
+
+    /// Who a document of this kind is offered to when its author names nobody,
+    /// and what is offered, as a part of a sentence (design section 1).
+    #[must_use]
+    pub fn offer(&self, fields: &Fields) -> (Audience, &'static str) {
+        let is_there = |path: &str| texts(fields, path).next().is_some();
+        if self.extract_of(fields).is_some() {
+            return (Audience::Public, "an extract, which names what everybody may know");
+        }
+        match self.guarded(fields) {
+            Some(_) if self.default_audience == Audience::Group => (Audience::Group, self.offered),
+            Some(what) => (Audience::Group, what),
+            None if self.published.iter().any(|path| is_there(path)) => {
+                (Audience::Public, "what a public notice shows already")
+            }
+            None => (self.default_audience, self.offered),
+        }
+    }
+
+    /// What of a document of this kind is worth a warning if everybody may see it.
+    #[must_use]
+    pub fn guarded(&self, fields: &Fields) -> Option<&'static str> {
+        let found =
+            |guard: &&Guard| fields.iter().any(|(name, _)| matches(guard.path, name.as_str()));
+        self.guards.iter().find(found).map(|guard| guard.what)
     }
 
     /// What a body says of where it comes from.
@@ -274,6 +359,12 @@ impl KindDescription {
                 found.fault(name, Problem::Cpv);
             } else if listed(self.references) && text.parse::<RecordRef>().is_err() {
                 found.fault(name, Problem::Reference);
+            } else if listed(self.hashes) && text.parse::<Hash>().is_err() {
+                found.fault(name, Problem::Hash);
+            } else if listed(self.spans)
+                && let Err(error) = text.parse::<Span>()
+            {
+                found.fault(name, Problem::Span(error));
             } else if name.rsplit('.').next() == Some("currency")
                 && !Currency::new(text).is_well_formed()
             {
@@ -370,6 +461,11 @@ fn prefix<'a>(pattern: &str, name: &'a str) -> Option<(&'a str, Option<&'a str>)
     }
     let len = name.len() - rest.map_or(0, |tail| tail.len() + 1);
     name.get(..len).map(|head| (head, rest))
+}
+
+/// Whether it is true what stands at `path`.
+fn truth(fields: &Fields, path: &str) -> bool {
+    fields.value(path).is_some_and(|value| value.as_bool() == Some(true))
 }
 
 fn day(fields: &Fields, path: &str) -> Option<Day> {
@@ -517,6 +613,55 @@ mod tests {
         assert_eq!(cell("Ends"), "2027-03-31");
         assert!(cell("Suppliers").starts_with("Supplier 0, Supplier 1, "));
         assert_eq!(cell("Status"), "");
+    }
+
+    #[test]
+    fn who_a_document_is_offered_to_follows_from_what_it_tells() {
+        let offer = |kind: Kind, json: serde_json::Value| {
+            let fields = Record::from_json(kind, json).unwrap().to_fields().unwrap();
+            let description = kind.description().unwrap();
+            (description.offer(&fields).0, description.guarded(&fields))
+        };
+        let contract =
+            serde_json::json!({ "title": "t", "value": { "amount": 5, "currency": "GBP" } });
+        assert_eq!(offer(Kind::CONTRACT, contract.clone()), (Audience::Public, None));
+        let mut priced = contract;
+        priced["items"] = serde_json::json!([{ "unitPrice": { "amount": 5, "currency": "GBP" } }]);
+        assert_eq!(offer(Kind::CONTRACT, priced), (Audience::Group, Some("unit prices")));
+        let plan = serde_json::json!({ "title": "t" });
+        assert_eq!(offer(Kind::PIPELINE, plan), (Audience::Group, None));
+        let noticed = serde_json::json!({ "title": "t", "source": { "noticeId": "n" } });
+        assert_eq!(offer(Kind::PIPELINE, noticed), (Audience::Public, None));
+        let mut note =
+            serde_json::json!({ "supplier": { "name": "s" }, "source": { "noticeId": "n" } });
+        let told = Some("how a supplier performed");
+        assert_eq!(offer(Kind::PERFORMANCE, note.clone()), (Audience::Group, told));
+        note["extractOf"] = "0a".repeat(32).into();
+        assert_eq!(offer(Kind::PERFORMANCE, note), (Audience::Public, told));
+    }
+
+    #[test]
+    fn lengths_of_time_and_marks_are_judged_and_expiry_is_found() {
+        let judged = |field: &str, value: &str| {
+            let json = serde_json::json!({ "supplier": { "name": "s" }, field: value });
+            let record = Record::from_json(Kind::PERFORMANCE, json).unwrap();
+            record.validate().map_err(|error| error.to_string())
+        };
+        assert_eq!(judged("replyWindow", "P30D"), Ok(()));
+        assert!(judged("replyWindow", "30 days").unwrap_err().contains("not a length of time"));
+        assert!(judged("replyWindow", "P0D").unwrap_err().contains("of no days"));
+        assert_eq!(judged("extractOf", &"0a".repeat(32)), Ok(()));
+        let reference =
+            format!("{}/{}", crate::id::AuthorityId::from_bytes([1; 32]), "ab".repeat(16));
+        let refused = judged("extractOf", &reference).unwrap_err();
+        assert_eq!(refused, "extractOf: not 64 hexadecimal digits", "no reference gets out");
+        let json = serde_json::json!({
+            "supplier": { "name": "s" }, "expires": "2028-02-29", "notForTenderEvaluation": true
+        });
+        let fields = Record::from_json(Kind::PERFORMANCE, json).unwrap().to_fields().unwrap();
+        let facets = Kind::PERFORMANCE.description().unwrap().facets(&fields);
+        assert_eq!(facets.expires.map(|day| day.to_string()).as_deref(), Some("2028-02-29"));
+        assert!(facets.not_for_tenders && !facets.is_extract);
     }
 
     #[test]

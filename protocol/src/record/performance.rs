@@ -6,7 +6,8 @@
 
 use super::Kind;
 use super::date::Date;
-use super::description::{Audience, Column, FacetPaths, Form, KindDescription};
+use super::description::{Audience, Column, FacetPaths, Form, Guard, KindDescription};
+use super::extract::Extract;
 use super::money::Money;
 use super::part::{Organisation, Period, Source};
 use super::text::{code_list, document};
@@ -40,8 +41,19 @@ document! {
         pub reply_window: Option<String>,
         /// What the supplier replied.
         pub supplier_reply: Option<String>,
+        /// Why it is shared without the supplier's chance to reply, if it is.
+        pub shared_without_reply: Option<String>,
         /// When the assessment is looked at again.
         pub review_date: Option<Date>,
+        /// The last day on which it may be shown or used; its values are to be
+        /// deleted afterwards (the header's *retain until*).
+        pub expires: Option<Date>,
+        /// True if nobody may use it in evaluating tenders.
+        pub not_for_tender_evaluation: Option<bool>,
+        /// Its extract, if it has one.
+        pub extract: Option<Extract>,
+        /// The mark of the confidential record this is an extract of.
+        pub extract_of: Option<String>,
         /// Where the document comes from.
         pub source: Option<Source>,
     }
@@ -112,6 +124,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     title: "Performance",
     plural: "Performance",
     default_audience: Audience::Group,
+    offered: "a performance note",
     columns: &[
         Column { heading: "Title", path: "title", form: Form::Text },
         Column { heading: "Supplier", path: "supplier.name", form: Form::Text },
@@ -120,6 +133,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         Column { heading: "To", path: "period.endDate", form: Form::Day },
         Column { heading: "Ratings", path: "kpis.*.rating", form: Form::Text },
         Column { heading: "Review", path: "reviewDate", form: Form::Day },
+        Column { heading: "Expires", path: "expires", form: Form::Day },
     ],
     facets: FacetPaths {
         title: "title",
@@ -144,6 +158,10 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         source: "source",
         succession: "",
         answers: "",
+        expires: "expires",
+        not_for_tenders: "notForTenderEvaluation",
+        extract: "extract",
+        extract_of: "extractOf",
     },
     dates: &[
         "period.startDate",
@@ -155,12 +173,20 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         "remedies.*.date",
         "sentToSupplier",
         "reviewDate",
+        "expires",
         "source.published",
     ],
     mandatory: &["contract|supplier.name"],
     closed: &[("kpis.*.rating", Rating::KNOWN)],
     open: &[],
-    references: &[],
-    requirements: &[],
-    ranges: &[("period.startDate", "period.endDate")],
+    references: &["extract.record"],
+    spans: &["replyWindow"],
+    hashes: &["extractOf", "extract.salt"],
+    requirements: &[super::extract::REQUIREMENT],
+    guards: &[
+        Guard { path: "supplier.name", what: "how a supplier performed" },
+        Guard { path: "contract", what: "how a supplier performed" },
+    ],
+    published: &[],
+    ranges: &[("period.startDate", "period.endDate"), ("sentToSupplier", "expires")],
 };

@@ -4,6 +4,7 @@
 use super::Kind;
 use super::date::Date;
 use super::description::{Audience, Column, FacetPaths, Form, KindDescription};
+use super::extract::Extract;
 use super::money::Value;
 use super::part::{Organisation, Period, Source};
 use super::text::{code_list, document};
@@ -51,6 +52,10 @@ document! {
         pub last_confirmed: Option<Date>,
         /// Department of the buyer that is responsible.
         pub department: Option<String>,
+        /// Its extract, if it has one.
+        pub extract: Option<Extract>,
+        /// The mark of the confidential record this is an extract of.
+        pub extract_of: Option<String>,
         /// Where the document comes from.
         pub source: Option<Source>,
     }
@@ -93,6 +98,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     title: "Pipeline entry",
     plural: "Pipeline",
     default_audience: Audience::Group,
+    offered: "a plan that no public notice shows yet",
     columns: &[
         Column { heading: "Title", path: "title", form: Form::Text },
         Column { heading: "Buyer", path: "buyer.name", form: Form::Text },
@@ -125,6 +131,10 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         source: "source",
         succession: "",
         answers: "",
+        expires: "",
+        not_for_tenders: "",
+        extract: "extract",
+        extract_of: "extractOf",
     },
     dates: &[
         "period.startDate",
@@ -139,7 +149,11 @@ pub static DESCRIPTION: KindDescription = KindDescription {
     mandatory: &["title"],
     closed: &[],
     open: &[("stage", Stage::KNOWN)],
-    references: &[],
-    requirements: &[],
+    references: &["extract.record"],
+    spans: &[],
+    hashes: &["extractOf", "extract.salt"],
+    requirements: &[super::extract::REQUIREMENT],
+    guards: &[],
+    published: &["source.noticeId"],
     ranges: &[("period.startDate", "period.endDate"), ("noticeDate", "awardDate")],
 };

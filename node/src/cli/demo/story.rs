@@ -230,17 +230,17 @@ impl Member {
         };
         let failure = PerformanceFailure {
             description: Some("Rent statements went out eight days late".to_owned()),
-            period: Some(Period { start_date: date(2026, 2, 1), ..Period::default() }),
+            period: Some(Period { start_date: date(2025, 2, 1), ..Period::default() }),
             ..PerformanceFailure::default()
         };
         Some(Performance {
             contract: Some(contract.to_owned()),
-            title: Some(format!("{PRODUCT}, the year to March 2026")),
+            title: Some(format!("{PRODUCT}, the year to March 2025")),
             buyer: Some(self.organisation()),
             supplier: Some(supplier()),
             period: Some(Period {
-                start_date: date(2025, 4, 1),
-                end_date: date(2026, 3, 31),
+                start_date: date(2024, 4, 1),
+                end_date: date(2025, 3, 31),
                 ..Period::default()
             }),
             kpis: vec![
@@ -258,8 +258,9 @@ impl Member {
                 ),
             ],
             performance_failures: if content { Vec::new() } else { vec![failure] },
-            sent_to_supplier: date(2026, 4, 20),
+            sent_to_supplier: date(2025, 4, 20),
             reply_window: Some("P30D".to_owned()),
+            expires: date(2099, 3, 31),
             ..Performance::default()
         })
     }

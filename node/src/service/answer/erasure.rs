@@ -17,6 +17,35 @@ pub struct Erase {
     /// Signatures of controllers over [`Countersign::message`].
     #[serde(default)]
     pub countersignatures: Vec<Countersignature>,
+    /// Leave alone what it is an extract of, and its extract.
+    #[serde(default)]
+    pub only: bool,
+    /// Signatures for those.
+    #[serde(default)]
+    pub linked: Vec<LinkedErase>,
+}
+
+/// Controllers' signatures for a record that is erased with another.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LinkedErase {
+    /// Its reference, as [`Countersign::also`] gives it.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// Signatures over its own [`Countersign::message`].
+    pub countersignatures: Vec<Countersignature>,
+}
+
+/// A record that is erased with another: its extract, or what it is an extract of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlsoErased {
+    /// Its full reference.
+    #[serde(rename = "ref")]
+    pub reference: String,
+    /// The fields; none means all of them.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Where it was said.
+    pub space: Space,
 }
 
 /// A controller's signature that an erasure may be carried out at once.
@@ -42,6 +71,9 @@ pub struct Countersign {
     pub controllers: Vec<String>,
     /// How many must sign.
     pub threshold: u32,
+    /// What is erased as well, unless [`Erase::only`] says otherwise.
+    #[serde(default)]
+    pub also: Vec<AlsoErased>,
 }
 
 /// What was erased.
@@ -57,6 +89,9 @@ pub struct Erased {
     pub countersigned: bool,
     /// Whether a signed head covers it yet.
     pub signed: bool,
+    /// Full references of the entries that erase its extract, or what it is an extract of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 /// What has become of erasures.

@@ -94,6 +94,9 @@ pub struct CreateGroup {
     pub terms: String,
     /// Fewest authorities that a statistic over its data must be drawn from.
     pub least: u32,
+    /// Names of the kinds of record for which it is offered as audience.
+    #[serde(default)]
+    pub kinds: Vec<String>,
 }
 
 /// A group, by its id or its name while that is unique.
@@ -171,6 +174,9 @@ pub struct GroupMembers {
     pub least: u32,
     /// What members agreed to.
     pub terms: String,
+    /// Names of the kinds of record for which it is offered as audience.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
     /// Invitations that somebody may still use.
     pub open_invitations: usize,
     /// The members, in the order of their ids.
@@ -294,8 +300,22 @@ pub struct ChangeMember {
     pub until: Option<u64>,
 }
 
+/// A member that also sells to the public sector, as far as this node can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seller {
+    /// Its place in [`AudienceView::authorities`].
+    pub member: usize,
+    /// Who it is.
+    pub authority: AuthorityId,
+    /// Contracts and notices on this node that name an identifier of it as a supplier.
+    pub contracts: u64,
+    /// Whether it is a centre: a buying organisation.
+    pub centre: bool,
+}
+
 /// Who may see what is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AudienceView {
     /// `public`, or the id of a group.
     pub space: String,
@@ -308,14 +328,36 @@ pub struct AudienceView {
     /// Their names, where known, else ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authorities: Vec<String>,
+    /// Those of them that also sell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sellers: Vec<Seller>,
+    /// Members that were not looked up, because there are too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_looked_up: usize,
+    /// Names of the kinds of record for which the group is offered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kinds: Vec<String>,
+}
+
+/// How the serialiser wants to be told that there is nothing to be said.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl AudienceView {
     /// Anyone.
     #[must_use]
     pub fn public() -> Self {
-        let space = "public".to_owned();
-        Self { space, name: None, members: None, authorities: Vec::new() }
+        Self {
+            space: "public".to_owned(),
+            name: None,
+            members: None,
+            authorities: Vec::new(),
+            sellers: Vec::new(),
+            not_looked_up: 0,
+            kinds: Vec::new(),
+        }
     }
 }
 

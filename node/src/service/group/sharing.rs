@@ -17,6 +17,7 @@ use tallystick_protocol::id::{GroupId, Space};
 use super::super::answer::{Audience, AudienceView, Audiences};
 use super::super::names::names;
 use super::super::{Desk, now};
+use super::selling::Selling;
 use crate::failure::Failure;
 
 /// Seals bodies for the members of a group.
@@ -46,11 +47,15 @@ impl Desk {
     /// # Errors
     /// A [`Failure`] if the clock is wrong or the node is stopping.
     pub async fn audiences(&self) -> Result<Audiences, Failure> {
+        let groups = self.0.handle.groups().await.into_iter();
+        let groups: Vec<_> =
+            groups.filter(|group| self.require(group, Role::Member).is_ok()).collect();
+        let now = now()?;
+        let members = groups.iter().flat_map(|group| group.members_at(now).map(|(who, _)| *who));
+        let selling = self.selling(members.collect()).await?;
         let mut audiences = Vec::new();
-        for membership in self.0.handle.groups().await {
-            if self.require(&membership, Role::Member).is_ok() {
-                audiences.push(self.audience_of(&membership).await?);
-            }
+        for group in groups {
+            audiences.push(self.audience_of(&group, &selling).await?);
         }
         Ok(Audiences { audiences })
     }
@@ -65,7 +70,7 @@ impl Desk {
         };
         let membership = self.group_named(name).await?;
         self.require(&membership, Role::Member)?;
-        let view = self.audience_of(&membership).await?;
+        let view = self.members_of(&membership).await?;
         Ok((Space::Group(membership.group()), view))
     }
 
@@ -76,11 +81,21 @@ impl Desk {
     ) -> Result<AudienceView, Failure> {
         match space {
             Space::Public => Ok(AudienceView::public()),
-            Space::Group(group) => self.audience_of(&*self.membership(group).await?).await,
+            Space::Group(group) => self.members_of(&*self.membership(group).await?).await,
         }
     }
 
-    async fn audience_of(&self, membership: &Membership) -> Result<AudienceView, Failure> {
+    async fn members_of(&self, membership: &Membership) -> Result<AudienceView, Failure> {
+        let members = membership.members_at(now()?).map(|(who, _)| *who);
+        let selling = self.selling(members.collect()).await?;
+        self.audience_of(membership, &selling).await
+    }
+
+    async fn audience_of(
+        &self,
+        membership: &Membership,
+        selling: &Selling,
+    ) -> Result<AudienceView, Failure> {
         let (now, met) = (now()?, self.acquaintances().await);
         let members: Vec<_> = membership.members_at(now).map(|(who, _)| *who).collect();
         let known = names(met, members.iter().copied().collect()).await?;
@@ -93,6 +108,11 @@ impl Desk {
             name: membership.terms().map(|terms| terms.name.clone()),
             members: Some(members.len()),
             authorities: called.collect(),
+            sellers: selling.among(&members),
+            not_looked_up: selling.left_out,
+            kinds: membership
+                .terms()
+                .map_or(Vec::new(), |terms| terms.kinds.iter().map(ToString::to_string).collect()),
         })
     }
 
