@@ -130,6 +130,18 @@ impl SourceDigest {
         Self(bytes)
     }
 
+    /// The digest that shows itself as `text`.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let mut pairs = text.as_bytes().chunks_exact(2);
+        for byte in &mut bytes {
+            let pair = std::str::from_utf8(pairs.next()?).ok()?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        (text.len() == 64).then_some(Self(bytes))
+    }
+
     /// Its bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

@@ -15,6 +15,7 @@
 //! accounts and pages, and any decision about other authorities' data.
 
 pub mod answer;
+mod disclosure;
 mod domains;
 mod endorse;
 mod erasing;

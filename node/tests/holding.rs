@@ -206,3 +206,86 @@ fn invariant_6_a_retention_date_hides_at_once_and_deletes_when_it_was_cosigned()
     fir.ok(&["prove", &version, "-o", &proof]);
     assert_eq!(fir.ok(&["verify", &proof])["verified"], true);
 }
+
+/// Reference without version, state and title of all that a node holds on a term.
+fn held_on(node: &Tally, text: &str) -> Vec<(String, String, String)> {
+    let said = node.ok(&["search", "--held", text]);
+    assert!(said["scanned"].as_u64().unwrap() > 0);
+    let text = |value: &Value| value.as_str().unwrap().split('@').next().unwrap().to_owned();
+    let all = said["held"].as_array().unwrap().iter();
+    let mut all: Vec<_> =
+        all.map(|one| (text(&one["ref"]), text(&one["state"]), text(&one["title"]))).collect();
+    all.sort_by(|a, b| a.2.cmp(&b.2));
+    all
+}
+
+#[test]
+fn a_request_finds_all_that_is_held_hidden_withdrawn_and_drafted_and_whom_to_consult() {
+    let (mut ash, mut oak) = (council("Ash"), council("Oak"));
+    ash.start();
+    oak.start();
+    ash.befriend(&oak);
+    ash.ok(&["group", "create", "Seven Boroughs"]);
+    let invited = ash.ok(&["group", "invite", "Seven Boroughs"]);
+    let invitation = invited["invitation"].as_str().unwrap();
+    comes("Oak joins", || oak.run(&["--yes", "group", "join", invitation]).status.success());
+    let mut shared = haulage("A current one");
+    shared["disclosure"] = json!({
+        "consult": "foi@ash.example",
+        "exemptions": [{ "provision": "FOIA 2000 s.43(2)", "until": "2027-03-31" }],
+    });
+    let current = ash.publish(&shared, &["--into", "Seven Boroughs"]);
+    let erased = ash.publish(&haulage("B erased"), &["--public"]);
+    let withdrawn = ash.publish(&haulage("C withdrawn"), &["--public"]);
+    let superseded = ash.publish(&haulage("D superseded"), &["--public"]);
+    ash.publish(&json!({ "title": "D gritting" }), &["--public", "--replaces", &superseded]);
+    ash.publish(&json!({ "title": "Unrelated" }), &["--public"]);
+    comes("Oak has all", || total(&oak, "gritting") == 1 && total(&oak, "one") == 1);
+    ash.ok(&["withdraw", &withdrawn]);
+    ash.ok(&["--yes", "erase", &erased, "--reason", "personal-data"]);
+    comes("Oak has heard of it", || total(&oak, "haulage") == 1);
+    let rows =
+        "Reference,Title,Buyer,Supplier\nX-1,F reference,Elm Council,Quagmire Zephyr Haulage\n";
+    let file = oak.dir.path().join("register.csv");
+    std::fs::write(&file, rows).unwrap();
+    oak.ok(&["import", file.to_str().unwrap(), "--public"]);
+    let file = oak.dir.path().join("note.json");
+    let note = json!({ "title": "E draft", "supplier": { "name": SECRET } });
+    std::fs::write(&file, note.to_string()).unwrap();
+    oak.ok(&["note", "draft", file.to_str().unwrap()]);
+
+    let said = |reference: &str, state: &str, title: &str| {
+        (reference.to_owned(), state.to_owned(), title.to_owned())
+    };
+    let found = held_on(&oak, "zephyr QUAGMIRE");
+    let reference = found.last().unwrap().0.clone();
+    let expected = [
+        said(&current, "current", "A current one"),
+        said(&erased, "erased", "B erased"),
+        said(&withdrawn, "withdrawn", "C withdrawn"),
+        said(&superseded, "superseded", "D superseded"),
+        said("draft 1", "draft", "E draft"),
+        said(&reference, "reference", "F reference"),
+    ];
+    assert_eq!(found, expected);
+    let all = oak.ok(&["search", "--held", "quagmire"]);
+    let one = |of: &str| {
+        let all = all["held"].as_array().unwrap();
+        all.iter().find(|one| one["ref"].as_str().unwrap().starts_with(of)).unwrap().clone()
+    };
+    assert_eq!(one(&current)["group"], "Seven Boroughs");
+    assert_eq!(one(&current)["consult"], "foi@ash.example");
+    assert_eq!(one(&current)["exemptions"][0]["provision"], "FOIA 2000 s.43(2)");
+    assert_eq!(one(&current)["authorityName"], "Ash Borough Council");
+    // What is erased is deleted unless it is held now that somebody asked for it.
+    assert!(one(&erased)["due"].as_u64().is_some());
+    oak.ok(&["hold", &erased, "--reason", "foi"]);
+    let again = oak.ok(&["search", "--held", "B erased"]);
+    assert_eq!(
+        (&again["held"][0]["hold"], &again["held"][0]["due"]),
+        (&json!("foi"), &Value::Null)
+    );
+    assert_eq!(total(&oak, "B erased"), 0, "nobody else finds it");
+    assert_eq!(oak.run(&["search", "--held", "nowhere", "--fail-empty"]).status.code(), Some(1));
+    refused(&oak, 2, &["search", "--held", "x", "--kind", "contract"], "cannot be used with");
+}

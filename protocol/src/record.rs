@@ -428,6 +428,10 @@ mod tests {
             "system": "s", "noticeId": "n", "part": "p", "releaseId": "r", "published": "2020-01-01",
             "url": "u", "digest": "d"
         });
+        let disclosure = json!({
+            "consult": "foi@ambleford.example",
+            "exemptions": [{"provision": "p", "reason": "r", "until": "2020-01-01"}]
+        });
         let of = format!("{}/{}", AuthorityId::from_bytes([1; 32]), "ab".repeat(16));
         let hash = "0a".repeat(32);
         let extract = json!({"record": of, "salt": hash});
@@ -443,7 +447,7 @@ mod tests {
             "framework": {"isFramework": true, "title": "t", "reference": "r", "owner": "o", "endDate": "2020-01-01"},
             "relatedProcesses": [{"relationship": "parent", "scheme": "ocid", "identifier": "i", "title": "t"}],
             "sharing": {"permitted": true, "eligibleBuyers": ["a", "b"], "clause": "c", "fee": "f"},
-            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": hash, "extract": extract, "source": source,
+            "department": "d", "ownerMailbox": "m", "reviewDate": "2020-01-01", "extractOf": hash, "extract": extract, "disclosure": disclosure, "source": source,
             "succession": {
                 "kind": "novated", "date": "2020-01-01", "supplierAgreementDate": "2020-01-01",
                 "of": format!("{}/{}", AuthorityId::from_bytes([1; 32]), "ab".repeat(16)),
@@ -456,7 +460,7 @@ mod tests {
             "performanceFailures": [{"id": "1", "description": "d", "period": period, "category": "c"}],
             "remedies": [{"description": "d", "date": "2020-01-01", "value": money}],
             "sentToSupplier": "2020-01-01", "replyWindow": "P30D", "supplierReply": "r",
-            "reviewDate": "2020-01-01", "source": source, "expires": "2020-01-01", "extractOf": hash,
+            "reviewDate": "2020-01-01", "disclosure": disclosure, "source": source, "expires": "2020-01-01", "extractOf": hash,
             "sharedWithoutReply": "s", "notForTenderEvaluation": true, "extract": extract
         });
         let pipeline = json!({
@@ -465,13 +469,13 @@ mod tests {
             "procurementMethodDetails": "p", "value": value, "noticeDate": "2020-01-01",
             "tenderEndDate": "2020-01-01", "awardDate": "2020-01-01", "period": period, "stage": "planned",
             "status": "s", "replaces": "r", "collaboration": {"wanted": true, "kinds": ["joint procurement"]},
-            "lastConfirmed": "2020-01-01", "department": "d", "source": source,
+            "lastConfirmed": "2020-01-01", "department": "d", "disclosure": disclosure, "source": source,
             "extract": extract, "extractOf": hash
         });
         let to = format!("{}/{}", AuthorityId::from_bytes([1; 32]), RecordId::from_bytes([2; 16]));
         let response = json!({
             "to": to, "answer": "supplierReply", "buyer": organisation, "text": "t", "mailbox": "m@made-up.example",
-            "until": "2020-01-01", "supplier": organisation, "source": source
+            "until": "2020-01-01", "supplier": organisation, "disclosure": disclosure, "source": source
         });
         vec![
             (Kind::CONTRACT, contract),

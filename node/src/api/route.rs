@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/partners/endorse", post(endorse))
         .route("/partners/check", post(check_domain))
         .route("/search", get(search))
+        .route("/held", get(held))
         .route("/records", get(show).post(publish))
         .route("/records/withdraw", post(withdraw))
         .route("/records/erase", get(erasures).post(erase))
@@ -91,6 +92,18 @@ async fn endorse(State(desk): State<Desk>, sent: Sent) -> Answer<answer::Endorse
 async fn check_domain(State(desk): State<Desk>, sent: Sent) -> Answer<answer::DomainChecked> {
     let answer::NamePartner { authority } = body(sent)?;
     Ok(Json(desk.check_domain(&authority).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichHeld {
+    text: String,
+    from: Option<String>,
+}
+
+async fn held(State(desk): State<Desk>, asked: Asked<WhichHeld>) -> Answer<answer::HeldPortion> {
+    let WhichHeld { text, from } = query(asked)?;
+    Ok(Json(desk.held_on(&text, from).await?))
 }
 
 /// A question as it stands in an address.

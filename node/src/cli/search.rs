@@ -1,5 +1,7 @@
 //! `tally search`: everything this node has, asked at once.
 
+mod held;
+
 use serde_json::json;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::record::Day;
@@ -54,6 +56,11 @@ pub struct Search {
     /// End with exit code 1 if nothing is found.
     #[arg(long)]
     fail_empty: bool,
+    /// List all that this authority holds on TEXT, for freedom-of-information requests:
+    /// earlier, withdrawn, hidden and draft documents, too, and whom to consult.
+    #[arg(long, requires = "text", conflicts_with_all = ["kind", "cpv", "supplier", "buyer",
+          "ends_before", "ends_after", "authority", "records_only", "limit", "offset"])]
+    held: bool,
 }
 
 impl Search {
@@ -62,6 +69,9 @@ impl Search {
     /// # Errors
     /// A [`Failure`] by the node, or for a kind that does not exist.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        if self.held {
+            return held::run(global, &self.text.join(" "), self.fail_empty);
+        }
         if let Some(name) = &self.kind {
             kind(name)?;
         }

@@ -4,6 +4,7 @@
 //! are camelCase; those that scripts rely on stand in the command line contract
 //! (section 8 of the design). Deliberately absent: anything secret.
 
+mod disclosure;
 mod erasure;
 mod extract;
 mod group;
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use tallystick_protocol::id::{AuthorityId, Hash, NodeId};
 use tallystick_protocol::record::part::Organisation;
 
+pub use self::disclosure::{ExemptionView, HeldPortion, HeldState, HeldView};
 pub use self::erasure::{
     AlsoErased, Countersign, Countersignature, Erase, Erased, ErasureView, Erasures, Hold,
     HoldView, HolderAnswer, Holds, LinkedErase,

@@ -6,7 +6,7 @@ use super::date::Date;
 use super::description::{Audience, Column, FacetPaths, Form, Guard, KindDescription, Requirement};
 use super::extract::Extract;
 use super::money::{Currency, Money, Value};
-use super::part::{Organisation, Period, Source};
+use super::part::{Disclosure, Organisation, Period, Source};
 use super::text::{code_list, document};
 
 document! {
@@ -68,6 +68,8 @@ document! {
         pub extract: Option<Extract>,
         /// The mark of the confidential record this is an extract of.
         pub extract_of: Option<String>,
+        /// What is said about disclosing it to others.
+        pub disclosure: Option<Disclosure>,
         /// Where the document comes from.
         pub source: Option<Source>,
     }
@@ -257,6 +259,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         "reviewDate",
         "succession.date",
         "succession.supplierAgreementDate",
+        "disclosure.exemptions.*.until",
         "source.published",
     ],
     mandatory: &["title"],

@@ -1,4 +1,4 @@
-//! Parts that several kinds of documents share: organisations, periods, sources.
+//! Parts that several kinds of documents share: organisations, periods, disclosure, sources.
 //!
 //! Names follow OCDS 1.1.5. Contact points, addresses and other personal data
 //! are deliberately absent: what nobody needs to compare contracts is not copied.
@@ -77,6 +77,29 @@ document! {
         pub end_computed: Option<bool>,
         /// Notice to be given before the end, as an ISO 8601 duration: `P3M`.
         pub notice_period: Option<String>,
+    }
+}
+
+document! {
+    /// What the author says about disclosing the document to whoever asks for it under
+    /// freedom-of-information law. Each holder that is asked decides by itself.
+    pub struct Disclosure {
+        /// Whom to consult before it is disclosed: a mailbox of an office, not of a person.
+        pub consult: Option<String>,
+        /// The exemptions that apply, as the author sees it.
+        pub exemptions: Vec<Exemption>,
+    }
+}
+
+document! {
+    /// One exemption from disclosure.
+    pub struct Exemption {
+        /// The law and its section: `Freedom of Information Act 2000 s.43(2)`.
+        pub provision: Option<String>,
+        /// Why it applies.
+        pub reason: Option<String>,
+        /// Until when, as far as the author can tell.
+        pub until: Option<Date>,
     }
 }
 

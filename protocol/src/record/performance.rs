@@ -9,7 +9,7 @@ use super::date::Date;
 use super::description::{Audience, Column, FacetPaths, Form, Guard, KindDescription};
 use super::extract::Extract;
 use super::money::Money;
-use super::part::{Organisation, Period, Source};
+use super::part::{Disclosure, Organisation, Period, Source};
 use super::text::{code_list, document};
 
 document! {
@@ -54,6 +54,8 @@ document! {
         pub extract: Option<Extract>,
         /// The mark of the confidential record this is an extract of.
         pub extract_of: Option<String>,
+        /// What is said about disclosing it to others.
+        pub disclosure: Option<Disclosure>,
         /// Where the document comes from.
         pub source: Option<Source>,
     }
@@ -174,6 +176,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         "sentToSupplier",
         "reviewDate",
         "expires",
+        "disclosure.exemptions.*.until",
         "source.published",
     ],
     mandatory: &["contract|supplier.name"],

@@ -6,7 +6,7 @@ use super::date::Date;
 use super::description::{Audience, Column, FacetPaths, Form, KindDescription};
 use super::extract::Extract;
 use super::money::Value;
-use super::part::{Organisation, Period, Source};
+use super::part::{Disclosure, Organisation, Period, Source};
 use super::text::{code_list, document};
 
 document! {
@@ -56,6 +56,8 @@ document! {
         pub extract: Option<Extract>,
         /// The mark of the confidential record this is an extract of.
         pub extract_of: Option<String>,
+        /// What is said about disclosing it to others.
+        pub disclosure: Option<Disclosure>,
         /// Where the document comes from.
         pub source: Option<Source>,
     }
@@ -144,6 +146,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         "tenderEndDate",
         "awardDate",
         "lastConfirmed",
+        "disclosure.exemptions.*.until",
         "source.published",
     ],
     mandatory: &["title"],

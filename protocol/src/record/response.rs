@@ -7,7 +7,7 @@
 use super::Kind;
 use super::date::Date;
 use super::description::{Audience, Column, FacetPaths, Form, KindDescription, Requirement};
-use super::part::{Organisation, Source};
+use super::part::{Disclosure, Organisation, Source};
 use super::text::{code_list, document};
 
 document! {
@@ -27,6 +27,8 @@ document! {
         pub until: Option<Date>,
         /// The supplier whose reply is passed on.
         pub supplier: Option<Organisation>,
+        /// What is said about disclosing it to others.
+        pub disclosure: Option<Disclosure>,
         /// Where the document comes from.
         pub source: Option<Source>,
     }
@@ -88,7 +90,7 @@ pub static DESCRIPTION: KindDescription = KindDescription {
         extract: "",
         extract_of: "",
     },
-    dates: &["until", "source.published"],
+    dates: &["until", "disclosure.exemptions.*.until", "source.published"],
     mandatory: &["to", "answer"],
     closed: &[("answer", Answer::KNOWN)],
     open: &[],
