@@ -194,7 +194,12 @@ impl Club {
         let Some(known) = self.membership(world, node) else { return false };
         let author = world.nodes[node].who.authority();
         let keys = sealing_keys(&known);
-        let needed = !known.is_behind(&author) && known.epoch_needed(NOW, &keys).is_some();
+        let ring = self.unlock(world, node);
+        // One whose secret was given to nobody, or to others only, is of no use either.
+        let current = known.current_epoch(NOW).map(|epoch| epoch.id());
+        let shut = current.is_some_and(|id| ring.secret(&id).is_none());
+        let needed = shut || known.epoch_needed(NOW, &keys).is_some();
+        let needed = needed && !known.is_behind(&author);
         if known.role(&author) < Some(Role::Member) || !needed {
             return false;
         }
