@@ -327,9 +327,12 @@ impl Membership {
     /// no member: a recipient, or one of a later epoch that links to it.
     #[must_use]
     pub fn current_epoch(&self, now: UnixTime) -> Option<&OpenedEpoch> {
-        // Later ones first: links lead to earlier ones.
+        // Later ones first: links lead to earlier ones. Those that do not count give
+        // their recipients the same; if their author is out, it has nothing to give.
+        let is_author_in = |epoch: &&OpenedEpoch| self.is_member(&epoch.place.authority, now);
+        let strays = self.strays().iter().filter(is_author_in);
         let mut open: BTreeSet<EpochId> = BTreeSet::new();
-        for epoch in self.epochs().iter().rev() {
+        for epoch in strays.rev().chain(self.epochs().iter().rev()) {
             let inside = epoch.opening.recipients().all(|who| self.is_member(&who, now));
             if !inside || open.contains(&epoch.id()) {
                 open.insert(epoch.id());
