@@ -412,6 +412,24 @@ fn bare(entry: &Entry) -> Entry {
 }
 
 #[test]
+fn an_epoch_that_a_removed_member_found_by_a_link_is_not_written_under() {
+    let mut scene = Scene::new();
+    let before = scene.open(0);
+    assert_eq!(scene.current(), Some(before));
+    // A newcomer is led back by the next epoch, and goes.
+    let invitation = scene.world.say(0, Act::Invite { key: 7, role: Member, bound: None });
+    scene.world.say(4, Act::Join { invitation, key: 7 });
+    scene.read(0);
+    scene.open(0);
+    assert!(scene.can_read(4, &before));
+    scene.world.say(0, Act::Remove(4));
+    assert_eq!((scene.current(), scene.need()), (None, Some(EpochNeed::NoneUsable)));
+    let after = scene.open(0);
+    assert_eq!(scene.current(), Some(after));
+    assert!(scene.can_read(2, &after) && !scene.can_read(4, &after));
+}
+
+#[test]
 fn a_sealed_body_keeps_the_commitment_of_its_header() {
     let (entry, log, key) = sealed_entry();
     let origin = origin(&network(), &log).unwrap();

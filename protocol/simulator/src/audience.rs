@@ -1,9 +1,8 @@
 //! Invariant 3: who may be told of a group, and write to whom. Looked at from outside
 //! in every frame that leaves an honest node, and in all that becomes durable.
 //!
-//! What a node may tell whom is decided by the control entries that it has handed
-//! to its disk, merged here once more; what its authority knew when it wrote
-//! something, by what its own log had seen before.
+//! What a node may tell whom, and write for whom, is decided by the control entries
+//! that it has handed to its disk, merged here once more.
 //!
 //! **Invariant:** none of this asks a machine. Deliberately absent: what can be
 //! guessed from sizes and times of frames.
@@ -12,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tallystick_protocol::entry::Entry;
 use tallystick_protocol::group::epoch::EpochOpening;
-use tallystick_protocol::group::{ControlEntry, EntryRef, Membership, Operation};
+use tallystick_protocol::group::{ControlEntry, Membership, Operation};
 use tallystick_protocol::id::{AuthorityId, EpochId, GroupId, LogId, Space};
 use tallystick_protocol::sync::Append;
 use tallystick_protocol::sync::wire::Message;
@@ -34,16 +34,10 @@ pub struct Audience {
     views: BTreeMap<(usize, GroupId), (Sizes, Rc<Membership>)>,
     /// What was asked for: by whom, of whom, under which number.
     asked: BTreeMap<(usize, usize, u64), LogId>,
-    /// Every control entry that ever became durable at its author's.
-    controls: BTreeMap<GroupId, BTreeMap<EntryRef, ControlEntry>>,
-    /// The newest of each log.
-    newest: BTreeMap<LogId, EntryRef>,
     openings: BTreeMap<EpochId, Arc<EpochOpening>>,
-    /// What had been seen by whoever wrote an entry, merged.
-    known: BTreeMap<EntryRef, Rc<Membership>>,
     /// Frames about groups that were looked at.
     pub frames: u64,
-    /// Entries of groups that became durable at their authors', control entries among them.
+    /// Entries that were written in groups, control entries among them.
     pub written: (u64, u64),
 }
 
@@ -145,67 +139,37 @@ impl Audience {
     /// Something of a group has become durable.
     ///
     /// # Panics
-    /// If the node was never invited, or its authority wrote for somebody whom its
-    /// log shows to be out.
+    /// If the node was never invited.
     pub fn durable(&mut self, nodes: &[Node], node: usize, append: &Append) {
         let own = nodes[node].who.authority();
         let Space::Group(group) = append.log.space else { return };
-        if append.log.authority != own {
-            let founds = |known: &BTreeMap<EntryRef, ControlEntry>| {
-                let creates = |entry: &ControlEntry| {
-                    entry.author() == own && matches!(entry.operation(), Operation::Create(_))
-                };
-                known.values().any(creates)
-            };
-            let invited = self.hosts.contains_key(&(node, group));
-            assert!(invited || self.controls.get(&group).is_some_and(founds), "{node} is no guest");
-            return;
-        }
-        for (index, entry) in (append.start..).zip(&append.entries) {
-            self.written.0 += 1;
-            if let Ok(control) = ControlEntry::read(&append.log, index, entry) {
-                self.written.1 += 1;
-                let place = control.place();
-                if let Operation::Epoch(opening) = control.operation() {
-                    let id = EpochId::from_bytes(*place.leaf.as_bytes());
-                    self.openings.insert(id, Arc::clone(opening));
-                }
-                self.controls.entry(group).or_default().insert(place, control);
-                self.newest.insert(append.log, place);
-            } else if let Some(epoch) = entry.header().epoch {
-                // By its log, and by what it has heard of since: somebody may have come back.
-                let views = [self.known_to(&append.log), self.view(nodes, node, group)];
-                let departed = |who: AuthorityId| {
-                    views.iter().all(|known| known.departed().contains_key(&who))
-                };
-                let opening = &self.openings[&epoch];
-                let read_by = opening.recipients().find(|who| departed(*who));
-                assert_eq!(read_by, None, "{node} wrote for somebody whom it knew to be out");
-            }
-        }
+        let invited = append.log.authority == own || self.hosts.contains_key(&(node, group));
+        assert!(invited, "{node} keeps a log of a group to which nobody invited it");
     }
 
-    /// What the author of a log had seen of its group when its newest control entry was written.
-    fn known_to(&mut self, log: &LogId) -> Rc<Membership> {
-        let Space::Group(group) = log.space else { unreachable!("a public log") };
-        let newest = self.newest[log];
-        if let Some(known) = self.known.get(&newest) {
-            return Rc::clone(known);
+    /// Somebody writes in a group, by what its node has now.
+    ///
+    /// # Panics
+    /// If it writes for somebody whom the node knows to be out.
+    pub fn authored(&mut self, nodes: &[Node], node: usize, group: GroupId, entries: &[Entry]) {
+        let log = LogId { space: Space::Group(group), ..nodes[node].who.log() };
+        for entry in entries {
+            self.written.0 += 1;
+            if let Ok(control) = ControlEntry::read(&log, 0, entry) {
+                self.written.1 += 1;
+                if let Operation::Epoch(opening) = control.operation() {
+                    let id = EpochId::from_bytes(*control.place().leaf.as_bytes());
+                    self.openings.insert(id, Arc::clone(opening));
+                }
+                if matches!(control.operation(), Operation::Create(_)) {
+                    self.hosts.entry((node, group)).or_default();
+                }
+            } else if let Some(epoch) = entry.header().epoch {
+                let known = self.view(nodes, node, group);
+                let opening = self.openings.get(&epoch).expect("an epoch that nobody opened");
+                let read_by = opening.recipients().find(|who| known.departed().contains_key(who));
+                assert_eq!(read_by, None, "{node} writes for somebody whom it knows to be out");
+            }
         }
-        let all = &self.controls[&group];
-        let (mut seen, mut next) = (BTreeMap::new(), vec![newest]);
-        while let Some(place) = next.pop() {
-            let Some(entry) = all.get(&place).filter(|_| !seen.contains_key(&place)) else {
-                continue;
-            };
-            seen.insert(place, entry);
-            next.extend(entry.seen());
-            let earlier = all.range(..place).next_back().map(|(place, _)| *place);
-            next.extend(earlier.filter(|earlier| earlier.authority == place.authority));
-        }
-        let known = Membership::merge(&network(), &group, seen.into_values()).unwrap();
-        let known = Rc::new(known);
-        self.known.insert(newest, Rc::clone(&known));
-        known
     }
 }

@@ -35,6 +35,8 @@ pub struct Club {
     pub group: GroupId,
     /// Invitations under way, by guest: the one-time key and who is to be found there.
     letters: BTreeMap<usize, (SecretKey, Vec<AuthorityId>)>,
+    /// Who invited those who have joined: their drivers say so again at every start.
+    hosts: BTreeMap<usize, Vec<AuthorityId>>,
     rings: BTreeMap<usize, Keyring>,
     /// Counts what must not be used twice.
     used: u64,
@@ -45,7 +47,8 @@ impl Club {
     #[must_use]
     pub fn new(world: &World, founder: usize, random: [u8; 32]) -> Self {
         let group = group_id(&network(), &world.nodes[founder].who.authority(), &random);
-        Self { group, letters: BTreeMap::new(), rings: BTreeMap::new(), used: 0 }
+        let (letters, hosts, rings) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { group, letters, hosts, rings, used: 0 }
     }
 
     /// Its founder creates it.
@@ -151,10 +154,18 @@ impl Club {
         let (Some((place, _)), Some(terms)) = (fits, known.terms()) else { return false };
         let author = world.nodes[guest].who.authority();
         let join = Join::new(&self.group, *place, &key, terms.hash(), &author);
-        world.give(guest, Input::Invited { group: self.group, hosts });
+        self.hosts.insert(guest, hosts);
+        self.remind(world, guest);
         self.say_after(world, guest, &[*place], &Operation::Join(Box::new(join)));
         self.letters.remove(&guest);
         true
+    }
+
+    /// A node is told who invited it, as at every start.
+    pub fn remind(&self, world: &mut World, node: usize) {
+        if let Some(hosts) = self.hosts.get(&node).cloned() {
+            world.give(node, Input::Invited { group: self.group, hosts });
+        }
     }
 
     /// Where the log of an authority ends, as far as `node` has it.
@@ -194,7 +205,12 @@ impl Club {
         let Some(known) = self.membership(world, node) else { return false };
         let author = world.nodes[node].who.authority();
         let keys = sealing_keys(&known);
-        let needed = !known.is_behind(&author) && known.epoch_needed(NOW, &keys).is_some();
+        let ring = self.unlock(world, node);
+        // One whose secret was given to nobody, or to others only, is of no use either.
+        let current = known.current_epoch(NOW).map(|epoch| epoch.id());
+        let shut = current.is_some_and(|id| ring.secret(&id).is_none());
+        let needed = shut || known.epoch_needed(NOW, &keys).is_some();
+        let needed = needed && !known.is_behind(&author);
         if known.role(&author) < Some(Role::Member) || !needed {
             return false;
         }

@@ -309,6 +309,9 @@ impl World {
 
     /// Lets a node author these entries in a space.
     pub fn author_in(&mut self, node: usize, space: Space, entries: Vec<Entry>) {
+        if let Space::Group(group) = space {
+            self.audience.authored(&self.nodes, node, group, &entries);
+        }
         self.last_command += 1;
         let command = self.last_command;
         self.commanded.insert((node, command), self.now());

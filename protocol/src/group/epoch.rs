@@ -17,8 +17,9 @@
 //!
 //! - *Is it known?* Its entry is here and counts. A header under an unknown epoch
 //!   holds back its log's head and display ([`Membership::epoch`]).
-//! - *May it be written under?* If all its recipients are members now. Whoever
-//!   knows somebody to be removed refuses an epoch that includes it. Of several
+//! - *May it be written under?* If all its recipients are members now, and all of
+//!   later epochs that link to it. Whoever knows somebody to be removed refuses an
+//!   epoch that it can read. Of several
 //!   the one counts that no other usable one has seen; of those the lowest id
 //!   ([`Membership::current_epoch`]).
 //! - *Is a new one needed?* If there is none to write under, or it leaves a member out, or
@@ -322,12 +323,24 @@ impl Membership {
         self.epochs().iter().find(|epoch| epoch.id() == *id)
     }
 
-    /// The epoch to write under at `now`; none if each includes somebody who is no member.
+    /// The epoch to write under at `now`; none if each can be read by somebody who is
+    /// no member: a recipient, or one of a later epoch that links to it.
     #[must_use]
     pub fn current_epoch(&self, now: UnixTime) -> Option<&OpenedEpoch> {
-        let inside =
-            |epoch: &&OpenedEpoch| epoch.opening.recipients().all(|who| self.is_member(&who, now));
-        let usable: Vec<&OpenedEpoch> = self.epochs().iter().filter(inside).collect();
+        // Later ones first: links lead to earlier ones. Those that do not count give
+        // their recipients the same; if their author is out, it has nothing to give.
+        let is_author_in = |epoch: &&OpenedEpoch| self.is_member(&epoch.place.authority, now);
+        let strays = self.strays().iter().filter(is_author_in);
+        let mut open: BTreeSet<EpochId> = BTreeSet::new();
+        for epoch in strays.rev().chain(self.epochs().iter().rev()) {
+            let inside = epoch.opening.recipients().all(|who| self.is_member(&who, now));
+            if !inside || open.contains(&epoch.id()) {
+                open.insert(epoch.id());
+                open.extend(epoch.opening.links().iter().map(|link| link.epoch));
+            }
+        }
+        let usable = self.epochs().iter().filter(|epoch| !open.contains(&epoch.id()));
+        let usable: Vec<&OpenedEpoch> = usable.collect();
         let seen: BTreeSet<EpochId> = usable.iter().flat_map(|e| &e.seen).copied().collect();
         let newest = usable.into_iter().filter(|epoch| !seen.contains(&epoch.id()));
         newest.min_by_key(|epoch| epoch.id())

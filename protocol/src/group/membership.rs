@@ -191,6 +191,7 @@ pub struct Membership {
     heads: Vec<EntryRef>,
     unacknowledged: BTreeMap<EntryRef, Vec<AuthorityId>>,
     epochs: Vec<OpenedEpoch>,
+    strays: Vec<OpenedEpoch>,
 }
 
 impl Membership {
@@ -226,7 +227,8 @@ impl Membership {
         let departed = departed(merge, &members);
         let invitations = invitations(merge, &members, counts);
         let unacknowledged = unacknowledged(merge, &members, counts);
-        let (heads, epochs) = (merge.heads(), epochs(merge, counts));
+        let (heads, epochs, strays) =
+            (merge.heads(), epochs(merge, counts), epochs(merge, |place| !counts(place)));
         Self {
             group,
             terms,
@@ -237,6 +239,7 @@ impl Membership {
             heads,
             unacknowledged,
             epochs,
+            strays,
         }
     }
 
@@ -328,6 +331,11 @@ impl Membership {
     #[must_use]
     pub fn epochs(&self) -> &[OpenedEpoch] {
         &self.epochs
+    }
+
+    /// The epochs whose entries do not count. Whoever can read one is led by its links to others.
+    pub(super) fn strays(&self) -> &[OpenedEpoch] {
+        &self.strays
     }
 
     /// SHA-256 over members, roles and the entries that count: equal exactly if
@@ -427,6 +435,7 @@ fn unacknowledged(
     merge.entries().filter_map(open).collect()
 }
 
+/// The epochs of whose entries `counts` is true.
 fn epochs(merge: &Merge<'_>, counts: impl Fn(&EntryRef) -> bool) -> Vec<OpenedEpoch> {
     let mut known: Vec<(usize, EpochId)> = Vec::new();
     let mut epochs = Vec::new();

@@ -30,6 +30,8 @@ use crate::time::Timestamp;
 
 /// How long after a change members are told: more may follow.
 const TELL: Duration = Duration::from_millis(250);
+/// Longest head that is kept until it is known whether it may be told.
+const EARLY: usize = 8 << 10;
 /// Bytes of heads in one frame.
 const ROOM: usize = limits::FRAME_BYTES / 2;
 
@@ -41,12 +43,42 @@ pub(super) struct Sharing {
     /// The newest move that everybody was or is to be told of.
     newest: u64,
     tell_at: Option<Timestamp>,
+    /// Heads of which it is not known yet that the peer may tell us of them: whoever
+    /// tells of itself and of others at once is known to be a member a moment later.
+    early: BTreeMap<(NodeId, LogId), Vec<u8>>,
 }
 
 impl Sharing {
     /// A peer is gone: it will be told everything anew.
     pub(super) fn disconnected(&mut self, peer: &NodeId) {
         self.told.remove(peer);
+        self.early.retain(|(from, _), _| from != peer);
+    }
+
+    /// Keeps a head for when more is known, within bounds.
+    fn keep_early(&mut self, peer: NodeId, log: LogId, note: Vec<u8>) {
+        let has_room = self.early.len() < limits::GROUP_MEMBERS;
+        if note.len() <= EARLY && (has_room || self.early.contains_key(&(peer, log))) {
+            self.early.insert((peer, log), note);
+        }
+    }
+
+    /// Takes the heads that came too early, where more is known of a group now.
+    pub(super) fn hear_again(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchanges: &mut Exchanges,
+        authoring: &mut Authoring,
+    ) {
+        if self.early.is_empty() || !cx.ledger.groups.has_changed() {
+            return;
+        }
+        let early: Vec<_> = core::mem::take(&mut self.early).into_iter().collect();
+        for ((peer, log), note) in early {
+            let (Space::Group(group), authority) = (log.space, log.authority) else { continue };
+            let head = GroupHead { authority, generation: log.generation, note };
+            self.heard(cx, exchanges, authoring, peer, (group, vec![head]));
+        }
     }
 
     /// A peer greets: it is told at once, before the news that would let it go on
@@ -91,6 +123,7 @@ impl Sharing {
 
     /// A peer told of heads of a group's logs.
     pub(super) fn heard(
+        &mut self,
         cx: &mut Context<'_>,
         exchanges: &mut Exchanges,
         authoring: &mut Authoring,
@@ -105,6 +138,7 @@ impl Sharing {
         for GroupHead { authority, generation, note } in heads {
             let log = LogId { authority, space: Space::Group(group), generation };
             if !cx.ledger.may_tell(&teller, &log) {
+                self.keep_early(peer, log, note);
                 continue;
             }
             cx.ledger.vouch(&teller, &log);

@@ -203,7 +203,11 @@ impl Run {
 
     fn end(&mut self, end: End) {
         match end {
-            End::Down(node) if !self.lost.contains(&node) => self.world.start(node),
+            End::Down(node) if !self.lost.contains(&node) => {
+                let Self { world, circles, .. } = self;
+                world.start(node);
+                circles.iter().for_each(|circle| circle.club.remind(world, node));
+            }
             End::Down(_) => {}
             End::Cut => {
                 self.world.heal();
@@ -529,7 +533,10 @@ impl Run {
             for node in self.members(number, &truth) {
                 let Self { world, circles, .. } = &mut *self;
                 let club = &mut circles[number].club;
-                if club.role(world, node) >= Some(Role::Member) {
+                // What one saw of somebody who is lost for good may be lost in a crash, too.
+                let known = club.membership(world, node);
+                let behind = known.is_some_and(|k| k.is_behind(&world.nodes[node].who.authority()));
+                if club.role(world, node) >= Some(Role::Member) && !behind {
                     assert!(club.share(world, node, 1), "{node} finds no epoch to write under");
                 }
             }
@@ -549,6 +556,10 @@ impl Run {
     fn assert_read(&mut self, epochs: &BTreeMap<usize, EpochId>) {
         for (number, epoch) in epochs {
             let Some(truth) = self.truth(*number) else { continue };
+            // An acknowledgement may have decided a quarrel since.
+            if truth.current_epoch(NOW).is_none_or(|current| current.id() != *epoch) {
+                continue;
+            }
             let members = self.members(*number, &truth);
             let Self { world, circles, .. } = &mut *self;
             let Circle { club, pool } = &mut circles[*number];
