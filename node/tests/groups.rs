@@ -10,8 +10,8 @@
 mod circle;
 mod process;
 
-use circle::{GROUP, circle, councils, document, invite, members, refused, share};
-use process::{Tally, comes, total};
+use circle::{GROUP, PATIENCE, circle, councils, document, invite, members, refused, share};
+use process::{Tally, comes, eventually, total};
 use serde_json::{Value, json};
 
 /// Stops a node, does something, and starts it where the others look for it.
@@ -192,4 +192,66 @@ fn a_register_is_imported_into_a_group_once_and_beside_what_is_public() {
     let public = yew.ok(&["search", "Zephyr"])["results"][0]["ref"].as_str().unwrap().to_owned();
     assert_eq!(birch.ok(&["show", &public])["group"], Value::Null);
     refused(yew, &["import", &register(1), "--into", GROUP], "in no group called");
+}
+
+#[test]
+fn a_group_whose_convenor_is_lost_goes_on_by_the_rule_it_was_created_with() {
+    let mut nodes = councils(&["Ash", "Birch", "Cedar"]);
+    circle(&nodes);
+    let listed = nodes[1].ok(&["group", "members", GROUP]);
+    assert_eq!(listed["continuation"], "majority");
+    // A second group, of which Birch may take the lead, and a third that ends with Ash.
+    let deputy = nodes[1].authority();
+    for (name, rule) in [("Wicker Circle", deputy.as_str()), ("Closed Circle", "nobody")] {
+        nodes[0].ok(&["group", "create", name, "--continuation", rule]);
+        let invited = nodes[0].ok(&["group", "invite", name]);
+        let invitation = invited["invitation"].as_str().unwrap();
+        nodes[1].ok(&["--yes", "group", "join", invitation]);
+        comes("Birch is in", || {
+            let members = nodes[1].says(&["group", "members", name]);
+            members["continuation"] == rule && members["members"].as_array().unwrap().len() == 2
+        });
+    }
+    nodes[0].kill();
+    let [_, birch, cedar] = &nodes[..] else { panic!("three nodes") };
+    let vote = |voter: &Tally| voter.ok(&["group", "continue", GROUP, &birch.authority()]);
+    refused(birch, &["group", "invite", GROUP], "role of convenor");
+    assert_eq!(vote(cedar)["leads"], false, "one of three");
+    comes("Birch has heard of the vote", || {
+        // Its own vote comes after Cedar's, or it would have to be cast once more.
+        let said = birch.ok(&["status"])["logs"].as_array().unwrap().clone();
+        let cedars = said.iter().filter(|log| log["authority"] == cedar.authority().as_str());
+        cedars.filter(|log| log["space"] != "public").all(|log| log["size"].as_u64() >= Some(2))
+    });
+    eventually(PATIENCE, "more than half", || match &vote_again(birch, birch) {
+        Value::Bool(true) => Ok(()),
+        other => Err(other.to_string()),
+    });
+    comes("Cedar sees that Birch leads", || {
+        let members = cedar.ok(&["group", "members", GROUP]);
+        let leads = |one: &Value| {
+            one["authority"] == birch.authority().as_str() && one["role"] == "convenor"
+        };
+        members["members"].as_array().unwrap().iter().any(leads)
+    });
+    // It manages now: who is lost is removed, and the rest read on.
+    birch.ok(&["--yes", "group", "remove", GROUP, "Ash Council"]);
+    share(birch, "Zephyr haulage");
+    comes("Cedar reads it", || total(cedar, "Zephyr") == 1);
+    // A deputy waits as long as there is a convenor, and nobody is nobody.
+    for name in ["Wicker Circle", "Closed Circle"] {
+        refused(birch, &["group", "continue", name, &birch.authority()], "will not count");
+    }
+}
+
+/// Votes for a member unless it leads already; whether it does then.
+fn vote_again(voter: &Tally, candidate: &Tally) -> Value {
+    let members = voter.ok(&["group", "members", GROUP]);
+    let is = |one: &Value| {
+        one["authority"] == candidate.authority().as_str() && one["role"] == "convenor"
+    };
+    if members["members"].as_array().unwrap().iter().any(is) {
+        return json!(true);
+    }
+    voter.ok(&["group", "continue", GROUP, &candidate.authority()])["leads"].clone()
 }

@@ -17,8 +17,8 @@ use super::question::confirm;
 use super::wording::{clean, named, pairs, several, table, time};
 use crate::failure::Failure;
 use crate::service::answer::{
-    Accept, Belonging, ChangeMember, CreateGroup, GroupChange, GroupMembers, Groups, HistoryName,
-    InvitationView, Invite, Invited, NameGroup, RoleName,
+    Accept, Belonging, ChangeMember, ContinueGroup, CreateGroup, GroupChange, GroupMembers, Groups,
+    HistoryName, InvitationView, Invite, Invited, MAJORITY, NOBODY, NameGroup, RoleName,
 };
 
 /// Days for which an invitation can be used.
@@ -41,6 +41,10 @@ pub enum Group {
         /// Fewest authorities that a statistic over its data must be drawn from.
         #[arg(long, value_name = "N", default_value_t = 3)]
         min_n: u32,
+        /// Who may lead once all convenors are lost: majority (whom most writing members
+        /// name), nobody, or a deputy's id or exact name.
+        #[arg(long, value_name = "WHO", default_value = MAJORITY)]
+        continuation: String,
         /// Kinds of record for which it is offered as audience: performance,pipeline.
         #[arg(long, value_name = "KINDS", value_delimiter = ',')]
         kinds: Vec<String>,
@@ -91,6 +95,15 @@ pub enum Group {
         #[arg(value_name = "GROUP")]
         group: String,
     },
+    /// Name a member to lead a group whose convenors are lost, as its rule allows
+    Continue {
+        /// Its id or the beginning of it, or its exact name.
+        #[arg(value_name = "GROUP")]
+        group: String,
+        /// The member's id or the beginning of it, or its exact name.
+        #[arg(value_name = "AUTHORITY")]
+        authority: String,
+    },
     /// Leave a group; what was received stays
     Leave {
         /// Its id or the beginning of it, or its exact name.
@@ -127,11 +140,11 @@ impl Group {
     /// A [`Failure`]: no such group or member, not allowed, or not confirmed.
     pub fn run(&self, global: &Global) -> Result<Answer, Failure> {
         match self {
-            Self::Create { name, history, terms, min_n, kinds } => {
+            Self::Create { name, history, terms, min_n, kinds, continuation } => {
                 let terms = terms.as_deref().map(read_terms).transpose()?.unwrap_or_default();
                 let (name, history, least) = (name.clone(), *history, *min_n);
-                let kinds = kinds.clone();
-                let create = CreateGroup { name, history, terms, least, kinds };
+                let (kinds, continuation) = (kinds.clone(), continuation.clone());
+                let create = CreateGroup { name, history, terms, least, kinds, continuation };
                 let created: GroupChange = global.client()?.post("groups", &create)?;
                 let text = format!("created {} ({})\n", clean(&created.name), created.group);
                 Ok(Answer::done(text, json!(created)))
@@ -166,6 +179,12 @@ impl Group {
                 let (group, authority) = (group.clone(), authority.clone());
                 let change = ChangeMember { group, authority, role: None, until: None };
                 Ok(told(&client.post("groups/members", &change)?, "removed"))
+            }
+            Self::Continue { group, authority } => {
+                let (group, authority) = (group.clone(), authority.clone());
+                let vote = ContinueGroup { group, authority };
+                let told: GroupChange = global.client()?.post("groups/continue", &vote)?;
+                Ok(voted(&told))
             }
             Self::Rotate { group } => {
                 let group = NameGroup { group: group.clone() };
@@ -258,6 +277,21 @@ fn end_of(day: Day) -> u64 {
     u64::try_from(i64::from(day.number()) + 1).unwrap_or(0) * 86_400
 }
 
+fn voted(change: &GroupChange) -> Answer {
+    let name = match (&change.authority_name, &change.authority) {
+        (Some(name), _) => clean(name),
+        (None, id) => id.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    let group = clean(&change.name);
+    let text = match change.leads {
+        Some(true) => format!("{name} is a convenor of {group} now\n"),
+        _ => format!(
+            "noted that {name} is to lead {group}\n  it does once more than half of the writing members say so, each with `tally group continue`\n"
+        ),
+    };
+    Answer::done(text, json!(change))
+}
+
 fn told(change: &GroupChange, what: &str) -> Answer {
     let group = clean(&change.name);
     let text = match (&change.authority_name, &change.authority) {
@@ -315,7 +349,17 @@ fn members_text(group: &GroupMembers) -> String {
         0 => String::new(),
         open => format!("\n{} can still be used\n", several(open as u64, "invitation")),
     };
-    format!("{heading}\n{rows}{kinds}{invitations}")
+    let rule = format!("\nwithout convenors: {}\n", continued(&group.continuation));
+    format!("{heading}\n{rows}{rule}{kinds}{invitations}")
+}
+
+/// Who may lead a group once its convenors are lost.
+fn continued(rule: &str) -> String {
+    match rule {
+        MAJORITY => "led by whom more than half of the writing members name".to_owned(),
+        NOBODY => "nobody may lead it".to_owned(),
+        deputy => format!("led by the deputy, {}", clean(deputy)),
+    }
 }
 
 /// What somebody who is about to join has to know.
@@ -334,6 +378,7 @@ fn terms_text(shown: &InvitationView) -> String {
         ("as", format!("{}{until}", shown.role.word())),
         ("newcomers read", history.to_owned()),
         ("statistics", format!("from {} or more authorities", shown.least)),
+        ("without convenors", continued(&shown.continuation)),
         ("until", at(shown.expires)),
     ]);
     let terms = shown.terms.lines().map(clean).collect::<Vec<_>>().join("\n");

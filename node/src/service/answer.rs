@@ -26,9 +26,9 @@ pub use self::erasure::{
 };
 pub use self::extract::ExtractView;
 pub use self::group::{
-    Accept, AudienceView, Audiences, Belonging, ChangeMember, CreateGroup, GroupChange,
-    GroupMembers, GroupView, Groups, HistoryName, InvitationView, Invite, Invited, MemberView,
-    NameGroup, RoleName, Seller,
+    Accept, AudienceView, Audiences, Belonging, ChangeMember, ContinueGroup, CreateGroup,
+    GroupChange, GroupMembers, GroupView, Groups, HistoryName, InvitationView, Invite, Invited,
+    MAJORITY, MemberView, NOBODY, NameGroup, RoleName, Seller,
 };
 pub use self::note::{
     DraftNote, NameNote, NoteReply, NoteState, NoteView, Notes, SendNote, ShareNote,

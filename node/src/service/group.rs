@@ -61,7 +61,7 @@ impl Desk {
             text: create.terms,
             least: create.least,
             kinds: kinds(&create.kinds)?,
-            continuation: Continuation::Nobody,
+            continuation: self.continuation(&create.continuation).await?,
         };
         let group = group_id(&self.0.config.network, &self.authority(), &random);
         let operation = Operation::Create(Box::new(terms));
@@ -77,7 +77,7 @@ impl Desk {
         self.write_in(Space::Group(group), vec![create, epoch]).await?;
         self.learn_groups().await?;
         let (authority, authority_name) = (None, None);
-        Ok(GroupChange { group, name, authority, authority_name, new_epoch: true })
+        Ok(GroupChange { group, name, authority, authority_name, new_epoch: true, leads: None })
     }
 
     /// The groups that are known here, and those that were accepted.
@@ -145,6 +145,7 @@ impl Desk {
             group: membership.group(),
             name: terms.name.clone(),
             history: terms.history.into(),
+            continuation: continuation_name(&terms.continuation),
             least: terms.least,
             terms: terms.text.clone(),
             kinds: terms.kinds.iter().map(ToString::to_string).collect(),
@@ -198,6 +199,53 @@ impl Desk {
         self.keep_a_convenor(&membership, &self.authority(), None)?;
         self.say(&membership, Operation::Leave).await?;
         Ok(changed(&membership, false))
+    }
+
+    /// How a group is to go on when its convenors are lost.
+    async fn continuation(&self, text: &str) -> Result<Continuation, Failure> {
+        match text {
+            "" | answer::MAJORITY => Ok(Continuation::Majority),
+            answer::NOBODY => Ok(Continuation::Nobody),
+            deputy => {
+                let identities = self.0.handle.identities().await;
+                let meant = identities.iter().filter(|identity| is_meant(identity, deputy));
+                let found = only(meant, deputy)?.ok_or_else(|| {
+                    Failure::usage(
+                        format!("nobody here is called {deputy:?}"),
+                        "name a partner as deputy, or say majority or nobody",
+                    )
+                })?;
+                Ok(Continuation::Deputy(found.authority()))
+            }
+        }
+    }
+
+    /// Has a member lead a group whose convenors are lost, as far as its rule allows: the
+    /// deputy itself, or a member for whom more than half of the writing members say so.
+    ///
+    /// # Errors
+    /// A [`Failure`] if this authority does not write in the group, there is no such
+    /// member, the group's rule forbids it, or the node cannot write now.
+    pub async fn continue_group(
+        &self,
+        change: answer::ContinueGroup,
+    ) -> Result<GroupChange, Failure> {
+        let _writing = self.0.writing.lock().await;
+        let membership = self.group_named(&change.group).await?;
+        self.require(&membership, Role::Member)?;
+        let (who, name) = self.member_named(&membership, &change.authority).await?;
+        if membership.role(&who) == Some(Role::Convenor) {
+            return Err(Failure::usage(
+                "this member is a convenor already",
+                "it can manage the group: invite, remove and give roles",
+            ));
+        }
+        self.say(&membership, Operation::Continue { authority: who }).await?;
+        let now = self.0.handle.group(membership.group()).await;
+        let leads = now.is_some_and(|now| now.role(&who) == Some(Role::Convenor));
+        let mut told = changed(&membership, false);
+        (told.authority, told.authority_name, told.leads) = (Some(who), name, Some(leads));
+        Ok(told)
     }
 
     /// Opens a new epoch: what is shared from then on is under a new secret.
@@ -384,6 +432,15 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>, Failure> {
 }
 
 /// A role, and for observers its end.
+/// The rule in commands and JSON: `nobody`, `majority`, or the deputy's id.
+pub(super) fn continuation_name(continuation: &Continuation) -> String {
+    match continuation {
+        Continuation::Nobody => answer::NOBODY.to_owned(),
+        Continuation::Majority => answer::MAJORITY.to_owned(),
+        Continuation::Deputy(deputy) => deputy.to_string(),
+    }
+}
+
 fn grant(role: Role, until: Option<u64>) -> Result<Grant, Failure> {
     match (role, until) {
         (role, None) => Ok(Grant::of(role)),
@@ -419,7 +476,14 @@ fn is_called(group: &Membership, name: &str) -> bool {
 fn changed(membership: &Membership, new_epoch: bool) -> GroupChange {
     let name = membership.terms().map(|terms| terms.name.clone()).unwrap_or_default();
     let (authority, authority_name) = (None, None);
-    GroupChange { group: membership.group(), name, authority, authority_name, new_epoch }
+    GroupChange {
+        group: membership.group(),
+        name,
+        authority,
+        authority_name,
+        new_epoch,
+        leads: None,
+    }
 }
 
 fn not_here_yet() -> Failure {

@@ -19,6 +19,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/groups/join", post(join))
         .route("/groups/leave", post(leave))
         .route("/groups/rotate", post(rotate))
+        .route("/groups/continue", post(go_on))
 }
 
 async fn groups(State(desk): State<Desk>) -> Answer<answer::Groups> {
@@ -74,4 +75,8 @@ async fn leave(State(desk): State<Desk>, sent: Sent) -> Answer<answer::GroupChan
 async fn rotate(State(desk): State<Desk>, sent: Sent) -> Answer<answer::GroupChange> {
     let answer::NameGroup { group } = body(sent)?;
     Ok(Json(desk.rotate_group(&group).await?))
+}
+
+async fn go_on(State(desk): State<Desk>, sent: Sent) -> Answer<answer::GroupChange> {
+    Ok(Json(desk.continue_group(body(sent)?).await?))
 }

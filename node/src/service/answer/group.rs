@@ -97,6 +97,25 @@ pub struct CreateGroup {
     /// Names of the kinds of record for which it is offered as audience.
     #[serde(default)]
     pub kinds: Vec<String>,
+    /// Who may lead once its convenors are lost: [`MAJORITY`] (also if it is empty),
+    /// [`NOBODY`], or a deputy: id, beginning of it, or exact name.
+    #[serde(default)]
+    pub continuation: String,
+}
+
+/// Whom more than half of the writing members name.
+pub const MAJORITY: &str = "majority";
+/// The group cannot be continued.
+pub const NOBODY: &str = "nobody";
+
+/// A member who is to lead a group without convenors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ContinueGroup {
+    /// Id, beginning of it, or exact name.
+    pub group: String,
+    /// Who: id, beginning of it, or exact name.
+    pub authority: String,
 }
 
 /// A group, by its id or its name while that is unique.
@@ -122,6 +141,9 @@ pub struct GroupChange {
     pub authority_name: Option<String>,
     /// Whether what is shared from now on is under a new secret.
     pub new_epoch: bool,
+    /// After a vote to continue: whether that member leads the group now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leads: Option<bool>,
 }
 
 /// How this node stands to a group.
@@ -172,6 +194,8 @@ pub struct GroupMembers {
     pub history: HistoryName,
     /// Fewest authorities that a statistic over its data must be drawn from.
     pub least: u32,
+    /// Who may lead once its convenors are lost: [`MAJORITY`], [`NOBODY`] or a deputy's id.
+    pub continuation: String,
     /// What members agreed to.
     pub terms: String,
     /// Names of the kinds of record for which it is offered as audience.
@@ -278,6 +302,8 @@ pub struct InvitationView {
     pub history: HistoryName,
     /// Fewest authorities that a statistic over its data must be drawn from.
     pub least: u32,
+    /// Who may lead once its convenors are lost: [`MAJORITY`], [`NOBODY`] or a deputy's id.
+    pub continuation: String,
     /// What joining agrees to.
     pub terms: String,
     /// Whether it was accepted with this command.

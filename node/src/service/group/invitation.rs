@@ -150,6 +150,7 @@ impl Desk {
             expires: invitation.expires().as_seconds(),
             history: terms.history.into(),
             least: terms.least,
+            continuation: super::continuation_name(&terms.continuation),
             terms: terms.text.clone(),
             accepted,
         })
