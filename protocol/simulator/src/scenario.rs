@@ -5,6 +5,7 @@
 //! what cosigning costs in one. A run that fails
 //! says how to have it again: [`attempt`].
 
+mod ending;
 mod groups;
 mod growth;
 mod mixed;

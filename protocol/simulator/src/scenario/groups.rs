@@ -15,6 +15,7 @@ use tallystick_protocol::group::{ControlEntry, Membership, Operation, Role};
 use tallystick_protocol::id::{EpochId, Space};
 
 use super::attempt;
+use super::ending::Endings;
 use crate::authority::{Who, network};
 use crate::club::{Club, NOW};
 use crate::link::LinkModel;
@@ -107,8 +108,7 @@ struct Run {
     world: World,
     circles: Vec<Circle>,
     /// What ends when: a node comes back, a partition heals.
-    ends: BTreeMap<(u64, usize), End>,
-    last_end: usize,
+    ends: Endings<End>,
     is_cut: bool,
     /// Nodes that never come back.
     lost: BTreeSet<usize>,
@@ -139,8 +139,8 @@ impl Run {
             world.nodes[node].disk.delay = world.chance.between(1, 40) * MILLISECOND;
             world.start(node);
         }
-        let (ends, lost, deeds) = (BTreeMap::new(), BTreeSet::new(), Deeds::new());
-        let mut run = Self { world, circles, ends, last_end: 0, is_cut: false, lost, deeds };
+        let (ends, lost, deeds) = (Endings::default(), BTreeSet::new(), Deeds::new());
+        let mut run = Self { world, circles, ends, is_cut: false, lost, deeds };
         run.begin();
         run
     }
@@ -190,15 +190,9 @@ impl Run {
     /// Lets time pass, and ends what is over.
     fn pass(&mut self, micros: u64) {
         let until = self.world.now() + micros;
-        while let Some(((at, number), end)) = self.ends.first_key_value().map(|(k, v)| (*k, *v)) {
-            if at > until {
-                break;
-            }
-            self.world.run_for(at.saturating_sub(self.world.now()));
-            self.ends.remove(&(at, number));
+        while let Some(end) = self.ends.next(&mut self.world, until) {
             self.end(end);
         }
-        self.world.run_for(until.saturating_sub(self.world.now()));
     }
 
     fn end(&mut self, end: End) {
@@ -217,9 +211,7 @@ impl Run {
     }
 
     fn end_after(&mut self, low: u64, high: u64, end: End) {
-        let at = self.world.now() + self.world.chance.between(low, high) * MILLISECOND;
-        self.last_end += 1;
-        self.ends.insert((at, self.last_end), end);
+        self.ends.after(&mut self.world, low, high, end);
     }
 
     /// The only convenor of the first group does not come back.
@@ -418,7 +410,7 @@ impl Run {
 
     /// The faults end. The members of each group must agree, then write once more.
     fn peace(mut self) -> Shared {
-        while let Some((_, end)) = self.ends.pop_first() {
+        while let Some(end) = self.ends.pop() {
             self.end(end);
         }
         let begin = self.world.now();

@@ -19,6 +19,7 @@
 use std::collections::BTreeMap;
 
 use super::attempt;
+use super::ending::Endings;
 use crate::authority::Who;
 use crate::clock::Clock;
 use crate::hostile::{ROLES, Role};
@@ -98,8 +99,7 @@ struct Run {
     recorded: Vec<usize>,
     snapshots: BTreeMap<usize, Snapshot>,
     /// What ends when: a node comes back, its disk is mended, a partition heals.
-    ends: BTreeMap<(u64, usize), End>,
-    last_end: usize,
+    ends: Endings<End>,
     is_cut: bool,
     calm_until: u64,
 }
@@ -133,8 +133,7 @@ impl Run {
             twins,
             recorded: Vec::new(),
             snapshots: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            last_end: 0,
+            ends: Endings::default(),
             is_cut: false,
             calm_until: 0,
         };
@@ -225,15 +224,9 @@ impl Run {
     /// Lets time pass, and ends what is over.
     fn pass(&mut self, micros: u64) {
         let until = self.world.now() + micros;
-        while let Some(((at, number), end)) = self.ends.first_key_value().map(|(k, v)| (*k, *v)) {
-            if at > until {
-                break;
-            }
-            self.world.run_for(at.saturating_sub(self.world.now()));
-            self.ends.remove(&(at, number));
+        while let Some(end) = self.ends.next(&mut self.world, until) {
             self.end(end);
         }
-        self.world.run_for(until.saturating_sub(self.world.now()));
     }
 
     fn end(&mut self, end: End) {
@@ -252,9 +245,7 @@ impl Run {
     }
 
     fn end_after(&mut self, low: u64, high: u64, end: End) {
-        let at = self.world.now() + self.world.chance.between(low, high) * MILLISECOND;
-        self.last_end += 1;
-        self.ends.insert((at, self.last_end), end);
+        self.ends.after(&mut self.world, low, high, end);
     }
 
     fn some_up(&mut self) -> usize {
@@ -460,7 +451,7 @@ impl Run {
 
     /// The faults end. All that is honest must agree, and stay so.
     fn peace(mut self) -> Outcome {
-        while let Some((_, end)) = self.ends.pop_first() {
+        while let Some(end) = self.ends.pop() {
             self.end(end);
         }
         let begin = self.world.now();
