@@ -455,8 +455,19 @@ impl<'a> Oracle<'a> {
     fn depends(&self, at: usize, other: usize) -> bool {
         let issuer = self.invitation(at).map(|one| self.author(one));
         let about = [Some(self.author(at)), self.subject(at), issuer];
+        // Nothing that it had seen could have let its author do it.
+        let never = |one: usize| {
+            let gives = |earlier: usize| {
+                let about = self.subject(earlier) == Some(self.author(one));
+                about && self.saw(one, earlier) && self.given(earlier) >= self.needs(one)
+            };
+            self.needs(one).is_some() && !self.all().any(gives)
+        };
         let vouches = |third: usize, at: usize, by: usize| {
-            self.saw(third, at) && !self.saw(third, by) && self.author(third) != self.author(at)
+            self.saw(third, at)
+                && !self.saw(third, by)
+                && self.author(third) != self.author(at)
+                && !never(third)
         };
         // It sets the role of somebody who has a word to say.
         let admits = |at: usize, by: usize| {
