@@ -397,7 +397,15 @@ impl<'a> Oracle<'a> {
             (None, Some(at)) => (Settled::Yielding, *at),
             (None, None) => return Settled::Standing,
         };
-        let (answers, standing) = self.answers(&self.dependent(from));
+        let mut free = self.dependent(from);
+        let (mut answers, standing) = self.answers(&free);
+        if answers > 0 && settled == Settled::AgainstAll {
+            // Those who overrule each other for certain are settled before the rest, though
+            // another answer to that alone might have left one to all.
+            let overruled = |at: usize| self.all().any(|by| self.overrules(by, at));
+            free.retain(|at| !(self.counted[*at] && overruled(*at) && self.stands(*at)));
+            (answers, _) = self.answers(&free);
+        }
         assert_eq!(standing, 0, "{from} falls, and could stand: {story:?}");
         for (at, why) in faults {
             let what = format!("{why}: entry {at}, {:?} in {story:?}", self.operation(at));
