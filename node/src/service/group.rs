@@ -294,6 +294,7 @@ impl Desk {
 
     /// The control entry that opens an epoch for the members as they are.
     async fn epoch_entry(&self, membership: &Arc<Membership>) -> Result<Entry, Failure> {
+        self.refuse_behind(membership)?;
         let (keys, now) = (self.sealing_keys().await, now()?);
         let random = random_salt().map_err(Failure::internal)?;
         let (network, me) = (self.0.config.network.clone(), self.authority());
@@ -308,9 +309,22 @@ impl Desk {
         control_entry(&membership.group(), membership.heads(), &operation)
     }
 
+    /// Refuses to write while something is not here that this node had seen, as after a
+    /// crash: it might share with somebody whom it knew to be removed.
+    pub(super) fn refuse_behind(&self, membership: &Membership) -> Result<(), Failure> {
+        if membership.is_behind(&self.authority()) {
+            return Err(Failure::unavailable(
+                "this node had seen more of the group than it has now",
+                "try again when another member is connected: what is missing comes from there",
+            ));
+        }
+        Ok(())
+    }
+
     /// Writes a control entry that has seen everything known here. The caller
     /// holds the desk's lock.
     async fn say(&self, membership: &Membership, operation: Operation) -> Result<(), Failure> {
+        self.refuse_behind(membership)?;
         let entry = control_entry(&membership.group(), membership.heads(), &operation)?;
         self.write_control(membership.group(), entry).await
     }

@@ -126,6 +126,7 @@ impl Desk {
         let Space::Group(group) = space else { return Ok(None) };
         let membership = self.membership(group).await?;
         self.require(&membership, Role::Member)?;
+        self.refuse_behind(&membership)?;
         if membership.epoch_needed(now()?, &self.sealing_keys().await).is_some()
             && let Err(failure) = self.open_epoch(&membership).await
         {
