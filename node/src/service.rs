@@ -30,6 +30,7 @@ mod names;
 mod note;
 mod partners;
 mod policy;
+mod proving;
 mod record;
 mod renewal;
 mod response;
