@@ -16,8 +16,8 @@ use std::process::Output;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use circle::{GROUP, circle, councils, invite, members, share};
-use process::{Tally, comes, total};
+use circle::{GROUP, PATIENCE, circle, councils, invite, members, share};
+use process::{Tally, comes, eventually, total};
 use serde_json::{Value, json};
 use tallystick_protocol::id::{AuthorityId, GroupId};
 
@@ -186,4 +186,99 @@ fn what_a_member_cannot_open_it_cannot_prove() {
     assert!(!PathBuf::from(&file).exists());
     // Its author can.
     ash.ok(&["--yes", "prove", &early, "-o", &path(ash, "early.proof")]);
+}
+
+/// Stops a node, does something, and starts it where the others look for it.
+fn restart(node: &mut Tally, meanwhile: impl FnOnce(&Tally)) {
+    let listen = node.listen[0].clone();
+    node.kill();
+    meanwhile(node);
+    node.start_with(&["--listen", &listen]);
+    node.listen = vec![listen];
+}
+
+/// A place for the key of the next controllers.
+fn stick(node: &Tally, name: &str) -> String {
+    let dir = node.dir.path().join(name);
+    std::fs::create_dir(&dir).unwrap();
+    dir.to_str().unwrap().to_owned()
+}
+
+fn card(node: &Tally, name: &str) -> String {
+    let file = path(node, name);
+    std::fs::write(&file, node.card()).unwrap();
+    file
+}
+
+/// Waits until a node can prove a record, and gives the file.
+fn proved(node: &Tally, said: &str, name: &str) -> String {
+    let file = path(node, name);
+    eventually(PATIENCE, "a signed head covers it", || {
+        let output = node.run(&["--yes", "prove", said, "-o", &file]);
+        if output.status.success() { Ok(()) } else { Err(words(&output)) }
+    });
+    file
+}
+
+#[test]
+fn after_its_keys_were_replaced_what_an_authority_said_in_a_group_is_still_proved() {
+    let mut nodes = councils(&["Ash", "Birch", "Oak"]);
+    let group = circle(&nodes);
+    let said = priced(&nodes[0], "Zephyr haulage");
+    comes("Birch finds it", || total(&nodes[1], "Zephyr") == 1);
+    let before = proved(&nodes[1], &said, "before.proof");
+    let stranger = Tally::bare();
+    assert_eq!(judged(&stranger, 0, &[&before])["key"], "current");
+
+    // A new log key signs the log in the group anew.
+    restart(&mut nodes[0], |ash| {
+        let next = stick(ash, "stick");
+        ash.ok(&["--yes", "key", "rotate", "--log", "--next-controllers", &next]);
+    });
+    let newer = card(&nodes[0], "rotated.card");
+    let told = judged(&stranger, 1, &[&before, "--card", &newer]);
+    assert_eq!(told["key"], "retired, refresh needed");
+    let own = proved(&nodes[0], &said, "own.proof");
+    assert_eq!(judged(&stranger, 0, &[&own, "--card", &newer])["key"], "current");
+    // Members have a head under it when the log has grown, and say so until then.
+    comes("Birch has heard of the new key", || {
+        let output = nodes[1].run(&["--yes", "prove", &said, "-o", &path(&nodes[1], "x")]);
+        words(&output).contains("has replaced the key")
+    });
+    share(&nodes[0], "Mistral gritting");
+    let after = proved(&nodes[1], &said, "after.proof");
+    assert_eq!(judged(&stranger, 0, &[&after, "--card", &newer])["key"], "current");
+    is_discreet(&after, &group, &[&nodes[1], &nodes[2]]);
+
+    // A recovery closes that log: nobody signs it any more, and its author has the pins.
+    let pins = nodes[0].data().join("group-pins.cbor");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&pins).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    restart(&mut nodes[0], |ash| {
+        let (with, next) = (any_file(&path(ash, "stick")), stick(ash, "other"));
+        ash.ok(&["--yes", "key", "recover", "--with", &with, "--next-controllers", &next]);
+    });
+    let newest = card(&nodes[0], "recovered.card");
+    let file = proved(&nodes[0], &said, "recovered.proof");
+    let told = judged(&stranger, 0, &[&file, "--card", &newest]);
+    assert_eq!((&told["key"], &told["space"]), (&json!("retired, proven"), &json!("private")));
+    assert_eq!(told["document"]["value"]["amount"], json!(AMOUNT));
+    assert!(told["ref"].as_str().unwrap().contains("@0."), "{told}");
+    is_discreet(&file, &group, &[&nodes[1], &nodes[2]]);
+    let told = judged(&stranger, 1, &[&after, "--card", &newest]);
+    assert_eq!(told["key"], "retired, refresh needed");
+    // Without what opens the pins there is nothing to prove it by.
+    restart(&mut nodes[0], |_| std::fs::remove_file(&pins).unwrap());
+    let refused = nodes[0].run(&["--yes", "prove", &said, "-o", &path(&nodes[0], "x.proof")]);
+    assert_eq!(refused.status.code(), Some(1), "{}", words(&refused));
+    assert!(words(&refused).contains("has closed the log"), "{}", words(&refused));
+}
+
+/// The only file in a directory.
+fn any_file(dir: &str) -> String {
+    let entry = std::fs::read_dir(dir).unwrap().next().unwrap().unwrap();
+    entry.path().to_str().unwrap().to_owned()
 }

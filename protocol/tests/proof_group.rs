@@ -29,8 +29,9 @@ use tallystick_protocol::id::{
     AuthorityId, EpochId, Generation, GroupId, Hash, LogId, RecordId, Space, Version,
 };
 use tallystick_protocol::identity::{
-    Event, EventType, Head, Identity, UnverifiedChain, commit_to_key,
+    Event, EventType, GroupPin, Head, Identity, PinOpening, PinSalt, UnverifiedChain, commit_to_key,
 };
+use tallystick_protocol::log::consistency_proof;
 use tallystick_protocol::proof;
 use tallystick_protocol::proof::record::{
     Disclosure, KeyState, ProvedAudience, RecordProofError, RecordProofWriteError, RetiredKeyError,
@@ -89,7 +90,8 @@ impl Said {
         entry: &Entry,
     ) -> Result<Vec<u8>, RecordProofWriteError> {
         let hashes = self.log.proof(AT);
-        assemble_in_group(author, &group, entry, (AT, &hashes), &self.checkpoint)
+        let log = log_of(author.authority(), group, author.generation());
+        assemble_in_group(author, &log, entry, (AT, &hashes), &self.checkpoint, None)
     }
 
     fn partial(&self) -> Vec<u8> {
@@ -293,27 +295,60 @@ fn an_origin_opens_to_one_log_and_only_a_groups_has_anything_to_open() {
     let author = Err(RecordProofWriteError::Author);
     assert_eq!(assemble(&ash, &said.opened, AT, &hashes, &said.checkpoint, &[]), author);
     let public = said.log.signed(public, ASH + 2);
-    let written = assemble_in_group(&ash, &GROUP, &said.opened, (AT, &hashes), &public);
+    let own = log_of(ash.authority(), GROUP, 0);
+    let written = assemble_in_group(&ash, &own, &said.opened, (AT, &hashes), &public, None);
     assert_eq!(written, author);
     assert_eq!(said.written(&ash, GroupId::from_bytes([1; 32]), &said.opened), author);
+}
+
+/// Ash after its log key was replaced, with what it pinned of the group's log.
+fn replaced(event_type: EventType, pinned: Option<&PinOpening>) -> Identity {
+    let (said, before) = (Said::new(), identity(ASH, "made-up"));
+    let public = Origin::public(before.network(), &before.authority(), 0);
+    // Of the same size and root as the group's log: it is another log all the same.
+    let pin = Head::of(&said.log.signed(public, ASH + 2)).unwrap();
+    let mut event = before.next_event(event_type, seconds(1_800_000_000));
+    event.controllers.keys = vec![secret(ASH + 1).public()];
+    event.next.key_hashes = vec![commit_to_key(&secret(61).public())];
+    event.keys.log = secret(60).public();
+    event.group_pins = vec![GroupPin::decoy([7; 32])];
+    event.group_pins.extend(pinned.map(PinOpening::pin));
+    event.group_pins.sort_unstable();
+    match event_type {
+        EventType::Recovery => (event.generation, event.closes) = (1, Some(pin)),
+        _ => event.pin = Some(pin),
+    }
+    before.extended(event.sign(&[(0, &secret(ASH + 1))]).unwrap()).unwrap()
+}
+
+/// What opens a pin of the first `size` entries of Ash's log in the group.
+fn pinned(said: &Said, size: u64, salt: u8) -> PinOpening {
+    let origin = said.checkpoint.checkpoint().origin().clone();
+    let head = said.log.first(size).signed(origin, ASH + 2).checkpoint().clone();
+    PinOpening::new(PinSalt::new([salt; 32]), head).unwrap()
+}
+
+/// The proof under the old key, of the log when it had `size` entries.
+fn under_old_key(
+    said: &Said,
+    author: &Identity,
+    size: u64,
+    pin: Option<&PinOpening>,
+) -> Result<Vec<u8>, RecordProofWriteError> {
+    let log = log_of(author.authority(), GROUP, 0);
+    let (origin, had) = (said.checkpoint.checkpoint().origin().clone(), said.log.first(size));
+    let head = had.signed(origin, ASH + 2);
+    let leads = |pin: &PinOpening| consistency_proof(&said.log, size, pin.head().size());
+    let to_pin = pin.map(|pin| leads(pin).unwrap());
+    let retired = pin.zip(to_pin.as_deref());
+    assemble_in_group(author, &log, &said.opened, (AT, &had.proof(AT)), &head, retired)
 }
 
 #[test]
 fn under_a_key_that_was_replaced_a_fresh_proof_is_asked_for() {
     let (said, before) = (Said::new(), identity(ASH, "made-up"));
-    let public = Origin::public(before.network(), &before.authority(), 0);
-    // Of the same size and root as the group's log: it is another log all the same.
-    let pin = Head::of(&said.log.signed(public, ASH + 2)).unwrap();
     for event_type in [EventType::Rotation, EventType::Recovery] {
-        let mut event = before.next_event(event_type, seconds(1_800_000_000));
-        event.controllers.keys = vec![secret(ASH + 1).public()];
-        event.next.key_hashes = vec![commit_to_key(&secret(61).public())];
-        event.keys.log = secret(60).public();
-        match event_type {
-            EventType::Recovery => (event.generation, event.closes) = (1, Some(pin.clone())),
-            _ => event.pin = Some(pin.clone()),
-        }
-        let after = before.extended(event.sign(&[(0, &secret(ASH + 1))]).unwrap()).unwrap();
+        let after = replaced(event_type, None);
         let refresh = RecordProofError::Key(RetiredKeyError::Refresh);
         let old = read(&said.file_of(&said.opened)).unwrap();
         assert_eq!(old.clone().judged_by(&after), Err(refresh.clone()));
@@ -326,11 +361,72 @@ fn under_a_key_that_was_replaced_a_fresh_proof_is_asked_for() {
         if event_type == EventType::Rotation {
             // Signed anew, the same log proves it again.
             let anew = said.log.signed(origin(&after, 0), 60);
-            let hashes = said.log.proof(AT);
-            let file = assemble_in_group(&after, &GROUP, &said.opened, (AT, &hashes), &anew);
+            let (hashes, log) = (said.log.proof(AT), log_of(after.authority(), GROUP, 0));
+            let place = (AT, &hashes[..]);
+            let file = assemble_in_group(&after, &log, &said.opened, place, &anew, None);
             assert_eq!(read(&file.unwrap()).unwrap().key_state(), KeyState::Current);
         }
     }
+}
+
+#[test]
+fn under_a_key_that_was_replaced_the_opened_pin_shows_what_counts() {
+    let said = Said::new();
+    for event_type in [EventType::Rotation, EventType::Recovery] {
+        let pin = pinned(&said, 18, 5);
+        let after = replaced(event_type, Some(&pin));
+        for size in [12, 18] {
+            let file = under_old_key(&said, &after, size, Some(&pin)).unwrap();
+            let proof = read(&file).unwrap();
+            assert_eq!(proof.key_state(), KeyState::RetiredProven, "{event_type:?} {size}");
+            assert_eq!(proof.version(), Version { generation: 0, index: AT });
+            assert_eq!(proof.facts().audience, ProvedAudience::Group);
+            assert_eq!(proof.clone().judged_by(&after), Ok(proof));
+        }
+        let refused = |size, pin: Option<&PinOpening>| {
+            let error = under_old_key(&said, &after, size, pin).unwrap_err();
+            assert!(matches!(error, RecordProofWriteError::Key(_)), "{error:?}");
+        };
+        refused(12, None);
+        // Of another salt or size than the one that the author pinned.
+        for strange in [pinned(&said, 18, 6), pinned(&said, 17, 5)] {
+            refused(12, Some(&strange));
+        }
+        // Under the current key there is no head to be shown.
+        let before = identity(ASH, "made-up");
+        assert!(under_old_key(&said, &before, 18, Some(&pin)).is_err());
+    }
+    // What lies beyond the head at which the log was closed is disowned.
+    let pin = pinned(&said, 9, 5);
+    let after = replaced(EventType::Recovery, Some(&pin));
+    let log = log_of(after.authority(), GROUP, 0);
+    let place = (AT, &said.log.proof(AT)[..]);
+    let retired = Some((&pin, &[][..]));
+    let disowned = assemble_in_group(&after, &log, &said.opened, place, &said.checkpoint, retired);
+    assert_eq!(disowned, Err(RecordProofWriteError::Key(RetiredKeyError::Disowned)));
+}
+
+#[test]
+fn invariant_9_holds_for_what_opens_a_pin() {
+    let said = Said::new();
+    let pin = pinned(&said, 18, 5);
+    let after = replaced(EventType::Recovery, Some(&pin));
+    let file = under_old_key(&said, &after, 12, Some(&pin)).unwrap();
+    let original = facts(&file);
+    // Of the chain, which has a test of its own for each bit, one bit of each byte will do.
+    let start = lines(&file)[0].len() + "extra ".len();
+    let chain: usize = after.events().iter().map(Vec::len).sum();
+    let chain = start..start + chain / 3 * 4;
+    let mut changed = file.clone();
+    for bit in 0..file.len() * 8 {
+        if chain.contains(&(bit / 8)) && bit % 8 != bit / 8 % 8 {
+            continue;
+        }
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(!accepted(&changed, &original, &format!("bit {bit}")), "bit {bit}");
+        changed[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert_eq!(changed, file);
 }
 
 fn vectors() -> Value {
@@ -342,9 +438,12 @@ fn vectors() -> Value {
         assert!(full.contains(from), "{from}");
         full.replacen(from, to, 1)
     };
+    let pin = pinned(&said, 18, 5);
+    let after = replaced(EventType::Recovery, Some(&pin));
+    let retired = text(under_old_key(&said, &after, 12, Some(&pin)).unwrap());
     let case = |what: &str, file: &str, accepted: bool| json!({"what": what, "file": file, "accepted": accepted});
     json!({
-        "about": "Record proofs from private groups: in the extra data, 6 is what the origin of the group's log opens to. opening = SHA-256(\"tallystick group opening v1\\n\", length of network, network, group, authority, generation), origin = SHA-256(\"tallystick group origin v1\\n\", length of network, network, opening, authority, generation)",
+        "about": "Record proofs from private groups: in the extra data, 6 is what the origin of the group's log opens to and 8 is [salt, size, root] of the head at which its key was replaced, whose pin SHA-256(\"tallystick group pin v1\\n\", salt, the lines of the checkpoint: origin, size, root) is in the chain. opening = SHA-256(\"tallystick group opening v1\\n\", length of network, network, group, authority, generation), origin = SHA-256(\"tallystick group origin v1\\n\", length of network, network, opening, authority, generation)",
         "group": GROUP, "authority": ash.authority(), "generation": 0, "network": "made-up",
         "opening": Hash::from_bytes(*opening(ash.authority(), GROUP, 0).as_bytes()),
         "origin": origin(&ash, 0),
@@ -352,6 +451,7 @@ fn vectors() -> Value {
             case("full body", &full, true),
             case("all fields but one withheld", &text(said.partial()), true),
             case("header only", &text(said.file_of(&with_body(&said.opened, None).unwrap())), true),
+            case("under a key that was replaced, with the pin opened", &retired, true),
             case("another network in the origin", &bits("/made-up/", "/made-do/"), false),
             case("another index", &bits("index 9\n", "index 8\n"), false),
             case("another size", &bits("\n21\n", "\n22\n"), false),

@@ -10,8 +10,8 @@ use tallystick_protocol::body::Body;
 use tallystick_protocol::checkpoint::{UnverifiedCheckpoint, VerifiedCheckpoint};
 use tallystick_protocol::entry::{Entry, UnverifiedEntry};
 use tallystick_protocol::erasure::Scope;
-use tallystick_protocol::id::{GroupId, Hash, LogId, Space, Version};
-use tallystick_protocol::identity::{Identity, KeyStanding};
+use tallystick_protocol::id::{Hash, LogId, Space, Version};
+use tallystick_protocol::identity::{GroupKeyStanding, Identity, KeyStanding, PinOpening};
 use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
 use tallystick_protocol::proof::record::{RecordProofWriteError, assemble, assemble_in_group};
 
@@ -43,13 +43,16 @@ impl Desk {
         let log = LogId { authority, space, generation: version.generation };
         let identity = self.0.handle.identity(authority).await.ok_or_else(gone)?;
         let held = self.0.handle.head(log).await;
-        let replica = self.0.handle.replica();
+        let (desk, replica) = (self.clone(), self.0.handle.replica());
         blocking(move || {
             let nodes = replica.nodes(&log).map_err(failed_store)?;
-            match space {
-                Space::Public => in_public(&identity, &entry, version, held, &*nodes),
-                Space::Group(group) => in_group(&identity, &group, &entry, version, held, &*nodes),
+            if space == Space::Public {
+                return in_public(&identity, &entry, version, held, &*nodes);
             }
+            let covers = |head: &VerifiedCheckpoint| head.checkpoint().size() > version.index;
+            let head = held.filter(covers).ok_or_else(not_signed_yet)?;
+            let (by, pins) = ((&identity, &log), &desk.0.pins);
+            in_group(by, &entry, version.index, &head, pins, &*nodes)
         })
         .await?
     }
@@ -68,27 +71,48 @@ fn in_public(
     assemble(identity, entry, version.index, &hashes, &head, &to_pin).map_err(unwritable)
 }
 
-/// As [`in_public`]. Heads of a group's log under keys that were replaced have nothing
-/// to lead to: the author signs its log anew when it has a new key.
+/// As [`in_public`]. A head under a key that was replaced counts if one of the `pins`
+/// opens what the author's chain says of its group logs.
 fn in_group(
-    identity: &Identity,
-    group: &GroupId,
+    (identity, log): (&Identity, &LogId),
     entry: &Entry,
-    version: Version,
-    held: Option<VerifiedCheckpoint>,
+    index: u64,
+    head: &VerifiedCheckpoint,
+    pins: &[PinOpening],
     nodes: &dyn Nodes,
 ) -> Result<Vec<u8>, Failure> {
-    if version.generation != identity.generation() {
-        return Err(Failure::no(
-            "its author has closed the log in which this was said to the group",
-            "ask the author to share the record again; it can be proved then",
-        ));
+    let size = head.checkpoint().size();
+    let signed = UnverifiedCheckpoint::parse(&head.to_bytes()).map_err(Failure::internal)?;
+    let mut keys = identity.group_log_keys(signed.claimed_origin(), log.generation, pins);
+    let standing = keys.find(|(key, _)| signed.clone().verify(key).is_ok());
+    let pin = match standing.map(|(_, standing)| standing) {
+        Some(GroupKeyStanding::Current) => None,
+        Some(GroupKeyStanding::Retired(pin)) => {
+            // Beyond the pinned head there is nothing that leads to it.
+            let to_pin = consistency_proof(nodes, size, pin.head().size());
+            Some((pin, to_pin.map_err(|_| unproved(identity, log))?))
+        }
+        _ => return Err(unproved(identity, log)),
+    };
+    let hashes = inclusion_proof(nodes, index, size).map_err(Failure::internal)?;
+    let retired = pin.as_ref().map(|(pin, to_pin)| (*pin, &to_pin[..]));
+    assemble_in_group(identity, log, entry, (index, &hashes), head, retired).map_err(unwritable)
+}
+
+/// What it means that no head of a group's log counts.
+fn unproved(identity: &Identity, log: &LogId) -> Failure {
+    if log.generation == identity.generation() {
+        return Failure::unavailable(
+            "its author has replaced the key under which this was signed, and only a head under \
+             the new one counts for others",
+            "repeat the command when the author has said something more to the group, or ask it \
+             for a proof",
+        );
     }
-    let covers = |head: &VerifiedCheckpoint| head.checkpoint().size() > version.index;
-    let head = held.filter(covers).ok_or_else(not_signed_yet)?;
-    let hashes = inclusion_proof(nodes, version.index, head.checkpoint().size());
-    let hashes = hashes.map_err(Failure::internal)?;
-    assemble_in_group(identity, group, entry, (version.index, &hashes), &head).map_err(unwritable)
+    Failure::no(
+        "its author has closed the log in which this was said to the group",
+        "ask the author for a proof, or to share the record again",
+    )
 }
 
 fn unwritable(error: RecordProofWriteError) -> Failure {

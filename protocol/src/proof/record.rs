@@ -11,6 +11,7 @@
 //! | 3 | body in whatever state the sender shows it; absent if not shown |
 //! | 4 | consistency proof from the checkpoint to the head at which its key retired; absent if empty |
 //! | 6 | for a group's log, what its origin opens to ([`OriginOpening`]); absent for a public one |
+//! | 8 | for a group's log, the head at which its key retired, as the author's pin opens to it ([`PinOpening`]): salt, size, root; absent for the current key |
 //!
 //! A log key that was replaced signs no more; what it signed counts up to the
 //! head that was pinned then, or at which its generation was closed, if key 4
@@ -60,9 +61,8 @@ use crate::checkpoint::{
 };
 use crate::entry::{Entry, EntryError};
 use crate::group::OriginOpening;
-use crate::id::{AuthorityId, Generation, GroupId, Hash, LogId, NetworkName, RecordRef};
-use crate::id::{Space, Version};
-use crate::identity::{Identity, IdentityError, Relation};
+use crate::id::{AuthorityId, Generation, Hash, LogId, NetworkName, RecordRef, Version};
+use crate::identity::{Identity, IdentityError, PinOpening, Relation};
 use crate::key::PublicKey;
 use crate::note::{Algorithm, SignatureLine, VerifierKey};
 use crate::time::UnixTime;
@@ -168,54 +168,56 @@ pub fn assemble(
     if network != *identity.network() {
         return Err(RecordProofWriteError::Author);
     }
-    let key = counting_key(identity, log, checkpoint, index, to_pin)?;
+    let key = counting_key(identity, &log, checkpoint, index, to_pin)?;
     let witnesses: Vec<_> = checkpoint.cosignatures().map(|signer| signer.key.clone()).collect();
     let checkpoint = single_lines(checkpoint, &key, &witnesses)?;
-    write(identity, entry, (index, hashes), &checkpoint, to_pin, None)
+    let extra = extra::write(identity, entry, to_pin, (None, None));
+    write(entry, (index, hashes), &checkpoint, &extra)
 }
 
-/// As [`assemble`], for what `identity` said in a private group: `entry` is opened, and
-/// `checkpoint` under its current log key. The file does not name the group, and
-/// whoever cosigned is left out.
+/// As [`assemble`], for what `identity` said in its log of a private group; `entry` is
+/// opened. Under a key that was replaced, `retired` is what opens the author's pin of
+/// the head at which it was, and the consistency proof from the checkpoint to there.
+/// The file does not name the group, and whoever cosigned is left out.
 ///
 /// # Errors
-/// As [`assemble`]; also if the checkpoint is not of a log of this group, and
+/// As [`assemble`]; also if the checkpoint is not of this log, and
 /// [`RecordProofWriteError::Sealed`].
 pub fn assemble_in_group(
     identity: &Identity,
-    group: &GroupId,
+    log: &LogId,
     entry: &Entry,
     (index, hashes): (u64, &[Hash]),
     checkpoint: &VerifiedCheckpoint,
+    retired: Option<(&PinOpening, &[Hash])>,
 ) -> Result<Vec<u8>, RecordProofWriteError> {
-    let (authority, generation) = (identity.authority(), identity.generation());
-    let log = LogId { authority, space: Space::Group(*group), generation };
-    let opening = OriginOpening::of(identity.network(), &log);
+    let opening = OriginOpening::of(identity.network(), log);
     let opening = opening.ok_or(RecordProofWriteError::Author)?;
-    let key = counting_key(identity, Log::Group(opening), checkpoint, index, &[])?;
+    let (pin, to_pin) = retired.unzip();
+    let to_pin = to_pin.unwrap_or_default();
+    let claimed = Log::Group(opening, pin.cloned());
+    let key = counting_key(identity, &claimed, checkpoint, index, to_pin)?;
     let checkpoint = single_lines(checkpoint, &key, &[])?;
-    write(identity, entry, (index, hashes), &checkpoint, &[], Some(&opening))
+    let extra = extra::write(identity, entry, to_pin, (Some(&opening), pin));
+    write(entry, (index, hashes), &checkpoint, &extra)
 }
 
 fn write(
-    identity: &Identity,
     entry: &Entry,
     (index, hashes): (u64, &[Hash]),
     checkpoint: &VerifiedCheckpoint,
-    to_pin: &[Hash],
-    opening: Option<&OriginOpening>,
+    extra: &[u8],
 ) -> Result<Vec<u8>, RecordProofWriteError> {
     if matches!(entry.body(), Some(Body::Sealed(_))) {
         return Err(RecordProofWriteError::Sealed);
     }
-    let extra = extra::write(identity, entry, to_pin, opening);
-    Ok(format(&entry.leaf(), index, hashes, checkpoint, &extra)?)
+    Ok(format(&entry.leaf(), index, hashes, checkpoint, extra)?)
 }
 
 /// The log key that signed a checkpoint, if what it signed counts.
 fn counting_key(
     identity: &Identity,
-    log: Log,
+    log: &Log,
     checkpoint: &VerifiedCheckpoint,
     index: u64,
     to_pin: &[Hash],
@@ -225,7 +227,7 @@ fn counting_key(
     let generation = generation.ok_or(RecordProofWriteError::Author)?;
     let parsed = UnverifiedCheckpoint::parse(&checkpoint.to_bytes())?;
     let (key, right) = signer(identity, log, generation, &parsed)?;
-    judge_key(right, identity.closing(generation).is_some(), head, index, to_pin)?;
+    judge_key(log, right, identity.closing(generation).is_some(), head, index, to_pin)?;
     Ok(key)
 }
 
@@ -286,15 +288,16 @@ impl UnverifiedRecordProof {
         if proof.to_bytes() != file {
             return Err(RecordProofError::Spelling);
         }
-        let extra = Extra::read(&core::mem::take(&mut proof.extra))?;
+        let mut extra = Extra::read(&core::mem::take(&mut proof.extra))?;
         let origin = proof.claimed_origin();
         let (network, log) = match (origin.public_log(), extra.opening) {
-            (Some((network, authority, generation)), None) => {
+            (Some((network, authority, generation)), None) if extra.pin.is_none() => {
                 (network, Log::Public(authority, generation))
             }
             (None, Some(opening)) => {
                 let network = origin.private_log().ok_or(RecordProofError::Origin)?;
-                (network, Log::Group(opening))
+                let pin = extra.pin.take().map(|pin| pin.of(origin)).transpose()?;
+                (network, Log::Group(opening, pin))
             }
             _ => return Err(RecordProofError::Origin),
         };
@@ -332,7 +335,7 @@ impl UnverifiedRecordProof {
         let witnesses: Vec<_> = witnesses.iter().filter(cosigns).cloned().collect();
         let others = others_named(&identity, &witnesses);
         self.proof.checkpoint = self.proof.checkpoint.without(others);
-        let signer = signer(&identity, self.log, generation, &self.proof.checkpoint);
+        let signer = signer(&identity, &self.log, generation, &self.proof.checkpoint);
         let (key, right) = match signer {
             Ok((key, right)) => (key, Some(right)),
             // What is wrong with the lines is said best by looking for the newest key.
@@ -346,8 +349,8 @@ impl UnverifiedRecordProof {
         let right = right.ok_or(RecordProofError::Author)?;
         let closed = identity.closing(generation).is_some();
         let head = inclusion.checkpoint().checkpoint();
-        let key_state = judge_key(right, closed, head, inclusion.index(), &self.extra.to_pin)?;
         let (log, to_pin) = (self.log, self.extra.to_pin);
+        let key_state = judge_key(&log, right, closed, head, inclusion.index(), &to_pin)?;
         Ok(VerifiedRecordProof {
             identity,
             entry,
@@ -390,11 +393,11 @@ impl VerifiedRecordProof {
             Some(Relation::Conflict { .. }) => return Err(RecordProofError::Disputed),
             _ => return Ok(self),
         }
-        let mut keys = self.log.keys(known, self.generation);
-        let (_, right) = keys.find(|(key, _)| **key == self.key).ok_or(RecordProofError::Author)?;
-        let closed = known.closing(self.generation).is_some();
         let (head, index) = (self.inclusion.checkpoint().checkpoint(), self.inclusion.index());
-        let state = match judge_key(right, closed, head, index, &self.to_pin) {
+        let mut keys = self.log.keys(known, head.origin(), self.generation).into_iter();
+        let (_, right) = keys.find(|(key, _)| *key == self.key).ok_or(RecordProofError::Author)?;
+        let closed = known.closing(self.generation).is_some();
+        let state = match judge_key(&self.log, right, closed, head, index, &self.to_pin) {
             // It led to what was pinned when the file was made.
             Err(RetiredKeyError::Pin(_)) => return Err(RetiredKeyError::Refresh.into()),
             judged => judged?,
@@ -428,7 +431,7 @@ impl VerifiedRecordProof {
     pub const fn audience(&self) -> ProvedAudience {
         match self.log {
             Log::Public(..) => ProvedAudience::Public,
-            Log::Group(_) => ProvedAudience::Group,
+            Log::Group(..) => ProvedAudience::Group,
         }
     }
 

@@ -7,7 +7,7 @@
 use crate::checkpoint::{Checkpoint, CheckpointError, Origin, UnverifiedCheckpoint};
 use crate::group::OriginOpening;
 use crate::id::{AuthorityId, Generation, Hash};
-use crate::identity::{Identity, KeyStanding};
+use crate::identity::{GroupKeyStanding, Identity, KeyStanding, PinOpening};
 use crate::key::PublicKey;
 use crate::log::{ProofError, verify_consistency};
 
@@ -42,21 +42,23 @@ pub enum KeyState {
 }
 
 /// The log that a proof is of, as far as the file says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Log {
     Public(AuthorityId, Generation),
-    Group(OriginOpening),
+    /// With the head, if the file shows it, at which its key was replaced.
+    Group(OriginOpening, Option<PinOpening>),
 }
 
 impl Log {
     /// Which generation of this authority's log it is, if it is one of its logs.
-    pub(super) fn generation(self, identity: &Identity, origin: &Origin) -> Option<Generation> {
+    pub(super) fn generation(&self, identity: &Identity, origin: &Origin) -> Option<Generation> {
         match self {
             Self::Public(authority, generation) => {
-                let own = authority == identity.authority() && generation <= identity.generation();
-                own.then_some(generation)
+                let own =
+                    *authority == identity.authority() && *generation <= identity.generation();
+                own.then_some(*generation)
             }
-            Self::Group(opening) => {
+            Self::Group(opening, _) => {
                 let (network, authority) = (identity.network(), identity.authority());
                 let opens = |at: &Generation| opening.origin(network, &authority, *at) == *origin;
                 (0..=identity.generation()).rev().find(opens)
@@ -64,23 +66,38 @@ impl Log {
         }
     }
 
-    /// The keys of a generation, newest first, and by what right each signs.
+    /// The keys of a generation, newest first, and by what right each signs heads of
+    /// the log with this origin.
     pub(super) fn keys(
-        self,
+        &self,
         identity: &Identity,
+        origin: &Origin,
         generation: Generation,
-    ) -> impl Iterator<Item = (&PublicKey, Right)> {
-        identity.log_keys(generation).map(move |(key, standing)| {
-            let right = match (standing, self) {
-                (KeyStanding::Current, _) => Right::Current,
-                (KeyStanding::Retired(pin), Self::Public(..)) => {
-                    Right::UpTo(pin.size(), pin.root())
-                }
-                // The head that is pinned as it is, is one of another log.
-                (KeyStanding::Retired(_), Self::Group(_)) => Right::Unknown,
-            };
-            (key, right)
-        })
+    ) -> Vec<(PublicKey, Right)> {
+        let up_to = |size, root| Right::UpTo(size, root);
+        match self {
+            Self::Public(..) => {
+                let right = |standing| match standing {
+                    KeyStanding::Current => Right::Current,
+                    KeyStanding::Retired(pin) => up_to(pin.size(), pin.root()),
+                };
+                identity.log_keys(generation).map(|(key, it)| (*key, right(it))).collect()
+            }
+            Self::Group(_, pin) => {
+                let right = |standing| match standing {
+                    GroupKeyStanding::Current => Right::Current,
+                    GroupKeyStanding::Retired(pin) => up_to(pin.head().size(), pin.head().root()),
+                    GroupKeyStanding::Unopened => Right::Unknown,
+                };
+                let keys = identity.group_log_keys(origin, generation, pin.as_slice());
+                keys.map(|(key, it)| (*key, right(it))).collect()
+            }
+        }
+    }
+
+    /// Whether the file shows a head at which its key was replaced.
+    pub(super) const fn shows_pin(&self) -> bool {
+        matches!(self, Self::Group(_, Some(_)))
     }
 }
 
@@ -97,20 +114,19 @@ pub(super) enum Right {
 /// The log key of a generation that signed a checkpoint, and by what right.
 pub(super) fn signer(
     identity: &Identity,
-    log: Log,
+    log: &Log,
     generation: Generation,
     checkpoint: &UnverifiedCheckpoint,
 ) -> Result<(PublicKey, Right), CheckpointError> {
-    let mut keys = log.keys(identity, generation);
+    let keys = log.keys(identity, checkpoint.claimed_origin(), generation);
     let signed =
         |key: &PublicKey| checkpoint.clone().verify(key) != Err(CheckpointError::NotSigned);
-    keys.find(|(key, _)| signed(key))
-        .map(|(key, right)| (*key, right))
-        .ok_or(CheckpointError::NotSigned)
+    keys.into_iter().find(|(key, _)| signed(key)).ok_or(CheckpointError::NotSigned)
 }
 
 /// Whether what a log key signed counts for the entry at `index`.
 pub(super) fn judge_key(
+    log: &Log,
     right: Right,
     closed: bool,
     head: &Checkpoint,
@@ -119,8 +135,10 @@ pub(super) fn judge_key(
 ) -> Result<KeyState, RetiredKeyError> {
     let (size, root) = match right {
         Right::UpTo(size, root) => (size, root),
-        // Hashes that lead nowhere would be read past.
-        _ if !to_pin.is_empty() => return Err(RetiredKeyError::Pin(ProofError::Length)),
+        // A head that opens nothing and hashes that lead nowhere would be read past.
+        _ if !to_pin.is_empty() || (log.shows_pin() && matches!(right, Right::Current)) => {
+            return Err(RetiredKeyError::Pin(ProofError::Length));
+        }
         Right::Current => return Ok(KeyState::Current),
         Right::Unknown => return Err(RetiredKeyError::Refresh),
     };
