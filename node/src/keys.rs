@@ -7,6 +7,7 @@
 //! DIR/keys/node.key          the node's libp2p identity
 //! DIR/keys/sealing.key       receives group secrets (X25519, HPKE KEM 0x0020)
 //! DIR/keys/sealing-ID.key    the same before a change: still opens what was sealed to it
+//! DIR/group-pins.cbor        what opens the pins of group logs in the chain
 //! DIR/pending/               a change that waits for signatures, and its new keys
 //! elsewhere                  controller keys, which sign identity events; in
 //!                            keys/controller.{key,next} until they are moved away
@@ -20,7 +21,8 @@
 //! - `identity`: the file with the signed events;
 //! - `working`: what a node reads when it starts;
 //! - `draft`: an event on its way from one controller to the next;
-//! - `change`: how the next event and its keys take their places.
+//! - `change`: how the next event and its keys take their places;
+//! - `pins`: what opens the pins of group logs in the own chain.
 //!
 //! **Invariants:** secrets come from the system's random source, are wiped
 //! from memory, and are neither logged nor printed; their files have mode 0600
@@ -37,6 +39,7 @@ mod file;
 mod identity;
 mod inception;
 mod passphrase;
+pub mod pins;
 mod protection;
 mod working;
 

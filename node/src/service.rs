@@ -31,6 +31,7 @@ mod names;
 mod note;
 mod partners;
 mod policy;
+mod proving;
 mod record;
 mod renewal;
 mod response;
@@ -48,7 +49,7 @@ use libp2p::PeerId;
 use tallystick_protocol::card::{Card, UnverifiedCard};
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::id::{AuthorityId, LogId, NodeId, Space};
-use tallystick_protocol::identity::Identity;
+use tallystick_protocol::identity::{Identity, PinOpening};
 use tallystick_protocol::key::SecretKey;
 use tallystick_protocol::time::UnixTime;
 use tokio::net::TcpListener;
@@ -77,6 +78,7 @@ use crate::draft::{DRAFTS_DIR, Drafts};
 use crate::driver::{AuthorError, Authored, Handle};
 use crate::failure::Failure;
 use crate::hold::HoldBook;
+use crate::keys;
 use crate::network;
 use crate::opener::Opener;
 use crate::partner::PartnerBook;
@@ -120,6 +122,8 @@ struct Inner {
     /// Legal holds, and that they have changed.
     holds: std::sync::Mutex<HoldBook>,
     holds_changed: Notify,
+    /// What opens the pins of own group logs under keys that were replaced.
+    pins: Vec<PinOpening>,
     /// Notes that are not shared yet.
     drafts: Mutex<Drafts>,
     /// Whether references were kept that search may not have yet.
@@ -209,6 +213,7 @@ impl Desk {
             accepted: Mutex::new(setup.accepted),
             holds: std::sync::Mutex::new(setup.holds),
             holds_changed: Notify::new(),
+            pins: keys::pins::load(place.data())?,
             drafts: Mutex::new(Drafts::new(place.file(DRAFTS_DIR))),
             referred: AtomicBool::new(false),
         })))

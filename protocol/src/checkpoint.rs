@@ -120,6 +120,17 @@ impl Origin {
         same.then_some((network, authority, generation))
     }
 
+    /// The network, if this has the shape of the origin of a group's log; whose it is
+    /// and of which group it does not say.
+    #[must_use]
+    pub fn private_log(&self) -> Option<NetworkName> {
+        let rest = self.as_str().strip_prefix(PREFIX)?.strip_prefix('/')?;
+        let (network, id) = rest.split_once('/')?;
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let is_hash = id.len() == 2 * Hash::LEN && id.bytes().all(digit);
+        network.parse().ok().filter(|_| is_hash)
+    }
+
     /// The origin as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -558,6 +569,16 @@ mod tests {
         assert_eq!(Origin::of(&network(), &group), None);
         let private = Origin::private(&network(), &leaf_hash(b"random"));
         assert_eq!(private.public_log(), None);
+        assert_eq!(private.private_log(), Some(network()));
+        assert_eq!(origin.private_log(), None);
+        for odd in [
+            private.as_str().to_uppercase(),
+            format!("{private}/0"),
+            format!("{private}0"),
+            private.as_str().replace("tallystick", "log.example"),
+        ] {
+            assert_eq!(odd.parse::<Origin>().unwrap().private_log(), None, "{odd}");
+        }
         assert_eq!(private.as_str().parse(), Ok(private));
     }
 

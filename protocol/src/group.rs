@@ -20,7 +20,8 @@
 //!
 //! **Invariants:** a group's id commits to its creator, so nobody else can begin
 //! it; the origins of a group's logs follow from its id and say nothing to those
-//! who do not have it. Deliberately absent: clocks. Whoever wants to know what
+//! who do not have it; whose log an origin stands for can be shown without its
+//! group ([`OriginOpening`]). Deliberately absent: clocks. Whoever wants to know what
 //! holds at a time says the time.
 
 pub mod epoch;
@@ -35,10 +36,11 @@ use sha2::{Digest as _, Sha256};
 pub use self::membership::{Membership, MergeError, Verdict};
 pub use self::operation::{ControlEntry, ControlError, EntryRef, LogEnd, Operation};
 use crate::checkpoint::Origin;
-use crate::id::{AuthorityId, GroupId, Hash, LogId, NetworkName, RecordId, Space};
+use crate::id::{AuthorityId, Generation, GroupId, Hash, LogId, NetworkName, RecordId, Space};
 use crate::time::UnixTime;
 
 const GROUP_DOMAIN: &[u8] = b"tallystick group v1\n";
+const OPENING_DOMAIN: &[u8] = b"tallystick group opening v1\n";
 const ORIGIN_DOMAIN: &[u8] = b"tallystick group origin v1\n";
 const RECORD_DOMAIN: &[u8] = b"tallystick group record v1\n";
 
@@ -147,13 +149,70 @@ pub fn group_id(network: &NetworkName, creator: &AuthorityId, random: &[u8; 32])
 /// It follows from the group's id, which only members know.
 #[must_use]
 pub fn origin(network: &NetworkName, log: &LogId) -> Option<Origin> {
-    let Space::Group(group) = log.space else { return None };
-    let digest = domain_hash(ORIGIN_DOMAIN, network)
-        .chain_update(group.as_bytes())
-        .chain_update(log.authority.as_bytes())
-        .chain_update(log.generation.to_be_bytes())
+    let opening = OriginOpening::of(network, log)?;
+    Some(opening.origin(network, &log.authority, log.generation))
+}
+
+/// Shows whose log, and of which generation, the origin of a group's log stands
+/// for, and not of which group: for a stranger who is shown one record of it.
+///
+/// An identity names its log key without that key having a say, so a signature
+/// alone does not tell whose the log is: anybody could name the key of somebody
+/// else and take that one's heads for its own.
+///
+/// ```text
+/// opening = SHA-256("tallystick group opening v1\n" ‖ network ‖ group   ‖ authority ‖ generation)
+/// origin  = SHA-256("tallystick group origin v1\n"  ‖ network ‖ opening ‖ authority ‖ generation)
+/// ```
+///
+/// The network stands behind its length in one byte, the generation in four bytes,
+/// big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginOpening(Hash);
+
+impl OriginOpening {
+    /// That of a group's log; `None` for a public one, whose origin says it all.
+    #[must_use]
+    pub fn of(network: &NetworkName, log: &LogId) -> Option<Self> {
+        let Space::Group(group) = log.space else { return None };
+        let digest = domain_hash(OPENING_DOMAIN, network);
+        Some(Self(of_log(digest, group.as_bytes(), &log.authority, log.generation)))
+    }
+
+    /// As it stood in a file. Nothing vouches for it before [`OriginOpening::origin`]
+    /// gives what was signed.
+    #[must_use]
+    pub const fn from_hash(hash: Hash) -> Self {
+        Self(hash)
+    }
+
+    /// Its bytes, which may be shown to whoever is shown the origin.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// The origin that it opens to, if the log is this authority's.
+    #[must_use]
+    pub fn origin(
+        &self,
+        network: &NetworkName,
+        authority: &AuthorityId,
+        generation: Generation,
+    ) -> Origin {
+        let digest = domain_hash(ORIGIN_DOMAIN, network);
+        Origin::private(network, &of_log(digest, self.as_bytes(), authority, generation))
+    }
+}
+
+/// Ends a hash with something of 32 bytes and whose log of which generation it is about.
+fn of_log(hash: Sha256, of: &[u8; 32], authority: &AuthorityId, generation: Generation) -> Hash {
+    let digest = hash
+        .chain_update(of)
+        .chain_update(authority.as_bytes())
+        .chain_update(generation.to_be_bytes())
         .finalize();
-    Some(Origin::private(network, &Hash::from_bytes(digest.into())))
+    Hash::from_bytes(digest.into())
 }
 
 /// The record id that all control entries of a group have.

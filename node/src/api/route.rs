@@ -206,12 +206,22 @@ async fn erasures(
     Ok(Json(desk.erasures(query(asked)?.reference.as_deref()).await?))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhichProof {
+    #[serde(rename = "ref")]
+    reference: String,
+    /// Names of the fields that are shown, with commas, which no name contains.
+    fields: Option<String>,
+}
+
 async fn prove(
     State(desk): State<Desk>,
-    asked: Asked<WhichRecord>,
+    asked: Asked<WhichProof>,
 ) -> Result<impl IntoResponse, Failure> {
-    let WhichRecord { reference, .. } = query(asked)?;
-    let proof = desk.prove(&reference).await?;
+    let WhichProof { reference, fields } = query(asked)?;
+    let fields: Vec<_> = fields.iter().flat_map(|all| all.split(',')).map(str::to_owned).collect();
+    let proof = desk.prove(&reference, &fields).await?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], proof))
 }
 

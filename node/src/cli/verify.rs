@@ -26,7 +26,8 @@ use tallystick_protocol::confirmation::Confirmation;
 use tallystick_protocol::id::AuthorityId;
 use tallystick_protocol::limits;
 use tallystick_protocol::proof::record::{
-    Disclosure, KeyState, RecordFacts, RecordProofError, RetiredKeyError, UnverifiedRecordProof,
+    Disclosure, KeyState, ProvedAudience, RecordFacts, RecordProofError, RetiredKeyError,
+    UnverifiedRecordProof,
 };
 use tallystick_protocol::record::{Form, Record};
 use tallystick_protocol::witness::policy::Policy;
@@ -272,6 +273,15 @@ fn document(facts: &RecordFacts) -> Option<Value> {
     serde_json::to_value(record).ok()
 }
 
+/// What scripts call the audience of what is proved.
+pub(super) const fn space(audience: ProvedAudience) -> &'static str {
+    match audience {
+        ProvedAudience::Public => "public",
+        ProvedAudience::Group => "private",
+        _ => "unknown",
+    }
+}
+
 const fn disclosure(facts: &RecordFacts) -> &'static str {
     match facts.disclosure {
         Disclosure::Full => "full",
@@ -298,6 +308,7 @@ fn verdict(path: &Path, facts: &RecordFacts, known: &Known, card: Option<&Card>)
         "fingerprint": fingerprint(&facts.reference.authority),
         "network": facts.network,
         "ref": facts.reference.to_string(),
+        "space": space(facts.audience),
         "kind": facts.header.kind.to_string(),
         "action": action(facts),
         "issued": facts.header.issued.as_seconds(),
@@ -370,13 +381,19 @@ fn claims(proof: &Judged, dated: Option<Dated>) -> Vec<(&'static str, String)> {
     let cosigned = match (witnesses, named) {
         (Some(witnesses), _) => witnesses.words(),
         (None, 0) => String::new(),
+        (None, _) if facts.audience == ProvedAudience::Group => String::new(),
         (None, _) => format!(
             "not looked at: its author names {named}, {quorum} of which confirm; --policy FILE \
              checks them"
         ),
     };
+    let said = match facts.audience {
+        ProvedAudience::Group => "in a private group of its author; the file does not say which",
+        _ => "",
+    };
     let mut claims = vec![
         ("ref", facts.reference.to_string()),
+        ("said", said.to_owned()),
         ("what", format!("{} ({})", facts.header.kind, action(facts))),
         (
             "succeeded by",

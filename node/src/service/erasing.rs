@@ -49,7 +49,7 @@ pub fn reason(code: &str) -> Result<Reason, Failure> {
 }
 
 /// The fields named, or all of them.
-fn scope(fields: &[String]) -> Result<Scope, Failure> {
+pub(super) fn scope(fields: &[String]) -> Result<Scope, Failure> {
     let names = fields.iter().map(|name| {
         FieldName::new(name).map_err(|_| {
             Failure::usage(

@@ -1,14 +1,10 @@
-//! Records at the desk: publishing, withdrawing, searching, showing, proving.
+//! Records at the desk: publishing, withdrawing, searching, showing.
 
 use ciborium::Value as Cbor;
 use serde_json::{Map, Value, json};
 use tallystick_protocol::body::{Body, Fields};
-use tallystick_protocol::checkpoint::{UnverifiedCheckpoint, VerifiedCheckpoint};
 use tallystick_protocol::entry::{Action, Entry};
-use tallystick_protocol::id::{Hash, LogId, RecordId, RecordRef, Space, Version};
-use tallystick_protocol::identity::{Identity, KeyStanding};
-use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
-use tallystick_protocol::proof::record::{RecordProofWriteError, assemble};
+use tallystick_protocol::id::{LogId, RecordId, RecordRef, Space, Version};
 use tallystick_protocol::record::{Date, Day, Form, Kind, KindDescription, Record, registry};
 use tallystick_protocol::sync::LogStatus;
 use tallystick_protocol::time::UnixTime;
@@ -340,47 +336,6 @@ impl Desk {
         .await?
     }
 
-    /// The file from which anybody can verify a record.
-    ///
-    /// # Errors
-    /// A [`Failure`] if the text means no record, or no signed head covers it yet.
-    pub async fn prove(&self, text: &str) -> Result<Vec<u8>, Failure> {
-        let (desk, text) = (self.clone(), text.to_owned());
-        let (found, version, entry) = blocking(move || {
-            desk.settle_register()?;
-            let found = desk.find(&text)?;
-            if found.key.space != Space::Public {
-                return Err(Failure::no(
-                    "proofs of what was said in a group cannot be written yet",
-                    "show the record to other members with `tally show`; they have it, too",
-                ));
-            }
-            let version = found.version.unwrap_or(found.current.newest.version);
-            let entry = desk.0.projector.register().entry(&found.key, version);
-            let entry = entry.map_err(failed_store)?.ok_or_else(gone)?;
-            Ok::<_, Failure>((found, version, entry))
-        })
-        .await??;
-        let authority = found.key.authority;
-        let log = LogId { authority, space: found.key.space, generation: version.generation };
-        let identity = self.0.handle.identity(authority).await.ok_or_else(gone)?;
-        let held = self.0.handle.head(log).await;
-        let replica = self.0.handle.replica();
-        blocking(move || {
-            let nodes = replica.nodes(&log).map_err(failed_store)?;
-            let (head, to_pin) = counting_head(&identity, held, version, &*nodes)?;
-            let size = head.checkpoint().size();
-            let hashes = inclusion_proof(&*nodes, version.index, size);
-            let hashes = hashes.map_err(Failure::internal)?;
-            let file = assemble(&identity, &entry, version.index, &hashes, &head, &to_pin);
-            file.map_err(|error| match error {
-                RecordProofWriteError::Key(_) => not_signed_yet(),
-                error => Failure::internal(error),
-            })
-        })
-        .await?
-    }
-
     pub(super) fn find(&self, text: &str) -> Result<Found, Failure> {
         let register = self.0.projector.register();
         let RecordRef { authority, record, version } =
@@ -523,52 +478,6 @@ impl Desk {
     }
 }
 
-/// The signed head under which a version is proved: the one held, if it counts or
-/// leads to one that does; else one that the author's identity pins. With it
-/// what leads from it to the head at which its key retired.
-fn counting_head(
-    identity: &Identity,
-    held: Option<VerifiedCheckpoint>,
-    version: Version,
-    nodes: &dyn Nodes,
-) -> Result<(VerifiedCheckpoint, Vec<Hash>), Failure> {
-    if identity.closing(version.generation).is_some_and(|head| head.size() <= version.index) {
-        return Err(Failure::no(
-            "its author has disowned this version of the record",
-            "the log was closed before it, after keys were stolen or lost; ask the author",
-        ));
-    }
-    let verified = |note: &[u8]| {
-        let head = UnverifiedCheckpoint::parse(note).ok()?;
-        identity.verify_head(&head).ok()
-    };
-    let held =
-        held.and_then(|held| verified(&held.to_bytes()).map(|(_, standing)| (held, standing)));
-    let covers = |head: &VerifiedCheckpoint| head.checkpoint().size() > version.index;
-    match held.filter(|(head, _)| covers(head)) {
-        Some((head, KeyStanding::Current)) => return Ok((head, Vec::new())),
-        Some((head, KeyStanding::Retired(pin))) => {
-            // Beyond the pinned head, or as long as the log here does not reach it, there is none.
-            if let Ok(to_pin) = consistency_proof(nodes, head.checkpoint().size(), pin.size()) {
-                return Ok((head, to_pin));
-            }
-        }
-        None => {}
-    }
-    let pins = identity.log_keys(version.generation).filter_map(|(_, standing)| match standing {
-        KeyStanding::Retired(pin) => verified(pin.note()).map(|(head, _)| head),
-        KeyStanding::Current => None,
-    });
-    pins.into_iter().find(covers).map(|head| (head, Vec::new())).ok_or_else(not_signed_yet)
-}
-
-fn not_signed_yet() -> Failure {
-    Failure::unavailable(
-        "no signed log head covers this record yet",
-        "wait until `tally status` shows the log as current, then repeat the command",
-    )
-}
-
 /// The version of a full reference, and the log in which it stands.
 fn log_of<'a>(
     logs: &'a [LogStatus],
@@ -667,7 +576,7 @@ fn unknown(kind: Kind) -> Failure {
     )
 }
 
-fn held_back() -> Failure {
+pub(super) fn held_back() -> Failure {
     Failure::no(
         "this version of the record is sealed, and this node has no key to it",
         "what was shared before a member joined, or after it left, is not for it to read",

@@ -3,20 +3,21 @@
 //! Whoever retires a log key pins the last heads that it signed. That of the
 //! public log stands in the event as it is; the heads of group logs stand there
 //! as salted hashes, since a group's existence is its members' business alone.
-//! Members get each head with its salt, a [`PinOpening`], inside the group, and
-//! judge by it ([`Identity::group_log_keys`]).
+//! Whoever gets the head with its salt, a [`PinOpening`], judges by it
+//! ([`Identity::group_log_keys`]); as it names the log by its origin only, it may stand
+//! in a proof that a stranger reads.
 //!
 //! ```text
-//! pin = SHA-256("tallystick group pin v1\n" ‖ salt ‖ authority ‖ group ‖ generation ‖ size ‖ root)
+//! pin = SHA-256("tallystick group pin v1\n" ‖ salt ‖ the three lines of the checkpoint)
 //! ```
 //!
 //! **Invariants:** a salt is 32 random bytes, made for one pin and never used
-//! again, so without it no guess at group, size or root can be tried, and pins
+//! again, so without it no guess at log, size or root can be tried, and pins
 //! of one head are not alike; the pins of an event are in ascending order, so
 //! their order says nothing of groups; they may be filled up with random hashes
 //! ([`GroupPin::decoy`]), so their number need not say how many groups there
-//! are. Deliberately absent: randomness, which comes in as an argument; and how
-//! openings travel, which is the groups' matter.
+//! are. Deliberately absent: randomness, which comes in as an argument; whose log an
+//! origin stands for; and how openings travel.
 
 use core::fmt;
 
@@ -25,7 +26,8 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
 use super::chain::Identity;
-use crate::id::{AuthorityId, Generation, GroupId, Hash, LogId, Space};
+use crate::checkpoint::{Checkpoint, Origin};
+use crate::id::{Generation, Hash};
 use crate::key::PublicKey;
 
 const DOMAIN: &[u8] = b"tallystick group pin v1\n";
@@ -60,7 +62,7 @@ impl PinSalt {
         Self(random)
     }
 
-    /// Its bytes, to be handed to members of the group and to nobody else.
+    /// Its bytes, to be handed on with the head and to nobody else.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -79,45 +81,25 @@ impl Drop for PinSalt {
     }
 }
 
-/// A head of a group's log with the salt of its pin: what members of the group
-/// know, and by which they find the pin in the chain.
+/// A head of a group's log with the salt of its pin: what shows which pin in the
+/// chain is the one of this head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinOpening {
     salt: PinSalt,
-    authority: AuthorityId,
-    group: GroupId,
-    generation: Generation,
-    size: u64,
-    root: Hash,
+    head: Checkpoint,
 }
 
 impl PinOpening {
-    /// For a head of `log`; `None` if that is a public log, whose heads are pinned as they are.
+    /// For a head; `None` if it is one of a public log, whose heads are pinned as they are.
     #[must_use]
-    pub fn new(salt: PinSalt, log: &LogId, size: u64, root: Hash) -> Option<Self> {
-        let LogId { authority, space: Space::Group(group), generation } = *log else {
-            return None;
-        };
-        Some(Self { salt, authority, group, generation, size, root })
+    pub fn new(salt: PinSalt, head: Checkpoint) -> Option<Self> {
+        head.origin().private_log().map(|_| Self { salt, head })
     }
 
-    /// The log whose head it is.
+    /// The head: what counts of the log under the keys that were replaced then.
     #[must_use]
-    pub const fn log(&self) -> LogId {
-        let Self { authority, group, generation, .. } = *self;
-        LogId { authority, space: Space::Group(group), generation }
-    }
-
-    /// Entries that stand.
-    #[must_use]
-    pub const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Root over them.
-    #[must_use]
-    pub const fn root(&self) -> Hash {
-        self.root
+    pub const fn head(&self) -> &Checkpoint {
+        &self.head
     }
 
     /// The salt, to be handed on with the head.
@@ -132,12 +114,9 @@ impl PinOpening {
         let digest = Sha256::new()
             .chain_update(DOMAIN)
             .chain_update(self.salt.0)
-            .chain_update(self.authority.as_bytes())
-            .chain_update(self.group.as_bytes())
-            .chain_update(self.generation.to_be_bytes())
-            .chain_update(self.size.to_be_bytes())
-            .chain_update(self.root.as_bytes());
-        GroupPin(Hash::from_bytes(digest.finalize().into()))
+            .chain_update(self.head.text())
+            .finalize();
+        GroupPin(Hash::from_bytes(digest.into()))
     }
 
     /// Whether `pin` is the one of this head under this salt.
@@ -160,22 +139,22 @@ pub enum GroupKeyStanding<'a> {
 }
 
 impl Identity {
-    /// The log keys of a group's log, newest first, and by what right each signs,
-    /// judged by the `openings` that the group's members have. Those that fit no
-    /// pin are passed over: whoever made them up pins nothing. None for a public
-    /// log or another authority's: see [`Identity::log_keys`].
+    /// The log keys of a generation, newest first, and by what right each signs heads of
+    /// a group's log with this origin, judged by the `openings` at hand. Those that fit no
+    /// pin are passed over: whoever made them up pins nothing. That the origin is one of
+    /// this authority and generation is the caller's to know (`group::OriginOpening`).
     pub fn group_log_keys<'a>(
         &'a self,
-        log: &LogId,
+        origin: &Origin,
+        generation: Generation,
         openings: &'a [PinOpening],
-    ) -> impl Iterator<Item = (&'a PublicKey, GroupKeyStanding<'a>)> {
-        let log = *log;
-        let own = log.authority == self.authority() && log.space != Space::Public;
-        let open = own && log.generation == self.generation();
+    ) -> impl Iterator<Item = (&'a PublicKey, GroupKeyStanding<'a>)> + use<'a> {
+        let origin = origin.clone();
+        let open = generation == self.generation();
         let current = open.then_some((self.log_key(), GroupKeyStanding::Current));
-        let retired = self.retired_pins(log.generation).filter(move |_| own);
+        let retired = self.retired_pins(generation);
         current.into_iter().chain(retired.map(move |(key, pins)| {
-            let fits = |it: &&PinOpening| it.log() == log && pins.contains(&it.pin());
+            let fits = |it: &&PinOpening| *it.head.origin() == origin && pins.contains(&it.pin());
             let standing = openings.iter().find(fits);
             (key, standing.map_or(GroupKeyStanding::Unopened, GroupKeyStanding::Retired))
         }))
@@ -185,7 +164,9 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{self, Checkpoint, Origin};
+    use crate::checkpoint;
+    use crate::group;
+    use crate::id::{AuthorityId, GroupId, LogId, Space};
     use crate::identity::tests::{establishing, incepted, network, secret};
     use crate::identity::{Event, EventType, Head, IdentityError};
     use proptest::prelude::*;
@@ -198,7 +179,8 @@ mod tests {
 
     fn opening(salt: u8, log: &LogId, size: u64) -> PinOpening {
         let root = crate::log::leaf_hash(&size.to_be_bytes());
-        PinOpening::new(PinSalt::new([salt; 32]), log, size, root).unwrap()
+        let head = Checkpoint::new(group::origin(&network(), log).unwrap(), size, root).unwrap();
+        PinOpening::new(PinSalt::new([salt; 32]), head).unwrap()
     }
 
     /// The head of the public log that goes with a retired key.
@@ -221,10 +203,11 @@ mod tests {
 
     /// The standing of each key, newest first, with the size of the head that was opened.
     fn sizes(identity: &Identity, log: &LogId, openings: &[PinOpening]) -> Vec<Option<u64>> {
-        let keys = identity.group_log_keys(log, openings);
+        let origin = group::origin(&network(), log).unwrap();
+        let keys = identity.group_log_keys(&origin, log.generation, openings);
         keys.map(|(_, standing)| match standing {
             GroupKeyStanding::Current => Some(u64::MAX),
-            GroupKeyStanding::Retired(opening) => Some(opening.size()),
+            GroupKeyStanding::Retired(opening) => Some(opening.head().size()),
             GroupKeyStanding::Unopened => None,
         })
         .collect()
@@ -244,13 +227,12 @@ mod tests {
         assert_eq!(sizes(&identity, &log(0), &[]), [CURRENT, None]);
         let made_up = [opening(7, &log(0), 6), opening(8, &log(0), 5)];
         assert_eq!(sizes(&identity, &log(0), &made_up), [CURRENT, None]);
-        // It says nothing of another group's, another authority's or the public log.
+        // It says nothing of another group's or another authority's log.
         let group = Space::Group(GroupId::from_bytes([5; 32]));
         let other = LogId { space: group, ..log(0) };
         assert_eq!(sizes(&identity, &other, &known), [CURRENT, None]);
         let foreign = LogId { authority: incepted(20).authority(), ..log(0) };
-        assert_eq!(sizes(&identity, &foreign, &known), []);
-        assert_eq!(sizes(&identity, &LogId { space: Space::Public, ..log(0) }, &known), []);
+        assert_eq!(sizes(&identity, &foreign, &known), [CURRENT, None]);
     }
 
     #[test]
@@ -297,9 +279,9 @@ mod tests {
 
     #[test]
     fn a_public_log_has_no_group_pin_and_a_salt_is_not_printed() {
-        let public = LogId { space: Space::Public, ..log(0) };
-        let root = Hash::from_bytes([1; 32]);
-        assert_eq!(PinOpening::new(PinSalt::new([7; 32]), &public, 5, root), None);
+        let public = Origin::public(&network(), &incepted(10).authority(), 0);
+        let head = Checkpoint::new(public, 5, Hash::from_bytes([1; 32])).unwrap();
+        assert_eq!(PinOpening::new(PinSalt::new([7; 32]), head), None);
         let printed = format!("{:?}", opening(7, &log(0), 5));
         assert!(printed.contains("PinSalt(…)"), "{printed}");
     }
@@ -313,7 +295,7 @@ mod tests {
             events.flat_map(|event| event.windows(bytes.len())).any(|window| window == bytes)
         };
         assert!(holds(known.pin().as_bytes()));
-        for secret in [GROUP.as_bytes(), known.root().as_bytes(), known.salt().as_bytes()] {
+        for secret in [GROUP.as_bytes(), known.head().root().as_bytes(), known.salt().as_bytes()] {
             assert!(!holds(secret));
         }
     }
@@ -324,13 +306,14 @@ mod tests {
         /// of his own it fits no better than a wrong one.
         #[test]
         fn without_the_salt_a_pin_cannot_be_tested_against_guesses(
-            salt: [u8; 32], guessed: [u8; 32], group: [u8; 32], size: u64, root: [u8; 32], other: u64,
+            salt: [u8; 32], guessed: [u8; 32], group: [u8; 32],
+            size in 1u64.., root: [u8; 32], other in 1u64..,
         ) {
             prop_assume!(salt != guessed);
-            let space = Space::Group(GroupId::from_bytes(group));
-            let log = LogId { authority: AuthorityId::from_bytes([3; 32]), space, generation: 0 };
-            let at = |salt, size| {
-                PinOpening::new(PinSalt::new(salt), &log, size, Hash::from_bytes(root)).unwrap()
+            let origin = Origin::private(&network(), &Hash::from_bytes(group));
+            let at = |salt, size: u64| {
+                let head = Checkpoint::new(origin.clone(), size, Hash::from_bytes(root)).unwrap();
+                PinOpening::new(PinSalt::new(salt), head).unwrap()
             };
             let pin = at(salt, size).pin();
             prop_assert!(at(salt, size).opens(&pin));

@@ -10,6 +10,8 @@
 //! | 2 | header, the leaf of the log |
 //! | 3 | body in whatever state the sender shows it; absent if not shown |
 //! | 4 | consistency proof from the checkpoint to the head at which its key retired; absent if empty |
+//! | 6 | for a group's log, what its origin opens to ([`OriginOpening`]); absent for a public one |
+//! | 8 | for a group's log, the head at which its key retired, as the author's pin opens to it ([`PinOpening`]): salt, size, root; absent for the current key |
 //!
 //! A log key that was replaced signs no more; what it signed counts up to the
 //! head that was pinned then, or at which its generation was closed, if key 4
@@ -17,9 +19,16 @@
 //! and could not judge a retired key anyway. The version stays 1, so that files
 //! under current keys are read as before, both ways.
 //!
+//! A proof from a private group shows the record to whoever gets the file, and says
+//! that its author said so in a group of its own. Neither the group's id or name nor a
+//! member is in it, and no key of the group is needed: the header commits to the body
+//! before it was sealed. What it cannot hide: two files from one log have the same
+//! origin, and two from one epoch the same epoch in their headers. Cosignatures are
+//! left out, since only members cosign a group's log.
+//!
 //! Nothing vouches for the extra data as such; every part of it is tied to the
 //! author's signatures: the chain by its controllers and by the authority id in
-//! the origin, the checkpoint by the chain's log key, the header by its leaf
+//! the origin, or from which the origin was made, the checkpoint by the chain's log key, the header by its leaf
 //! hash under the checkpoint's root, the body by the header's commitment.
 //!
 //! **Invariant:** (9 of the design) whatever is changed in a file, it is
@@ -28,33 +37,35 @@
 //! line out or put lines in another order; nobody can make a file say more or
 //! anything else. Deliberately absent: whether the record is still the newest
 //! version and the identity the one the reader thinks of (a proof cannot know),
-//! logs of groups, and policies on witnesses: their times are reported, the
+//! which group it was, and policies on witnesses: their times are reported, the
 //! caller decides. A line in the name of a witness that the author's own chain
 //! names says who it is by; without the witness's key it is not looked at, and
 //! nothing is reported of it.
 
+mod extra;
+mod facts;
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::extra::Extra;
+pub use self::facts::{Disclosure, ProvedAudience, RecordFacts};
+pub use self::standing::{KeyState, RetiredKeyError};
+use self::standing::{Log, judge_key, signer};
 use super::{ProofFormatError, ProofVerifyError, ProofWriteError, UnverifiedProof};
 use super::{VerifiedInclusion, format};
-use crate::body::{Body, FieldName, Fields};
-use crate::cbor::{CborError, Reader, Writer};
+use crate::body::Body;
+use crate::cbor::CborError;
 use crate::checkpoint::{
-    Checkpoint, CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint, log_key, witness_name,
+    CheckpointError, UnverifiedCheckpoint, VerifiedCheckpoint, log_key, witness_name,
 };
-use crate::entry::{Entry, EntryError, Header, UnverifiedEntry};
-use crate::id::{AuthorityId, Generation, Hash, NetworkName, RecordRef, Version};
-use crate::identity::{Identity, IdentityError, KeyStanding, Profile, Relation, UnverifiedChain};
+use crate::entry::{Entry, EntryError};
+use crate::group::OriginOpening;
+use crate::id::{AuthorityId, Generation, Hash, LogId, NetworkName, RecordRef, Version};
+use crate::identity::{Identity, IdentityError, PinOpening, Relation};
 use crate::key::PublicKey;
-use crate::limits;
-use crate::log::{ProofError, verify_consistency};
 use crate::note::{Algorithm, SignatureLine, VerifierKey};
 use crate::time::UnixTime;
-
-/// Version of the extra data written and read here.
-const FORMAT_VERSION: u64 = 1;
-/// Most keys looked at before the version is known.
-const MAP_KEYS: usize = 64;
 
 /// Why a file is no proof of a record.
 ///
@@ -78,9 +89,13 @@ pub enum RecordProofError {
     /// The file has another spelling than the only one.
     #[error("the proof is not written in its one standard form")]
     Spelling,
-    /// The log is a group's, or somebody else's who does not use our names.
-    #[error("the proof is not of a public log")]
+    /// The log is somebody else's who does not use our names, or a group's and not
+    /// opened, or a public one that there is nothing to open of.
+    #[error("the proof is neither of a public log nor of a group's that it opens")]
     Origin,
+    /// The body is sealed: nothing would vouch for its bytes.
+    #[error("the record inside the proof is sealed")]
+    Sealed,
     /// The identity chain does not hold.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -105,43 +120,16 @@ pub enum RecordProofError {
     Repeated,
 }
 
-/// Why a checkpoint under a key that was replaced proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RetiredKeyError {
-    /// Nothing in the file leads to the head at which the key retired. The record
-    /// may stand all the same: a fresh proof would show it.
-    #[error(
-        "the key that signed the log was replaced since, and the file does not show that what it \
-         signed still counts: ask for a fresh proof"
-    )]
-    Refresh,
-    /// The entry lies beyond the head at which the author's controllers closed
-    /// the log: it is no longer said by its author.
-    #[error("the author's controllers have disowned this part of the log")]
-    Disowned,
-    /// The file's hashes lead somewhere else.
-    #[error("the file does not lead to the head at which the key that signed it was replaced: {0}")]
-    Pin(ProofError),
-}
-
-/// By what right the log key speaks that signed a proof's checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyState {
-    /// It is the log key of today, as far as the chains at hand say.
-    Current,
-    /// It was replaced, and the file shows that what it signed here still counts.
-    RetiredProven,
-}
-
 /// Why a record proof cannot be written: the caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordProofWriteError {
-    /// The checkpoint is of another authority's log or network, or of a generation to come.
-    #[error("the checkpoint is not of this authority's public log")]
+    /// The checkpoint is of another log or network, or of a generation to come.
+    #[error("the checkpoint is not of this authority's log")]
     Author,
+    /// The body must be opened first.
+    #[error("the body is sealed")]
+    Sealed,
     /// No log key of the authority signed the checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -174,32 +162,73 @@ pub fn assemble(
     to_pin: &[Hash],
 ) -> Result<Vec<u8>, RecordProofWriteError> {
     let head = checkpoint.checkpoint();
-    let log = head.origin().public_log().filter(|(network, authority, generation)| {
-        network == identity.network()
-            && *authority == identity.authority()
-            && *generation <= identity.generation()
-    });
-    let (_, _, generation) = log.ok_or(RecordProofWriteError::Author)?;
-    let parsed = UnverifiedCheckpoint::parse(&checkpoint.to_bytes())?;
-    let (key, standing) = signer(identity, generation, &parsed)?;
-    judge_key(standing, identity.closing(generation).is_some(), head, index, to_pin)?;
-    let checkpoint = single_lines(checkpoint, &key)?;
-    let extra = write_extra(identity, entry, to_pin);
-    Ok(format(&entry.leaf(), index, hashes, &checkpoint, &extra)?)
+    let (network, authority, generation) =
+        head.origin().public_log().ok_or(RecordProofWriteError::Author)?;
+    let log = Log::Public(authority, generation);
+    if network != *identity.network() {
+        return Err(RecordProofWriteError::Author);
+    }
+    let key = counting_key(identity, &log, checkpoint, index, to_pin)?;
+    let witnesses: Vec<_> = checkpoint.cosignatures().map(|signer| signer.key.clone()).collect();
+    let checkpoint = single_lines(checkpoint, &key, &witnesses)?;
+    let extra = extra::write(identity, entry, to_pin, (None, None));
+    write(entry, (index, hashes), &checkpoint, &extra)
 }
 
-/// The log key of a generation that signed a checkpoint, and by what right.
-fn signer<'a>(
-    identity: &'a Identity,
-    generation: Generation,
-    checkpoint: &UnverifiedCheckpoint,
-) -> Result<(PublicKey, KeyStanding<'a>), CheckpointError> {
-    let mut keys = identity.log_keys(generation);
-    let signed =
-        |key: &PublicKey| checkpoint.clone().verify(key) != Err(CheckpointError::NotSigned);
-    keys.find(|(key, _)| signed(key))
-        .map(|(key, standing)| (*key, standing))
-        .ok_or(CheckpointError::NotSigned)
+/// As [`assemble`], for what `identity` said in its log of a private group; `entry` is
+/// opened. Under a key that was replaced, `retired` is what opens the author's pin of
+/// the head at which it was, and the consistency proof from the checkpoint to there.
+/// The file does not name the group, and whoever cosigned is left out.
+///
+/// # Errors
+/// As [`assemble`]; also if the checkpoint is not of this log, and
+/// [`RecordProofWriteError::Sealed`].
+pub fn assemble_in_group(
+    identity: &Identity,
+    log: &LogId,
+    entry: &Entry,
+    (index, hashes): (u64, &[Hash]),
+    checkpoint: &VerifiedCheckpoint,
+    retired: Option<(&PinOpening, &[Hash])>,
+) -> Result<Vec<u8>, RecordProofWriteError> {
+    let opening = OriginOpening::of(identity.network(), log);
+    let opening = opening.ok_or(RecordProofWriteError::Author)?;
+    let (pin, to_pin) = retired.unzip();
+    let to_pin = to_pin.unwrap_or_default();
+    let claimed = Log::Group(opening, pin.cloned());
+    let key = counting_key(identity, &claimed, checkpoint, index, to_pin)?;
+    let checkpoint = single_lines(checkpoint, &key, &[])?;
+    let extra = extra::write(identity, entry, to_pin, (Some(&opening), pin));
+    write(entry, (index, hashes), &checkpoint, &extra)
+}
+
+fn write(
+    entry: &Entry,
+    (index, hashes): (u64, &[Hash]),
+    checkpoint: &VerifiedCheckpoint,
+    extra: &[u8],
+) -> Result<Vec<u8>, RecordProofWriteError> {
+    if matches!(entry.body(), Some(Body::Sealed(_))) {
+        return Err(RecordProofWriteError::Sealed);
+    }
+    Ok(format(&entry.leaf(), index, hashes, checkpoint, extra)?)
+}
+
+/// The log key that signed a checkpoint, if what it signed counts.
+fn counting_key(
+    identity: &Identity,
+    log: &Log,
+    checkpoint: &VerifiedCheckpoint,
+    index: u64,
+    to_pin: &[Hash],
+) -> Result<PublicKey, RecordProofWriteError> {
+    let head = checkpoint.checkpoint();
+    let generation = log.generation(identity, head.origin());
+    let generation = generation.ok_or(RecordProofWriteError::Author)?;
+    let parsed = UnverifiedCheckpoint::parse(&checkpoint.to_bytes())?;
+    let (key, right) = signer(identity, log, generation, &parsed)?;
+    judge_key(log, right, identity.closing(generation).is_some(), head, index, to_pin)?;
+    Ok(key)
 }
 
 /// Whether a line is in the name of a witness that the author names or has
@@ -217,140 +246,23 @@ fn others_named(
     }
 }
 
-/// Whether what a log key signed counts for the entry at `index`.
-fn judge_key(
-    standing: KeyStanding<'_>,
-    closed: bool,
-    head: &Checkpoint,
-    index: u64,
-    to_pin: &[Hash],
-) -> Result<KeyState, RetiredKeyError> {
-    let KeyStanding::Retired(pin) = standing else {
-        // Hashes that lead nowhere would be read past.
-        return match to_pin {
-            [] => Ok(KeyState::Current),
-            _ => Err(RetiredKeyError::Pin(ProofError::Length)),
-        };
-    };
-    if closed && index >= pin.size() {
-        return Err(RetiredKeyError::Disowned);
-    }
-    if to_pin.is_empty() {
-        return if pin.is(head) {
-            Ok(KeyState::RetiredProven)
-        } else {
-            Err(RetiredKeyError::Refresh)
-        };
-    }
-    verify_consistency(head.size(), &head.root(), pin.size(), &pin.root(), to_pin)
-        .map_err(RetiredKeyError::Pin)?;
-    Ok(KeyState::RetiredProven)
-}
-
-/// The checkpoint with one line of the log and one of each witness.
+/// The checkpoint with one line of the log and one of each witness given.
 fn single_lines(
     checkpoint: &VerifiedCheckpoint,
     key: &PublicKey,
+    witnesses: &[VerifierKey],
 ) -> Result<VerifiedCheckpoint, CheckpointError> {
     let note = checkpoint.note();
     let log = log_key(checkpoint.checkpoint().origin(), *key);
-    let witnesses: Vec<_> = checkpoint.cosignatures().map(|signer| signer.key.clone()).collect();
     let mut text = format!("{}\n", note.text());
-    for key in core::iter::once(&log).chain(&witnesses) {
+    for key in core::iter::once(&log).chain(witnesses) {
         let by_key =
             |line: &&SignatureLine| line.name() == key.name() && line.key_id() == key.key_id();
         let line = note.lines().iter().find(by_key).ok_or(CheckpointError::NotSigned)?;
         text.push_str(&format!("{line}\n"));
     }
     let parsed = UnverifiedCheckpoint::parse(text.as_bytes())?;
-    parsed.verify_attributed(key, &witnesses)
-}
-
-fn write_extra(identity: &Identity, entry: &Entry, to_pin: &[Hash]) -> Vec<u8> {
-    let events = identity.events();
-    let chain: usize = events.iter().map(Vec::len).sum();
-    let mut writer = Writer::with_capacity(entry.size() + chain + 40 * to_pin.len() + 64);
-    let optional = [entry.body().is_some(), !to_pin.is_empty()];
-    writer.map(3 + optional.iter().filter(|present| **present).count());
-    writer.unsigned(0).unsigned(FORMAT_VERSION);
-    writer.unsigned(1).array(events.len());
-    for event in events {
-        writer.bytes(event);
-    }
-    writer.unsigned(2).bytes(entry.header_bytes());
-    if let Some(body) = entry.body() {
-        writer.unsigned(3).bytes(body.as_bytes());
-    }
-    if !to_pin.is_empty() {
-        writer.unsigned(4).array(to_pin.len());
-        for hash in to_pin {
-            writer.bytes(hash.as_bytes());
-        }
-    }
-    writer.finish()
-}
-
-/// The extra data of a proof, taken apart.
-#[derive(Clone, Debug)]
-struct Extra {
-    chain: UnverifiedChain,
-    entry: UnverifiedEntry,
-    to_pin: Vec<Hash>,
-}
-
-fn read_extra(extra: &[u8]) -> Result<Extra, RecordProofError> {
-    if extra.is_empty() {
-        return Err(RecordProofError::NoRecord);
-    }
-    let mut reader = Reader::new(extra);
-    let keys = reader.map(MAP_KEYS)?;
-    expect_key(&mut reader, 0)?;
-    if reader.unsigned()? != FORMAT_VERSION {
-        return Err(RecordProofError::Unsupported);
-    }
-    if !(3..=5).contains(&keys) {
-        return Err(CborError::Unexpected.into());
-    }
-    expect_key(&mut reader, 1)?;
-    let mut events = Vec::new();
-    for _ in 0..reader.array(limits::IDENTITY_EVENTS)? {
-        events.push(reader.bytes(limits::IDENTITY_EVENT_BYTES)?.to_vec());
-    }
-    expect_key(&mut reader, 2)?;
-    let header = reader.bytes(limits::HEADER_BYTES)?.to_vec();
-    let (mut body, mut to_pin) = (None, Vec::new());
-    let mut before = 2;
-    for _ in 3..keys {
-        before = match reader.unsigned()? {
-            3 if before == 2 => {
-                body = Some(reader.bytes(limits::BODY_STATE_BYTES)?.to_vec());
-                3
-            }
-            4 if before < 4 => {
-                to_pin = read_hashes(&mut reader)?;
-                4
-            }
-            _ => return Err(CborError::Unexpected.into()),
-        };
-    }
-    reader.end()?;
-    let (chain, entry) = (UnverifiedChain::new(events), UnverifiedEntry::new(header, body));
-    Ok(Extra { chain, entry, to_pin })
-}
-
-/// At least one hash: a list that says nothing has no place in the file.
-fn read_hashes(reader: &mut Reader<'_>) -> Result<Vec<Hash>, CborError> {
-    let count = reader.array(limits::PROOF_HASHES)?;
-    let mut hashes = Vec::new();
-    for _ in 0..count {
-        let bytes = reader.bytes(Hash::LEN)?;
-        hashes.push(Hash::try_from(bytes).map_err(|_| CborError::Unexpected)?);
-    }
-    if hashes.is_empty() { Err(CborError::Unexpected) } else { Ok(hashes) }
-}
-
-fn expect_key(reader: &mut Reader<'_>, key: u64) -> Result<(), CborError> {
-    if reader.unsigned()? == key { Ok(()) } else { Err(CborError::Unexpected) }
+    parsed.verify_attributed(key, witnesses)
 }
 
 /// A well-formed record proof of which nothing is known to be true.
@@ -359,8 +271,7 @@ pub struct UnverifiedRecordProof {
     proof: UnverifiedProof,
     extra: Extra,
     network: NetworkName,
-    authority: AuthorityId,
-    generation: Generation,
+    log: Log,
 }
 
 impl UnverifiedRecordProof {
@@ -377,22 +288,26 @@ impl UnverifiedRecordProof {
         if proof.to_bytes() != file {
             return Err(RecordProofError::Spelling);
         }
-        let extra = read_extra(&core::mem::take(&mut proof.extra))?;
-        let log = proof.claimed_origin().public_log().ok_or(RecordProofError::Origin)?;
-        let (network, authority, generation) = log;
-        Ok(Self { proof, extra, network, authority, generation })
+        let mut extra = Extra::read(&core::mem::take(&mut proof.extra))?;
+        let origin = proof.claimed_origin();
+        let (network, log) = match (origin.public_log(), extra.opening) {
+            (Some((network, authority, generation)), None) if extra.pin.is_none() => {
+                (network, Log::Public(authority, generation))
+            }
+            (None, Some(opening)) => {
+                let network = origin.private_log().ok_or(RecordProofError::Origin)?;
+                let pin = extra.pin.take().map(|pin| pin.of(origin)).transpose()?;
+                (network, Log::Group(opening, pin))
+            }
+            _ => return Err(RecordProofError::Origin),
+        };
+        Ok(Self { proof, extra, network, log })
     }
 
     /// The network it claims to belong to.
     #[must_use]
     pub const fn claimed_network(&self) -> &NetworkName {
         &self.network
-    }
-
-    /// The authority it claims to be by, for finding what is known about it.
-    #[must_use]
-    pub const fn claimed_authority(&self) -> AuthorityId {
-        self.authority
     }
 
     /// Verifies everything that the file says.
@@ -410,16 +325,19 @@ impl UnverifiedRecordProof {
     ) -> Result<VerifiedRecordProof, RecordProofError> {
         // Hashing before signatures: what is damaged is refused at little cost.
         let entry = self.extra.entry.check()?;
-        let identity = self.extra.chain.verify(&self.network)?;
-        if identity.authority() != self.authority || self.generation > identity.generation() {
-            return Err(RecordProofError::Author);
+        if matches!(entry.body(), Some(Body::Sealed(_))) {
+            return Err(RecordProofError::Sealed);
         }
+        let identity = self.extra.chain.verify(&self.network)?;
+        let generation = self.log.generation(&identity, self.proof.claimed_origin());
+        let generation = generation.ok_or(RecordProofError::Author)?;
         let cosigns = |key: &&VerifierKey| key.algorithm() == Algorithm::CosignatureV1;
         let witnesses: Vec<_> = witnesses.iter().filter(cosigns).cloned().collect();
         let others = others_named(&identity, &witnesses);
         self.proof.checkpoint = self.proof.checkpoint.without(others);
-        let (key, standing) = match signer(&identity, self.generation, &self.proof.checkpoint) {
-            Ok((key, standing)) => (key, Some(standing)),
+        let signer = signer(&identity, &self.log, generation, &self.proof.checkpoint);
+        let (key, right) = match signer {
+            Ok((key, right)) => (key, Some(right)),
             // What is wrong with the lines is said best by looking for the newest key.
             Err(_) => (*identity.log_key(), None),
         };
@@ -428,12 +346,21 @@ impl UnverifiedRecordProof {
         if note.lines().len() != note.signers().len() {
             return Err(RecordProofError::Repeated);
         }
-        let standing = standing.ok_or(RecordProofError::Author)?;
-        let closed = identity.closing(self.generation).is_some();
+        let right = right.ok_or(RecordProofError::Author)?;
+        let closed = identity.closing(generation).is_some();
         let head = inclusion.checkpoint().checkpoint();
-        let key_state = judge_key(standing, closed, head, inclusion.index(), &self.extra.to_pin)?;
-        let (generation, to_pin) = (self.generation, self.extra.to_pin);
-        Ok(VerifiedRecordProof { identity, entry, inclusion, generation, key, key_state, to_pin })
+        let (log, to_pin) = (self.log, self.extra.to_pin);
+        let key_state = judge_key(&log, right, closed, head, inclusion.index(), &to_pin)?;
+        Ok(VerifiedRecordProof {
+            identity,
+            entry,
+            inclusion,
+            log,
+            generation,
+            key,
+            key_state,
+            to_pin,
+        })
     }
 }
 
@@ -443,6 +370,7 @@ pub struct VerifiedRecordProof {
     identity: Identity,
     entry: Entry,
     inclusion: VerifiedInclusion,
+    log: Log,
     generation: Generation,
     /// The log key that signed, and whether that counts.
     key: PublicKey,
@@ -465,15 +393,16 @@ impl VerifiedRecordProof {
             Some(Relation::Conflict { .. }) => return Err(RecordProofError::Disputed),
             _ => return Ok(self),
         }
-        let standing = known.log_keys(self.generation).find(|(key, _)| **key == self.key);
-        let (_, standing) = standing.ok_or(RecordProofError::Author)?;
-        let closed = known.closing(self.generation).is_some();
         let (head, index) = (self.inclusion.checkpoint().checkpoint(), self.inclusion.index());
-        self.key_state = match judge_key(standing, closed, head, index, &self.to_pin) {
+        let mut keys = self.log.keys(known, head.origin(), self.generation).into_iter();
+        let (_, right) = keys.find(|(key, _)| *key == self.key).ok_or(RecordProofError::Author)?;
+        let closed = known.closing(self.generation).is_some();
+        let state = match judge_key(&self.log, right, closed, head, index, &self.to_pin) {
             // It led to what was pinned when the file was made.
             Err(RetiredKeyError::Pin(_)) => return Err(RetiredKeyError::Refresh.into()),
             judged => judged?,
         };
+        self.key_state = state;
         self.identity = known.clone();
         Ok(self)
     }
@@ -495,6 +424,15 @@ impl VerifiedRecordProof {
     #[must_use]
     pub const fn authority(&self) -> AuthorityId {
         self.identity.authority()
+    }
+
+    /// To whom the author said it.
+    #[must_use]
+    pub const fn audience(&self) -> ProvedAudience {
+        match self.log {
+            Log::Public(..) => ProvedAudience::Public,
+            Log::Group(..) => ProvedAudience::Group,
+        }
     }
 
     /// Header and, if shown, body.
@@ -546,6 +484,7 @@ impl VerifiedRecordProof {
             network: self.identity.network().clone(),
             profile: self.identity.profile().clone(),
             successors: self.identity.successors().to_vec(),
+            audience: self.audience(),
             reference: self.reference(),
             leaf: self.entry.leaf(),
             header: self.entry.header().clone(),
@@ -557,65 +496,4 @@ impl VerifiedRecordProof {
             cosignatures: self.cosignatures(),
         }
     }
-}
-
-/// How much of a body is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Disclosure {
-    /// Every field.
-    Full,
-    /// Some fields; the names of the others.
-    Partial,
-    /// Names only.
-    Erased,
-    /// Nothing but the header.
-    Absent,
-}
-
-impl Disclosure {
-    /// How much of `body` is shown; `None` if there is none at hand.
-    #[must_use]
-    pub const fn of(body: Option<&Body>) -> Self {
-        match body {
-            Some(Body::Full(_)) => Self::Full,
-            Some(Body::Partial(_)) => Self::Partial,
-            Some(Body::Erased(_)) => Self::Erased,
-            Some(Body::Sealed(_)) => Self::Absent,
-            None => Self::Absent,
-        }
-    }
-}
-
-/// The reported facts: all that a reader learns from a record proof.
-///
-/// Two proofs that compare equal here say the same. What is not in here (the
-/// order of lines, which of several sufficient controllers signed) is nothing
-/// a reader may rest on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordFacts {
-    /// Network of the author's identity.
-    pub network: NetworkName,
-    /// How the author describes itself.
-    pub profile: Profile,
-    /// Who has taken over from the author, if anybody has.
-    pub successors: Vec<AuthorityId>,
-    /// Author, record and version.
-    pub reference: RecordRef,
-    /// Leaf hash of the header.
-    pub leaf: Hash,
-    /// What the author said about the record.
-    pub header: Header,
-    /// How much of the body is shown.
-    pub disclosure: Disclosure,
-    /// The fields that are shown.
-    pub fields: Fields,
-    /// Names of those that are not; unknown if the body is absent.
-    pub withheld: Vec<FieldName>,
-    /// The signed log head: origin, size and root.
-    pub checkpoint: Checkpoint,
-    /// By what right the key speaks that signed it.
-    pub key: KeyState,
-    /// The witnesses asked for that cosigned, and when.
-    pub cosignatures: BTreeMap<VerifierKey, UnixTime>,
 }

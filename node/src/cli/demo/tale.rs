@@ -591,7 +591,7 @@ async fn prove(
     let offer = offers.iter().find(|offer| offer.buyer == author.name);
     let offer = offer.ok_or_else(|| Failure::no("the record to be proved is missing", REPORT))?;
     voice.title("Proof");
-    let file = prover.service.prove(&offer.reference).await?;
+    let file = prover.service.prove(&offer.reference, &[]).await?;
     let path = dir.join(format!("{}-housing.proof", author.folder()));
     replace(&path, &file).map_err(|error| {
         Failure::unwritten(&path, &error, "name a directory that you may write to with --data DIR")

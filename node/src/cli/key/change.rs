@@ -53,6 +53,7 @@ pub(super) fn rotate(
     signers.establish(&node, establishing, &mut event)?;
     if renewal.log {
         event.pin = Some(node.newest_head(None)?);
+        event.group_pins = node.pin_groups()?;
     }
     conclude(&node, event, &new, &signers, &establishing.signing, Value::Null)
 }

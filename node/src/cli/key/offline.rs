@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tallystick_protocol::body::Body;
 use tallystick_protocol::checkpoint::{Checkpoint, Origin, UnverifiedCheckpoint, sign};
-use tallystick_protocol::id::LogId;
-use tallystick_protocol::identity::{Head, Identity};
+use tallystick_protocol::group;
+use tallystick_protocol::id::{LogId, Space};
+use tallystick_protocol::identity::{GroupPin, Head, Identity};
 use tallystick_protocol::log::{Frontier, root_at};
 
 use super::Unlock;
@@ -85,14 +86,14 @@ impl Offline {
     /// # Errors
     /// A [`Failure`] if there is none and none can be made, or it is damaged.
     pub(super) fn newest_head(&self, at: Option<u64>) -> Result<Head, Failure> {
-        let Some(newest) = self.newest_signed(at)? else { return self.empty_head() };
+        let Some(newest) = self.newest_signed(&self.log(), at)? else { return self.empty_head() };
         let damaged = || Failure::internal("a signed head in the journal does not verify");
         let head = UnverifiedCheckpoint::parse(&newest.note).map_err(|_| damaged())?;
         let (head, _) = self.identity.verify_head(&head).map_err(|_| damaged())?;
         Head::of(&head.attributed()).ok_or_else(damaged)
     }
 
-    fn newest_signed(&self, at: Option<u64>) -> Result<Option<SignedHead>, Failure> {
+    fn newest_signed(&self, log: &LogId, at: Option<u64>) -> Result<Option<SignedHead>, Failure> {
         let mut newest: Option<SignedHead> = None;
         let most = at.unwrap_or(u64::MAX);
         let keep = |head: SignedHead| {
@@ -100,13 +101,48 @@ impl Offline {
                 newest = Some(head);
             }
         };
-        self.store.heads(&self.log(), keep).map_err(failed_store)?;
+        self.store.heads(log, keep).map_err(failed_store)?;
         Ok(newest)
+    }
+
+    /// Pins of the newest signed heads of this authority's open logs in groups, for the
+    /// event that replaces their key; what opens them is kept first.
+    ///
+    /// # Errors
+    /// A [`Failure`] if a head is damaged, or they cannot be kept.
+    pub(super) fn pin_groups(&self) -> Result<Vec<GroupPin>, Failure> {
+        let own = self.log();
+        let is_ours = |log: &LogId| {
+            let open = (log.authority, log.generation) == (own.authority, own.generation);
+            open && log.space != Space::Public
+        };
+        let mut heads = Vec::new();
+        for known in self.store.replica().logs().map_err(failed_store)? {
+            if is_ours(&known.log)
+                && let Some(signed) = self.newest_signed(&known.log, None)?
+            {
+                heads.push(self.group_head(&known.log, &signed)?);
+            }
+        }
+        keys::pins::pin(self.place.data(), heads)
+    }
+
+    fn group_head(&self, log: &LogId, signed: &SignedHead) -> Result<Checkpoint, Failure> {
+        let head = UnverifiedCheckpoint::parse(&signed.note).ok();
+        let origin = group::origin(self.identity.network(), log);
+        let head = head.filter(|head| Some(head.claimed_origin()) == origin.as_ref());
+        let verified = head.and_then(|head| {
+            let mut keys = self.identity.log_keys(log.generation);
+            keys.find_map(|(key, _)| head.clone().verify(key).ok())
+        });
+        verified.map(|head| head.checkpoint().clone()).ok_or_else(|| {
+            Failure::internal("a signed head of a group's log in the journal does not verify")
+        })
     }
 
     /// How many entries of the open log are signed.
     pub(super) fn signed_size(&self) -> Result<u64, Failure> {
-        Ok(self.newest_signed(None)?.map_or(0, |head| head.size))
+        Ok(self.newest_signed(&self.log(), None)?.map_or(0, |head| head.size))
     }
 
     /// The head at which a recovery closes the open log: the newest signed one of at

@@ -61,6 +61,7 @@ pub(super) fn recover(
     signers.establish(&node, establishing, &mut event)?;
     event.generation = node.identity.generation().saturating_add(1);
     event.closes = Some(closes);
+    event.group_pins = node.pin_groups()?;
     let more = json!({ "disowned": disowned.count, "entries": disowned.entries });
     conclude(&node, event, &renewal, &signers, &establishing.signing, more)
 }

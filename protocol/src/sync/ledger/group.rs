@@ -284,7 +284,7 @@ impl Ledger {
         let head = UnverifiedCheckpoint::parse(note).ok()?;
         let origin = self.origin(log).filter(|origin| origin == head.claimed_origin())?;
         let author = self.identity(&log.authority)?;
-        let keys = author.group_log_keys(log, &[]).map(|(key, _)| *key);
+        let keys = author.group_log_keys(&origin, log.generation, &[]).map(|(key, _)| *key);
         let keys: Vec<_> = keys.map(|key| log_key(&origin, key)).collect();
         keys.into_iter().find_map(|key| head.clone().verify(key.key()).ok())
     }
