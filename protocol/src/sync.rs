@@ -207,6 +207,7 @@ impl Machine {
         closings.settle(&mut cx, exchanges, sessions);
         contest.pass(&mut cx);
         authoring.heed(&mut cx);
+        sharing.recall(&mut cx, exchanges, authoring);
         exchanges.shut_out(&cx);
         exchanges.advance(&mut cx);
         // Who is out by what has just been handed to storage is not asked next time.
@@ -441,7 +442,7 @@ impl Machine {
             }
             Message::Alive(alive) => self.alive(now, peer, alive),
             Message::GroupHeads { group, heads } => {
-                Sharing::heard(&mut cx, exchanges, authoring, peer, (group, heads));
+                self.sharing.heard(&mut cx, exchanges, authoring, peer, (group, heads));
             }
             Message::Cosigned { log, size, line } => {
                 self.witnessing.heard(&mut cx, peer, (log, size), &line);

@@ -183,6 +183,8 @@ pub(super) struct Ledger {
     pub(super) wall: UnixTime,
     /// Authorities whose chains have changed of late.
     stirred: BTreeSet<AuthorityId>,
+    /// How often that of any has.
+    stirs: u64,
     cosignatures_checked: u64,
     /// Spares checks; says nothing about what we hold.
     pub(super) verified: Verified,
@@ -243,6 +245,7 @@ impl Ledger {
             groups: Groups::default(),
             wall,
             stirred: BTreeSet::new(),
+            stirs: 0,
             cosignatures_checked: 0,
             verified: Verified::default(),
         };

@@ -9,6 +9,7 @@
 //! invited us and are not out since, and never to whom the merge does not name. Deliberately absent:
 //! what is said to whom ([`crate::sync::sharing`]), and secrets.
 
+use core::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub(in crate::sync) struct Groups {
     last: u64,
     /// Groups whose membership has changed and was not told yet.
     changed: BTreeSet<GroupId>,
+    /// How often that of any has changed, or we were invited.
+    merges: u64,
 }
 
 impl Groups {
@@ -94,6 +97,7 @@ impl Groups {
         hosts: impl IntoIterator<Item = AuthorityId>,
     ) {
         self.circle(network, group).hosts.extend(hosts);
+        self.merges += 1;
         self.tell_again(group);
     }
 
@@ -117,6 +121,7 @@ impl Groups {
         let same = merged.members() == circle.membership.members();
         circle.membership = Arc::new(merged);
         self.changed.insert(group);
+        self.merges += 1;
         if !same {
             // Whoever came has heard of nothing yet.
             self.tell_again(group);
@@ -157,6 +162,11 @@ impl Groups {
     /// Whether that of any has changed since then.
     pub(in crate::sync) fn has_changed(&self) -> bool {
         !self.changed.is_empty()
+    }
+
+    /// How often it has changed who may tell us what.
+    pub(in crate::sync) const fn merges(&self) -> u64 {
+        self.merges
     }
 
     /// Whether a group is known here.
@@ -264,8 +274,11 @@ impl Ledger {
             }
         }
         let Some(author) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
-        if author.generation() != log.generation {
-            return Err(HeadError::Retired);
+        match log.generation.cmp(&author.generation()) {
+            // The event that opened it has still to come.
+            Ordering::Greater => return Err(HeadError::Unknown),
+            Ordering::Less => return Err(HeadError::Retired),
+            Ordering::Equal => {}
         }
         let witnesses = self.witness_keys(&log.authority);
         match head.verify_with(author.log_key(), &witnesses) {
