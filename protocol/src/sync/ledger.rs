@@ -255,9 +255,7 @@ impl Ledger {
                 ledger.keep_identity(identity, None, known.changed, None);
             }
         }
-        for (log, index, entry) in &stored.controls {
-            ledger.groups.note(&ledger.network, log, *index, core::slice::from_ref(entry));
-        }
+        ledger.groups = Groups::open(&ledger.network, &stored.controls);
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
         let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
         ledger.unsettle_closed();
