@@ -18,13 +18,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tallystick_protocol::body::Body;
+use tallystick_protocol::checkpoint::Origin;
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::group::epoch::Keyring;
 use tallystick_protocol::group::operation::LogEnd;
-use tallystick_protocol::group::seal::SealingSecret;
+use tallystick_protocol::group::seal::{BodyKey, SealingSecret};
 use tallystick_protocol::group::{self, Membership};
 use tallystick_protocol::id::{AuthorityId, EpochId, GroupId, LogId, NetworkName, Space, Version};
 
@@ -36,6 +37,9 @@ pub struct Opener(Arc<Inner>);
 struct Inner {
     reader: Option<Reader>,
     groups: RwLock<BTreeMap<GroupId, Circle>>,
+    /// The log that was read last, and its origin: what is read one after the other
+    /// is of one log mostly.
+    last: Mutex<Option<(LogId, Arc<Origin>)>>,
     changes: AtomicU64,
 }
 
@@ -49,6 +53,22 @@ struct Reader {
 struct Circle {
     membership: Arc<Membership>,
     ring: Keyring,
+    /// The key for bodies of each epoch on the ring: deriving one costs more than opening
+    /// what it seals.
+    keys: BTreeMap<EpochId, Arc<BodyKey>>,
+    /// What others did wrong in sealing secrets to us.
+    faults: Vec<EpochFault>,
+}
+
+/// An epoch whose author sealed us something of no use, or another secret than to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochFault {
+    /// What the group is called.
+    pub group: String,
+    /// Who opened the epoch.
+    pub author: AuthorityId,
+    /// What is wrong.
+    pub why: String,
 }
 
 impl fmt::Debug for Opener {
@@ -75,28 +95,40 @@ impl Opener {
     pub fn learn(&self, membership: &Arc<Membership>) -> bool {
         let Some(Reader { network, authority, keys }) = &self.0.reader else { return false };
         let group = membership.group();
-        let known = self.groups().get(&group).map(|c| (Arc::clone(&c.membership), c.ring.clone()));
-        let (before, mut ring) = known.unzip();
+        let before = self.groups().get(&group).map(|circle| Arc::clone(&circle.membership));
         if before.as_ref() == Some(membership) {
             return false;
         }
-        let mut opened = ring.take().unwrap_or_default();
-        let held = opened.epochs().count();
+        let mut ring = self.ring(&group);
+        let held = ring.epochs().count();
         // Outside of the lock: opening takes a moment for each epoch.
-        for (_, error) in opened.unlock(network, membership, authority, keys) {
+        let faults = ring.unlock(network, membership, authority, keys);
+        let faults = faults.into_iter().filter_map(|(id, error)| {
             tracing::warn!(%error, "an epoch of a private group does not open for this node");
-        }
+            let epoch = membership.epochs().iter().find(|epoch| epoch.id() == id)?;
+            let group = membership.terms().map(|terms| terms.name.clone()).unwrap_or_default();
+            Some(EpochFault { group, author: epoch.place.authority, why: error.to_string() })
+        });
+        let faults = faults.collect();
         let same = before.is_some_and(|before| {
             before.members().keys().eq(membership.members().keys())
                 && before.departed() == membership.departed()
         });
-        let changed = !same || opened.epochs().count() != held;
-        let circle = Circle { membership: Arc::clone(membership), ring: opened };
+        let changed = !same || ring.epochs().count() != held;
+        let key =
+            |epoch: &EpochId| Some((*epoch, Arc::new(ring.body_key(network, &group, epoch)?)));
+        let keys = ring.epochs().filter_map(key).collect();
+        let circle = Circle { membership: Arc::clone(membership), ring, keys, faults };
         self.0.groups.write().unwrap_or_else(PoisonError::into_inner).insert(group, circle);
         if changed {
             self.0.changes.fetch_add(1, Ordering::SeqCst);
         }
         changed
+    }
+
+    /// What is wrong with secrets that were sealed to us.
+    pub(crate) fn faults(&self) -> Vec<EpochFault> {
+        self.groups().values().flat_map(|circle| circle.faults.iter().cloned()).collect()
     }
 
     /// How often what can be read has changed.
@@ -159,11 +191,21 @@ impl Opener {
         let (Space::Group(group), Some(Body::Sealed(sealed))) = (log.space, entry.body()) else {
             return None;
         };
-        let network = &self.0.reader.as_ref()?.network;
         let epoch = entry.header().epoch?;
-        let key = self.groups().get(&group)?.ring.body_key(network, &group, &epoch)?;
-        let origin = group::origin(network, log)?;
-        key.open(&origin, entry, sealed).ok()
+        let key = Arc::clone(self.groups().get(&group)?.keys.get(&epoch)?);
+        key.open(&*self.origin(log)?, entry, sealed).ok()
+    }
+
+    fn origin(&self, log: &LogId) -> Option<Arc<Origin>> {
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, origin)) = &*last
+            && known == log
+        {
+            return Some(Arc::clone(origin));
+        }
+        let origin = Arc::new(group::origin(&self.0.reader.as_ref()?.network, log)?);
+        *last = Some((*log, Arc::clone(&origin)));
+        Some(origin)
     }
 }
 

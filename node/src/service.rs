@@ -27,6 +27,7 @@ mod group;
 mod holding;
 mod identity;
 mod import;
+mod moment;
 mod names;
 mod note;
 mod partners;
@@ -64,6 +65,7 @@ use self::fault::{
 };
 use self::group::accepted::Accepted;
 pub use self::import::ownership;
+pub use self::moment::last_moment;
 use self::names::names;
 pub use self::record::{action_name, document, kind};
 pub use self::running::{Overrides, Service};

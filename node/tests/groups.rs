@@ -114,6 +114,56 @@ fn roles_hold_leaving_works_and_everything_outlives_a_restart() {
     assert_eq!(ash.ok(&["show", shared["ref"].as_str().unwrap()])["state"], "current");
 }
 
+/// So many seconds from now, as people write it.
+fn seconds_from_now(seconds: i64) -> String {
+    (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds))
+        .strftime("%FT%TZ")
+        .to_string()
+}
+
+/// How far a node has the group's log of an authority.
+fn held(node: &Tally, authority: &str) -> u64 {
+    let status = node.ok(&["status"]);
+    let logs = status["logs"].as_array().unwrap().iter();
+    let mut log = logs.filter(|log| log["authority"] == authority && log["space"] != "public");
+    log.next().map_or(0, |log| log["size"].as_u64().unwrap())
+}
+
+#[test]
+fn an_observer_whose_time_is_over_reads_nothing_that_is_shared_then_and_keeps_the_rest() {
+    let nodes = councils(&["Ash", "Birch", "Cedar"]);
+    circle(&nodes);
+    let [ash, birch, cedar] = &nodes[..] else { panic!("three nodes") };
+    let kept = share(birch, "Zephyr haulage")["ref"].as_str().unwrap().to_owned();
+    comes("Cedar reads as a member", || total(cedar, "Zephyr") == 1);
+    let observer = ["group", "role", GROUP, &cedar.authority(), "observer"];
+    refused(ash, &[&observer[..], &["--until", "2020-01-31"]].concat(), "has passed");
+    refused(ash, &[&observer[..], &["--until", "next week"]].concat(), "is no date");
+    let end = seconds_from_now(12);
+    ash.ok(&[&observer[..], &["--until", &end]].concat());
+    let state = || cedar.ok(&["group", "list"])["groups"][0]["state"].clone();
+    comes("Cedar knows", || cedar.ok(&["group", "list"])["groups"][0]["role"] != "member");
+    comes("its time is over", || state() == "departed");
+
+    // The others make a new secret by themselves, and what is shared is under that.
+    comes("two can read", || ash.ok(&["group", "members", GROUP])["readers"] == 2);
+    comes("Birch knows", || birch.ok(&["group", "members", GROUP])["readers"] == 2);
+    share(birch, "Mistral gritting");
+    comes("Ash reads it", || total(ash, "Mistral") == 1);
+    // Whatever Birch has to tell Cedar has come when this has.
+    birch.publish(&json!({ "title": "Sirocco paving" }), &["--public"]);
+    comes("Cedar hears of what is public", || total(cedar, "Sirocco") == 1);
+    assert_eq!(total(cedar, "Mistral"), 0);
+    let birch_has = held(birch, &birch.authority());
+    assert_eq!(held(ash, &birch.authority()), birch_has);
+    assert!(held(cedar, &birch.authority()) < birch_has, "not even that there is something");
+    // What it had it keeps.
+    assert_eq!(cedar.ok(&["show", &kept])["title"], "Zephyr haulage");
+    // It may be given more time, and then reads what it missed.
+    ash.ok(&observer);
+    comes("Cedar reads again", || total(cedar, "Mistral") == 1);
+}
+
 #[test]
 fn what_others_say_to_a_record_is_listed_under_it_and_told_to_nobody_else() {
     let nodes = councils(&["Ash", "Birch", "Yew"]);

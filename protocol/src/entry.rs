@@ -408,6 +408,12 @@ impl Entry {
         self.body.as_ref()
     }
 
+    /// The same entry with a body that was verified against its header.
+    pub(crate) fn with_body(&self, body: Body) -> Self {
+        let (header, header_bytes) = (self.header.clone(), self.header_bytes.clone());
+        Self { header, header_bytes, leaf: self.leaf, body: Some(body) }
+    }
+
     /// The entry with less of its body: one that was made from it.
     pub(crate) fn with_less(self, body: Body) -> Self {
         Self { body: Some(body), ..self }

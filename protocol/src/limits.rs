@@ -31,6 +31,10 @@ pub const COSIGNATURE_BYTES: usize = 8 << 10;
 /// Bytes of lines, over all logs, that wait for the identities of their witnesses;
 /// of one log at most [`WITNESSES`] lines wait.
 pub const WAITING_LINE_BYTES: usize = 4 << 20;
+/// Bytes of heads of group logs that wait until it is known who told or wrote them.
+pub const WAITING_HEAD_BYTES: usize = 8 << 20;
+/// Of those, how many bytes of what one peer told.
+pub const WAITING_HEAD_BYTES_PER_PEER: usize = 1 << 20;
 /// Heads of which lines are asked for, or given, in one frame.
 pub const LINE_REQUESTS: usize = 256;
 /// Partners that are remembered to have lines on one head.

@@ -207,11 +207,11 @@ impl Machine {
         closings.settle(&mut cx, exchanges, sessions);
         contest.pass(&mut cx);
         authoring.heed(&mut cx);
-        sharing.hear_again(&mut cx, exchanges, authoring);
+        sharing.recall(&mut cx, exchanges, authoring);
         exchanges.shut_out(&cx);
         exchanges.advance(&mut cx);
         // And once more, by what has just been handed to storage.
-        sharing.hear_again(&mut cx, exchanges, authoring);
+        sharing.recall(&mut cx, exchanges, authoring);
         exchanges.shut_out(&cx);
         for log in exchanges.take_strayed() {
             closings.strays(&mut cx, log);

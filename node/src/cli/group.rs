@@ -8,7 +8,6 @@ use std::io::{self, Read as _};
 
 use serde_json::json;
 use tallystick_protocol::limits;
-use tallystick_protocol::record::Day;
 use tallystick_protocol::time::UnixTime;
 
 use super::Global;
@@ -20,6 +19,7 @@ use crate::service::answer::{
     Accept, Belonging, ChangeMember, ContinueGroup, CreateGroup, GroupChange, GroupMembers, Groups,
     HistoryName, InvitationView, Invite, Invited, MAJORITY, NOBODY, NameGroup, RoleName,
 };
+use crate::service::last_moment;
 
 /// Days for which an invitation can be used.
 const EXPIRES_DAYS: u16 = 14;
@@ -76,9 +76,9 @@ pub enum Group {
         /// What it may do: observe, read and write, or manage.
         #[arg(value_name = "ROLE")]
         role: RoleName,
-        /// Last day on which an observer may read, as 2026-03-31.
+        /// Last day for an observer to read, as 2026-03-31, or the time it ends, as 2026-03-31T17:00:00Z.
         #[arg(long, value_name = "DATE")]
-        until: Option<Day>,
+        until: Option<String>,
     },
     /// Remove a member: it reads nothing that is shared from then on
     Remove {
@@ -128,9 +128,9 @@ pub struct InviteOptions {
     #[arg(long, value_name = "N", default_value_t = EXPIRES_DAYS,
           value_parser = clap::value_parser!(u16).range(1..=365))]
     expires_days: u16,
-    /// Last day on which an observer may read, as 2026-03-31.
+    /// Last day for an observer to read, as 2026-03-31, or the time it ends, as 2026-03-31T17:00:00Z.
     #[arg(long, value_name = "DATE")]
-    until: Option<Day>,
+    until: Option<String>,
 }
 
 impl Group {
@@ -162,7 +162,7 @@ impl Group {
             Self::Join { invitation } => join(global, invitation),
             Self::Role { group, authority, role, until } => {
                 let (group, authority) = (group.clone(), authority.clone());
-                let (role, until) = (Some(*role), until.map(end_of));
+                let (role, until) = (Some(*role), until_when(until.as_deref())?);
                 let change = ChangeMember { group, authority, role, until };
                 Ok(told(&global.client()?.post("groups/members", &change)?, "gave a role to"))
             }
@@ -212,7 +212,7 @@ impl InviteOptions {
             authority: self.authority.clone(),
             role: self.role,
             expires_days: self.expires_days,
-            until: self.until.map(end_of),
+            until: until_when(self.until.as_deref())?,
         };
         let invited: Invited = global.client()?.post("groups/invite", &invite)?;
         let json = json!({
@@ -272,9 +272,10 @@ fn read(file: &str, most: usize, remedy: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The first second after a day.
-fn end_of(day: Day) -> u64 {
-    u64::try_from(i64::from(day.number()) + 1).unwrap_or(0) * 86_400
+/// The first second in which an observer reads no more.
+fn until_when(text: Option<&str>) -> Result<Option<u64>, Failure> {
+    let until = text.map(last_moment).transpose()?;
+    Ok(until.map(UnixTime::as_seconds))
 }
 
 fn voted(change: &GroupChange) -> Answer {
@@ -389,12 +390,6 @@ fn terms_text(shown: &InvitationView) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_observers_time_ends_with_the_day() {
-        let day: Day = "1970-01-02".parse().unwrap();
-        assert_eq!(end_of(day), 2 * 86_400);
-    }
 
     #[test]
     fn invitations_are_told_from_files() {

@@ -59,6 +59,14 @@ fn text(status: &answer::Status) -> String {
             clean(failure)
         ));
     }
+    for fault in &status.epoch_faults {
+        text.push_str(&format!(
+            "\nA secret of {} by {} does not open here: {}. Ask them, and use `tally group rotate`.\n",
+            clean(&fault.group),
+            fault.authority,
+            fault.why
+        ));
+    }
     if status.held_back > 0 {
         let versions = several(status.held_back, "version");
         text.push_str(&format!(
@@ -274,6 +282,7 @@ mod tests {
             searchable: 3400,
             index_lag: 12,
             held_back: 1,
+            epoch_faults: Vec::new(),
             obstacle: None,
             warning: None,
             index_failure: None,

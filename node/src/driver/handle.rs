@@ -1,6 +1,6 @@
 //! What the rest of the node may ask of the running driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tallystick_protocol::entry::Entry;
 use tallystick_protocol::equivocation::{Evidence, Facts};
 use tallystick_protocol::group::Membership;
 use tallystick_protocol::id::{AuthorityId, GroupId, Hash, LogId, NodeId, Space};
-use tallystick_protocol::identity::Identity;
+use tallystick_protocol::identity::{Identity, SealingKey};
 use tallystick_protocol::sync::{AuthorRefusal, LogStatus, Notice, PeerStatus, Refusal};
 use tallystick_protocol::witness::{self, Decision, Seen};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -269,6 +269,26 @@ impl Handle {
     /// Who is in each of the groups that are known here.
     pub async fn groups(&self) -> Vec<Arc<Membership>> {
         self.ask(|driver| driver.machine.groups().cloned().collect()).await.unwrap_or_default()
+    }
+
+    /// Who is in those of these groups that are known here.
+    pub async fn groups_among(&self, groups: BTreeSet<GroupId>) -> Vec<Arc<Membership>> {
+        let among = move |driver: &Driver| {
+            groups.iter().filter_map(|group| driver.machine.group(group).cloned()).collect()
+        };
+        self.ask(among).await.unwrap_or_default()
+    }
+
+    /// The keys to which secrets for these authorities are sealed, of those known here.
+    pub async fn sealing_keys(
+        &self,
+        authorities: BTreeSet<AuthorityId>,
+    ) -> BTreeMap<AuthorityId, SealingKey> {
+        let keys = move |driver: &Driver| {
+            let known = authorities.iter().filter_map(|who| driver.machine.identity(who));
+            known.map(|one| (one.authority(), one.sealing_key().clone())).collect()
+        };
+        self.ask(keys).await.unwrap_or_default()
     }
 
     /// Who is in a group, if it is known here.

@@ -278,6 +278,9 @@ pub struct Status {
     /// Versions of records in groups that are not to be read here, or not yet.
     #[serde(default)]
     pub held_back: u64,
+    /// Epochs of groups that do not open for this node by their authors' fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epoch_faults: Vec<EpochFaultView>,
     /// Why nothing can be signed now, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
@@ -579,6 +582,18 @@ pub struct Publish {
     /// The confidential record of this authority of which it is an extract, if so.
     #[serde(default, rename = "extractOf")]
     pub extract_of: Option<String>,
+}
+
+/// An epoch whose author sealed us something of no use, or another secret than to others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EpochFaultView {
+    /// What the group is called.
+    pub group: String,
+    /// Who opened the epoch.
+    pub authority: AuthorityId,
+    /// What is wrong.
+    pub why: String,
 }
 
 /// What was published or withdrawn.

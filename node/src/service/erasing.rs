@@ -24,7 +24,8 @@ use tallystick_protocol::id::{AuthorityId, RecordRef, Version};
 use tallystick_protocol::identity::Identity;
 use tallystick_protocol::time::UnixTime;
 
-use super::record::{Found, gone};
+use super::fault::gone;
+use super::record::Found;
 use super::{Desk, answer, blocking, failed_author, failed_store, now};
 use crate::acquaintance::Acquaintances;
 use crate::author::{erase, random_salt};

@@ -16,7 +16,7 @@ use tallystick_protocol::record::Record;
 use tallystick_protocol::record::extract::{Extract, mark};
 use tallystick_protocol::time::UnixTime;
 
-use super::record::gone;
+use super::fault::gone;
 use super::{Desk, answer, failed_author, failed_store};
 use crate::author::{prepare, random_salt};
 use crate::failure::Failure;

@@ -94,3 +94,11 @@ pub(super) fn failed_author(error: author::AuthorError) -> Failure {
         error => Failure { remedy: remedy.to_owned(), ..Failure::internal(error) },
     }
 }
+
+/// A record or a version that is not here.
+pub(super) fn gone() -> Failure {
+    Failure::no(
+        "this version of the record is not here",
+        "`tally show REF --history` lists the versions; it may not have arrived yet",
+    )
+}

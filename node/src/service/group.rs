@@ -75,7 +75,7 @@ impl Desk {
         let alone = Arc::new(alone.map_err(Failure::internal)?);
         let epoch = self.epoch_entry(&alone).await?;
         self.write_in(Space::Group(group), vec![create, epoch]).await?;
-        self.learn_groups().await?;
+        self.learn_groups(Some(BTreeSet::from([group]))).await?;
         let (authority, authority_name) = (None, None);
         Ok(GroupChange { group, name, authority, authority_name, new_epoch: true, leads: None })
     }
@@ -149,6 +149,7 @@ impl Desk {
             least: terms.least,
             terms: terms.text.clone(),
             kinds: terms.kinds.iter().map(ToString::to_string).collect(),
+            readers: membership.current_epoch(now).map(|epoch| epoch.opening.copies().len()),
             open_invitations: invitations.filter(|invitation| invitation.is_open(now)).count(),
             members: membership.members().keys().filter_map(member).collect(),
         })
@@ -295,7 +296,8 @@ impl Desk {
     /// The control entry that opens an epoch for the members as they are.
     async fn epoch_entry(&self, membership: &Arc<Membership>) -> Result<Entry, Failure> {
         self.refuse_behind(membership)?;
-        let (keys, now) = (self.sealing_keys().await, now()?);
+        let keys = self.sealing_keys(core::slice::from_ref(membership)).await;
+        let now = now()?;
         let random = random_salt().map_err(Failure::internal)?;
         let (network, me) = (self.0.config.network.clone(), self.authority());
         let ring = self.0.opener.ring(&membership.group());
@@ -333,8 +335,7 @@ impl Desk {
         let authored = self.write_in(Space::Group(group), vec![entry.clone()]).await?;
         let control = ControlEntry::read(&authored.log, authored.start, &entry);
         let place = control.map_err(Failure::internal)?.place();
-        self.learn_groups().await?;
-        let membership = self.0.handle.group(group).await;
+        let membership = self.learn_groups(Some(BTreeSet::from([group]))).await?.pop();
         match membership.and_then(|now| now.verdicts().get(&place).copied()) {
             Some(Err(Refusal::Waiting)) | Some(Ok(())) | None => Ok(()),
             Some(Err(refusal)) => Err(Failure::usage(
@@ -344,17 +345,28 @@ impl Desk {
         }
     }
 
-    /// Takes in who is in which group, so that what can be read is read.
-    pub(super) async fn learn_groups(&self) -> Result<(), Failure> {
+    /// Takes in who is in these groups, or in all, so that what can be read is read;
+    /// gives that.
+    async fn learn_groups(
+        &self,
+        among: Option<BTreeSet<GroupId>>,
+    ) -> Result<Vec<Arc<Membership>>, Failure> {
         // One after the other, or what was asked for earlier could be learned later.
         let _learning = self.0.learning.lock().await;
-        let (groups, opener) = (self.0.handle.groups().await, self.0.opener.clone());
-        let learned =
-            blocking(move || groups.iter().fold(false, |any, group| opener.learn(group) | any));
-        if learned.await? {
+        let groups = match among {
+            Some(groups) => self.0.handle.groups_among(groups).await,
+            None => self.0.handle.groups().await,
+        };
+        let opener = self.0.opener.clone();
+        let learn = move || {
+            let learned = groups.iter().fold(false, |any, group| opener.learn(group) | any);
+            (groups, learned)
+        };
+        let (groups, learned) = blocking(learn).await?;
+        if learned {
             self.0.projector.wake();
         }
-        Ok(())
+        Ok(groups)
     }
 
     /// The group that is meant.
@@ -431,11 +443,10 @@ impl Desk {
         Ok(end.unwrap_or(LogEnd { generation: 0, size: 0 }))
     }
 
-    /// The keys to which secrets for members are sealed.
-    async fn sealing_keys(&self) -> BTreeMap<AuthorityId, SealingKey> {
-        let identities = self.0.handle.identities().await;
-        let key = |one: &Identity| (one.authority(), one.sealing_key().clone());
-        identities.iter().map(key).collect()
+    /// The keys to which secrets for the members of these groups are sealed.
+    async fn sealing_keys(&self, groups: &[Arc<Membership>]) -> BTreeMap<AuthorityId, SealingKey> {
+        let members = groups.iter().flat_map(|group| group.members().keys().copied());
+        self.0.handle.sealing_keys(members.collect()).await
     }
 }
 

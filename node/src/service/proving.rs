@@ -16,7 +16,8 @@ use tallystick_protocol::log::{Nodes, consistency_proof, inclusion_proof};
 use tallystick_protocol::proof::record::{RecordProofWriteError, assemble, assemble_in_group};
 
 use super::erasing::scope;
-use super::record::{gone, held_back};
+use super::fault::gone;
+use super::record::held_back;
 use super::{Desk, blocking, failed_store};
 use crate::failure::Failure;
 use crate::register::RecordKey;

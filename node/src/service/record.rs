@@ -5,12 +5,14 @@ use serde_json::{Map, Value, json};
 use tallystick_protocol::body::{Body, Fields};
 use tallystick_protocol::entry::{Action, Entry};
 use tallystick_protocol::id::{LogId, RecordId, RecordRef, Space, Version};
-use tallystick_protocol::record::{Date, Day, Form, Kind, KindDescription, Record, registry};
+use tallystick_protocol::record::{Form, Kind, KindDescription, Record, registry};
 use tallystick_protocol::sync::LogStatus;
 use tallystick_protocol::time::UnixTime;
 
 use super::extract::taken_out;
 use super::fairness::{day_of, made_fair};
+use super::fault::gone;
+use super::moment::last_moment;
 use super::succession::judge;
 use super::{Desk, answer, blocking, failed_author, failed_search, failed_store, now};
 use crate::acquaintance::Acquaintances;
@@ -112,18 +114,6 @@ pub const fn action_name(action: Action) -> &'static str {
         Action::Erase => "erase",
         Action::Other(_) => "unknown",
     }
-}
-
-/// From when on values that are retained until `text` are to be gone: the day after a
-/// day, in UTC, or a time.
-fn last_moment(text: &str) -> Result<UnixTime, Failure> {
-    let wrong = |why: &str| Failure::usage(format!("{text:?} {why}"), "write it as 2030-03-31");
-    let date = Date::new(text);
-    let instant = date.instant().ok_or_else(|| wrong("is no date"))?;
-    let is_day = text.parse::<Day>().is_ok();
-    let seconds = instant.div_euclid(1_000_000) + if is_day { 24 * 60 * 60 } else { 0 };
-    let until = u64::try_from(seconds).map(UnixTime::from_seconds);
-    until.ok().filter(|until| *until > unix_time()).ok_or_else(|| wrong("has passed"))
 }
 
 /// A record found by its reference.
@@ -580,13 +570,6 @@ pub(super) fn held_back() -> Failure {
     Failure::no(
         "this version of the record is sealed, and this node has no key to it",
         "what was shared before a member joined, or after it left, is not for it to read",
-    )
-}
-
-pub(super) fn gone() -> Failure {
-    Failure::no(
-        "this version of the record is not here",
-        "`tally show REF --history` lists the versions; it may not have arrived yet",
     )
 }
 

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::driver::{self, NodeStatus};
 use crate::failure::Failure;
 use crate::network;
+use crate::opener::EpochFault;
 use crate::projector;
 use crate::store::{Replica, StoreError};
 use crate::witnesses;
@@ -121,6 +122,7 @@ impl Desk {
             searchable: self.0.projector.search().documents(),
             index_lag: lag,
             held_back,
+            epoch_faults: self.0.opener.faults().into_iter().map(epoch_fault_view).collect(),
             obstacle: status.obstacle.map(|obstacle| obstacle.to_string()),
             warning: status
                 .another_copy
@@ -196,6 +198,11 @@ pub(crate) fn card_addresses(config: &Config, listening: &[Multiaddr]) -> Vec<St
     let kept = usable.iter().filter(|address| all_local || !local(address));
     let short = kept.map(ToString::to_string).filter(|text| text.len() <= limits::ADDRESS_BYTES);
     short.take(limits::CARD_ADDRESSES).collect()
+}
+
+fn epoch_fault_view(fault: EpochFault) -> answer::EpochFaultView {
+    let EpochFault { group, author: authority, why } = fault;
+    answer::EpochFaultView { group, authority, why }
 }
 
 /// What was set aside of each log.

@@ -46,9 +46,9 @@ use xchacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use xchacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 
-use crate::body::{BodyError, SealedBody};
+use crate::body::{Body, BodyError, SealedBody};
 use crate::checkpoint::Origin;
-use crate::entry::{Entry, EntryError, UnverifiedEntry};
+use crate::entry::{Entry, Header};
 use crate::id::{AuthorityId, EpochId, GroupId, NetworkName};
 use crate::identity::SealingKey;
 
@@ -414,11 +414,9 @@ impl BodyKey {
         let payload = Payload { msg: sealed.ciphertext(), aad: &aad };
         let body = cipher(&self.key).decrypt(<&XNonce>::from(sealed.nonce()), payload);
         let body = body.map_err(|_| SealError::Open)?;
-        let opened = UnverifiedEntry::new(entry.header_bytes().to_vec(), Some(body));
-        opened.check_under(entry.leaf()).map_err(|error| match error {
-            EntryError::Body(error) => SealError::Body(error),
-            EntryError::Header(_) => SealError::Open,
-        })
+        let Header { commitment, body_size, .. } = entry.header();
+        let body = Body::verify(body, commitment, *body_size).map_err(SealError::Body)?;
+        Ok(entry.with_body(body))
     }
 }
 

@@ -183,6 +183,8 @@ pub(super) struct Ledger {
     pub(super) wall: UnixTime,
     /// Authorities whose chains have changed of late.
     stirred: BTreeSet<AuthorityId>,
+    /// How often that of any has.
+    stirs: u64,
     cosignatures_checked: u64,
     /// Spares checks; says nothing about what we hold.
     pub(super) verified: Verified,
@@ -243,6 +245,7 @@ impl Ledger {
             groups: Groups::default(),
             wall,
             stirred: BTreeSet::new(),
+            stirs: 0,
             cosignatures_checked: 0,
             verified: Verified::default(),
         };
@@ -252,9 +255,7 @@ impl Ledger {
                 ledger.keep_identity(identity, None, known.changed, None);
             }
         }
-        for (log, index, entry) in &stored.controls {
-            ledger.groups.note(&ledger.network, log, *index, core::slice::from_ref(entry));
-        }
+        ledger.groups = Groups::open(&ledger.network, &stored.controls);
         let damaged = stored.logs.iter().filter(|log| !ledger.open_log(log));
         let damaged = damaged.map(|log| log.log).collect::<Vec<_>>();
         ledger.unsettle_closed();

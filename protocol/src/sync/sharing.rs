@@ -8,7 +8,9 @@
 //!
 //! Everything else is as with public logs: entries are asked for by whoever
 //! lacks them, and checked against the signed head. Members tell of each
-//! other's logs, so they relay for whoever is away.
+//! other's logs, so they relay for whoever is away. Nobody tells a head twice, so
+//! one that means nothing yet waits ([`waiting`]), and whom we come to know late is
+//! told then.
 //!
 //! **Invariants** (3 of the design): no frame that mentions a group goes to whom
 //! the group's membership does not name, but for our own log to those who
@@ -17,9 +19,12 @@
 //! not its business is answered as for one that does not exist. Deliberately
 //! absent: gossip, cosignatures and evidence for group logs.
 
+mod waiting;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use self::waiting::Waiting;
 use super::authoring::Authoring;
 use super::ledger::HeadError;
 use super::wire::{GroupHead, Message};
@@ -30,8 +35,6 @@ use crate::time::Timestamp;
 
 /// How long after a change members are told: more may follow.
 const TELL: Duration = Duration::from_millis(250);
-/// Longest head that is kept until it is known whether it may be told.
-const EARLY: usize = 8 << 10;
 /// Bytes of heads in one frame.
 const ROOM: usize = limits::FRAME_BYTES / 2;
 
@@ -43,42 +46,17 @@ pub(super) struct Sharing {
     /// The newest move that everybody was or is to be told of.
     newest: u64,
     tell_at: Option<Timestamp>,
-    /// Heads of which it is not known yet that the peer may tell us of them: whoever
-    /// tells of itself and of others at once is known to be a member a moment later.
-    early: BTreeMap<(NodeId, LogId), Vec<u8>>,
+    /// Heads that we were told and could not judge yet.
+    waiting: Waiting,
+    /// How often chains, and memberships, had changed when those were looked at.
+    known: (u64, u64),
 }
 
 impl Sharing {
     /// A peer is gone: it will be told everything anew.
     pub(super) fn disconnected(&mut self, peer: &NodeId) {
         self.told.remove(peer);
-        self.early.retain(|(from, _), _| from != peer);
-    }
-
-    /// Keeps a head for when more is known, within bounds.
-    fn keep_early(&mut self, peer: NodeId, log: LogId, note: Vec<u8>) {
-        let has_room = self.early.len() < limits::GROUP_MEMBERS;
-        if note.len() <= EARLY && (has_room || self.early.contains_key(&(peer, log))) {
-            self.early.insert((peer, log), note);
-        }
-    }
-
-    /// Takes the heads that came too early, where more is known of a group now.
-    pub(super) fn hear_again(
-        &mut self,
-        cx: &mut Context<'_>,
-        exchanges: &mut Exchanges,
-        authoring: &mut Authoring,
-    ) {
-        if self.early.is_empty() || !cx.ledger.groups.has_changed() {
-            return;
-        }
-        let early: Vec<_> = core::mem::take(&mut self.early).into_iter().collect();
-        for ((peer, log), note) in early {
-            let (Space::Group(group), authority) = (log.space, log.authority) else { continue };
-            let head = GroupHead { authority, generation: log.generation, note };
-            self.heard(cx, exchanges, authoring, peer, (group, vec![head]));
-        }
+        self.waiting.forget(peer);
     }
 
     /// A peer greets: it is told at once, before the news that would let it go on
@@ -121,6 +99,26 @@ impl Sharing {
         self.tell_at
     }
 
+    /// Judges once more what waited, if anybody is known now who was not; and whom we
+    /// have come to know may be a member, and was told nothing.
+    pub(super) fn recall(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchanges: &mut Exchanges,
+        authoring: &mut Authoring,
+    ) {
+        let known = (cx.ledger.stirs(), cx.ledger.groups.merges());
+        let before = core::mem::replace(&mut self.known, known);
+        if known.0 != before.0 {
+            self.tell_at.get_or_insert(cx.now.after(TELL));
+        }
+        if known != before {
+            for (peer, log, note) in self.waiting.take() {
+                self.judge(cx, exchanges, authoring, peer, (log, note));
+            }
+        }
+    }
+
     /// A peer told of heads of a group's logs.
     pub(super) fn heard(
         &mut self,
@@ -130,32 +128,48 @@ impl Sharing {
         peer: NodeId,
         (group, heads): (GroupId, Vec<GroupHead>),
     ) {
-        let Some(teller) = cx.ledger.authority_of(&peer) else { return };
         if !cx.ledger.groups.knows(&group) {
             // As a message of a type that we do not know.
-            return cx.out.standings.unknown(peer, 0);
+            if cx.ledger.authority_of(&peer).is_some() {
+                cx.out.standings.unknown(peer, 0);
+            }
+            return;
         }
         for GroupHead { authority, generation, note } in heads {
             let log = LogId { authority, space: Space::Group(group), generation };
-            if !cx.ledger.may_tell(&teller, &log) {
-                self.keep_early(peer, log, note);
-                continue;
+            self.judge(cx, exchanges, authoring, peer, (log, note));
+        }
+    }
+
+    /// A peer told of a head of a group's log, now or before.
+    fn judge(
+        &mut self,
+        cx: &mut Context<'_>,
+        exchanges: &mut Exchanges,
+        authoring: &mut Authoring,
+        peer: NodeId,
+        (log, note): (LogId, Vec<u8>),
+    ) {
+        if cx.out.closing.contains(&peer) {
+            return;
+        }
+        let teller = cx.ledger.authority_of(&peer);
+        let Some(teller) = teller.filter(|teller| cx.ledger.may_tell(teller, &log)) else {
+            return self.waiting.keep(peer, log, note);
+        };
+        cx.ledger.vouch(&teller, &log);
+        match cx.ledger.verify_group_head(&log, &note) {
+            Ok(head) if log.authority == authoring.authority() => {
+                authoring.claimed_in_group(cx, exchanges, peer, (log, head));
             }
-            cx.ledger.vouch(&teller, &log);
-            match cx.ledger.verify_group_head(&log, &note) {
-                Ok(head) if authority == authoring.authority() => {
-                    authoring.claimed_in_group(cx, exchanges, peer, (log, head));
-                }
-                Ok(head) if cx.ledger.contradicts(&log, &head, cx.out) => {
-                    cx.out.refused(Some(peer), Some(log), Refusal::Fork);
-                    exchanges.forget(&log);
-                }
-                Ok(head) => exchanges.announced(cx, peer, log, head),
-                Err(HeadError::Refused(refusal)) => {
-                    return cx.out.refuse_peer(peer, refusal);
-                }
-                Err(_) => {}
+            Ok(head) if cx.ledger.contradicts(&log, &head, cx.out) => {
+                cx.out.refused(Some(peer), Some(log), Refusal::Fork);
+                exchanges.forget(&log);
             }
+            Ok(head) => exchanges.announced(cx, peer, log, head),
+            Err(HeadError::Refused(refusal)) => cx.out.refuse_peer(peer, refusal),
+            Err(HeadError::Unknown) => self.waiting.keep(peer, log, note),
+            Err(HeadError::Known | HeadError::Retired) => {}
         }
     }
 }

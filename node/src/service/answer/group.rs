@@ -203,6 +203,9 @@ pub struct GroupMembers {
     pub kinds: Vec<String>,
     /// Invitations that somebody may still use.
     pub open_invitations: usize,
+    /// How many have the secret under which is shared now; nothing while there is none
+    /// that members alone have.
+    pub readers: Option<usize>,
     /// The members, in the order of their ids.
     pub members: Vec<MemberView>,
 }

@@ -127,7 +127,8 @@ impl Desk {
         let membership = self.membership(group).await?;
         self.require(&membership, Role::Member)?;
         self.refuse_behind(&membership)?;
-        if membership.epoch_needed(now()?, &self.sealing_keys().await).is_some()
+        let keys = self.sealing_keys(core::slice::from_ref(&membership)).await;
+        if membership.epoch_needed(now()?, &keys).is_some()
             && let Err(failure) = self.open_epoch(&membership).await
         {
             // An older one will do, if only members can read it.

@@ -2,27 +2,33 @@
 //! read, shuts out who has gone, and says that it has seen a removal.
 //!
 //! Any writing member may do it, so they take turns: each waits by its place
-//! among them, and looks again before it writes. **Invariant:** nothing is
-//! written that is not needed by what is known at that moment. Deliberately
-//! absent: who may join, which a convenor decided when it invited.
+//! among them, and looks again before it writes. A group is looked at when something
+//! of it has changed: its entries, a member's keys, or that a member's time is over
+//! ([`agenda`]). **Invariant:** nothing is written that is not needed by what is known at
+//! that moment. Deliberately absent: who may join, which a convenor decided when it
+//! invited.
+
+mod agenda;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tallystick_protocol::group::{Membership, Operation, Role};
-use tallystick_protocol::id::{GroupId, Hash};
+use tallystick_protocol::id::{AuthorityId, GroupId, Hash};
+use tallystick_protocol::identity::SealingKey;
 use tallystick_protocol::sync::Notice;
+use tallystick_protocol::time::UnixTime;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use self::agenda::Agenda;
 use super::super::{Desk, now};
 use super::has_joined;
+use crate::driver::unix_time;
 use crate::failure::Failure;
 
-/// How often it looks when nothing happens: an observer's time may have ended.
-const PERIOD: Duration = Duration::from_secs(60);
 /// How long the first in line waits: more may follow.
 const MOMENT: Duration = Duration::from_millis(300);
 /// How much longer each one after it.
@@ -33,60 +39,61 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Looks after the groups for as long as the node runs.
 pub(in crate::service) async fn look_after(desk: Desk) {
     let mut notices = desk.0.handle.notices();
-    let mut due: BTreeMap<GroupId, Instant> = BTreeMap::new();
+    let mut agenda = Agenda::default();
     loop {
-        if let Err(failure) = desk.look_after_groups(&mut due).await {
+        if let Err(failure) = desk.look_after_groups(&mut agenda).await {
             tracing::warn!(%failure, "a private group could not be looked after; trying again");
         }
-        let next = due.values().min().copied().unwrap_or_else(|| Instant::now() + PERIOD);
+        let wait = agenda.wait(Instant::now(), unix_time());
         tokio::select! {
-            gone = changed(&mut notices) => if gone { return },
-            () = tokio::time::sleep_until(next) => {}
+            gone = changed(&mut notices, &mut agenda) => if gone { return },
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
 /// Waits until something of a group may have changed; whether the node is stopping.
-async fn changed(notices: &mut Receiver<Notice>) -> bool {
+async fn changed(notices: &mut Receiver<Notice>, agenda: &mut Agenda) -> bool {
     loop {
         match notices.recv().await {
             Err(RecvError::Closed) => return true,
-            Err(RecvError::Lagged(_))
-            | Ok(
-                Notice::GroupChanged { .. }
-                | Notice::IdentityAccepted { .. }
-                | Notice::IdentityChanged { .. },
-            ) => return false,
-            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => agenda.missed(),
+            Ok(notice) => agenda.heard(&notice),
+        }
+        if agenda.is_stirred() && notices.is_empty() {
+            return false;
         }
     }
 }
 
+/// What members' identities name to seal to.
+type Keys = BTreeMap<AuthorityId, SealingKey>;
+
 impl Desk {
-    /// Takes in what has changed and does what is due; `due` are the times of what is next.
-    async fn look_after_groups(&self, due: &mut BTreeMap<GroupId, Instant>) -> Result<(), Failure> {
-        self.learn_groups().await?;
-        let (groups, me) = (self.0.handle.groups().await, self.authority());
+    /// Takes in what has changed and does what is due.
+    async fn look_after_groups(&self, agenda: &mut Agenda) -> Result<(), Failure> {
+        let (me, now) = (self.authority(), now()?);
+        let looking = agenda.look(Instant::now(), now);
+        let mut groups = self.learn_groups(looking.among()).await?;
+        groups.retain(|group| looking.concerns(group));
         let joined = |group: &GroupId, by: &Hash| {
             let mut known = groups.iter().filter(|known| known.group() == *group);
             known.any(|known| has_joined(known, &me, by))
         };
         self.0.accepted.lock().await.forget(joined)?;
+        let keys = self.sealing_keys(&groups).await;
+        agenda.looked();
+        let mut result = Ok(());
         for membership in groups {
-            let group = membership.group();
-            if !self.is_needed(&membership).await? {
-                due.remove(&group);
-                continue;
-            }
-            let turn = self.turn(&membership);
-            let at = *due.entry(group).or_insert_with(|| Instant::now() + turn);
-            if at <= Instant::now() {
+            let (group, at) = (membership.group(), Instant::now());
+            let turn = self.is_needed(&membership, &keys, now).then(|| self.turn(&membership));
+            if agenda.note(&membership, (at, now), turn).is_some_and(|due| due <= at) {
                 // What fails is tried again after a while.
-                due.insert(group, Instant::now() + LONGEST);
-                self.do_needed(group).await?;
+                agenda.put_off(group, at + LONGEST);
+                result = result.and(self.do_needed(group).await);
             }
         }
-        Ok(())
+        result
     }
 
     /// How long this member waits before it does what all could do.
@@ -106,23 +113,24 @@ impl Desk {
         MOMENT.saturating_add(TURN.saturating_mul(turns)).min(LONGEST)
     }
 
-    async fn is_needed(&self, membership: &Membership) -> Result<bool, Failure> {
-        let (me, now) = (self.authority(), now()?);
+    fn is_needed(&self, membership: &Membership, keys: &Keys, now: UnixTime) -> bool {
+        let me = self.authority();
         let writes = membership.role(&me) >= Some(Role::Member) && membership.is_member(&me, now);
-        Ok(writes
+        writes
             && (!membership.to_acknowledge(&me).is_empty()
-                || membership.epoch_needed(now, &self.sealing_keys().await).is_some()))
+                || membership.epoch_needed(now, keys).is_some())
     }
 
     /// Opens an epoch, or says that a removal was seen, if that is still needed.
     async fn do_needed(&self, group: GroupId) -> Result<(), Failure> {
         let _writing = self.0.writing.lock().await;
         let Some(membership) = self.0.handle.group(group).await else { return Ok(()) };
-        if !self.is_needed(&membership).await? {
+        let (keys, now) = (self.sealing_keys(core::slice::from_ref(&membership)).await, now()?);
+        if !self.is_needed(&membership, &keys, now) {
             return Ok(());
         }
         // Whoever opens an epoch has seen what it names, too.
-        if membership.epoch_needed(now()?, &self.sealing_keys().await).is_some() {
+        if membership.epoch_needed(now, &keys).is_some() {
             let opened = self.open_epoch(&membership).await;
             if opened.is_ok() || membership.to_acknowledge(&self.authority()).is_empty() {
                 return opened;

@@ -159,6 +159,63 @@ fn members_who_meet_over_a_third_only_know_of_each_other() {
     club.assert_members(&[0, 1, 3]);
 }
 
+/// A guest of node 0 that has joined and met nobody; it knows the chains of these.
+fn newcomer(club: &mut Club, knows: &[usize]) -> usize {
+    let guest = club.world.add();
+    for node in knows {
+        let events = club.world.nodes[*node].who.events.clone();
+        club.world.introduce(guest, events);
+    }
+    club.invite(0, guest);
+    club.join(0, guest);
+    club.world.run(5);
+    guest
+}
+
+#[test]
+fn members_who_come_to_know_each_other_only_by_meeting_have_what_each_told() {
+    let mut club = Club::new(1020, 2, true);
+    club.admit(0, &[1]);
+    club.share(1, 5);
+    let guest = newcomer(&mut club, &[]);
+    // Neither has the chain of the other, nor the guest that of node 0, whose log is
+    // relayed to it: the heads are told before the chains.
+    club.world.link(1, guest);
+    club.world.run(20);
+    club.assert_members(&[0, 1, guest]);
+    assert_eq!(club.held(guest, 1), 6);
+}
+
+#[test]
+fn a_head_that_is_told_before_its_authors_chain_is_fetched_when_that_comes() {
+    let mut club = Club::new(1021, 3, true);
+    club.admit(0, &[1, 2]);
+    club.share(2, 5);
+    let guest = newcomer(&mut club, &[1]);
+    club.world.link(1, guest);
+    club.world.run(20);
+    club.assert_members(&[0, 1, 2, guest]);
+}
+
+#[test]
+fn what_somebody_told_before_it_was_known_to_be_a_member_is_fetched_then() {
+    let mut club = Club::new(1022, 4, true);
+    club.admit(0, &[1]);
+    club.invite(0, 2);
+    club.world.run(10);
+    // Node 1 is away while node 2 joins and hears of what node 0 shares.
+    club.world.crash(1);
+    club.join(0, 2);
+    club.world.run(10);
+    club.share(0, 5);
+    club.world.crash(0);
+    club.world.start(1);
+    club.world.connect(1, 2);
+    club.world.run(20);
+    assert_eq!(club.members(1), club.members(2));
+    assert_eq!((club.members(1).len(), club.held(1, 0)), (3, club.held(2, 0)));
+}
+
 #[test]
 fn who_is_in_a_group_is_known_again_after_a_restart() {
     let mut club = Club::new(1001, 3, true);

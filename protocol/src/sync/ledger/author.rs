@@ -131,6 +131,7 @@ impl Ledger {
         }
         self.changes.insert(changed, (Change::Identity(authority), teller));
         self.stirred.insert(authority);
+        self.stirs += 1;
         self.unsettle_closed_of(&authority);
         self.weigh(&authority);
     }
@@ -138,6 +139,11 @@ impl Ledger {
     /// The authorities whose chains have changed since this was asked last.
     pub(in crate::sync) fn take_stirred(&mut self) -> BTreeSet<AuthorityId> {
         core::mem::take(&mut self.stirred)
+    }
+
+    /// How often the chain of any authority has changed.
+    pub(in crate::sync) const fn stirs(&self) -> u64 {
+        self.stirs
     }
 
     /// Takes evidence that an authority signed two histories; `false` if it says

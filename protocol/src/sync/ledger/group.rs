@@ -9,6 +9,7 @@
 //! invited us and are not out since, and never to whom the merge does not name. Deliberately absent:
 //! what is said to whom ([`crate::sync::sharing`]), and secrets.
 
+use core::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::group::{self, ControlEntry, EntryRef, Membership};
 use crate::id::{AuthorityId, GroupId, LogId, NetworkName, Space};
 use crate::limits;
 use crate::sync::Refusal;
+use crate::time::UnixTime;
 
 use super::{HeadError, Ledger};
 
@@ -37,6 +39,13 @@ struct Circle {
     vouched: BTreeSet<AuthorityId>,
 }
 
+impl Circle {
+    /// Whether it has as many control entries as can be merged.
+    fn is_full(&self) -> bool {
+        self.controls.len() == limits::GROUP_ENTRIES
+    }
+}
+
 #[derive(Debug, Default)]
 pub(in crate::sync) struct Groups {
     known: BTreeMap<GroupId, Circle>,
@@ -46,9 +55,28 @@ pub(in crate::sync) struct Groups {
     last: u64,
     /// Groups whose membership has changed and was not told yet.
     changed: BTreeSet<GroupId>,
+    /// How often that of any has changed, or we were invited.
+    merges: u64,
 }
 
 impl Groups {
+    /// What storage has of all groups: each is merged once, however much there is of it.
+    pub(super) fn open(network: &NetworkName, stored: &[(LogId, u64, Entry)]) -> Self {
+        let mut groups = Self::default();
+        for (log, index, entry) in stored {
+            if let Space::Group(group) = log.space
+                && groups.known.get(&group).is_some_and(Circle::is_full)
+            {
+                // One more will be too many, and all stays as it was before it.
+                groups.merge(network, group);
+            }
+            groups.keep(network, log, ControlEntry::read(log, *index, entry));
+        }
+        let known: Vec<GroupId> = groups.known.keys().copied().collect();
+        known.into_iter().for_each(|group| groups.merge(network, group));
+        groups
+    }
+
     /// Entries are added to a log.
     pub(super) fn note(
         &mut self,
@@ -57,21 +85,31 @@ impl Groups {
         start: u64,
         entries: &[Entry],
     ) {
-        let Space::Group(group) = log.space else { return };
-        let read = |(index, entry)| ControlEntry::read(log, index, entry).ok();
-        let controls: Vec<_> = (start..).zip(entries).filter_map(read).collect();
-        if controls.is_empty() {
-            return;
+        let mut kept = None;
+        for (index, entry) in (start..).zip(entries) {
+            let control = ControlEntry::read(log, index, entry);
+            kept = self.keep(network, log, control).or(kept);
         }
+        if let Some(group) = kept {
+            self.merge(network, group);
+        }
+    }
+
+    /// Keeps what was read of a log, if it is a control entry; of which group.
+    fn keep<E>(
+        &mut self,
+        network: &NetworkName,
+        log: &LogId,
+        control: Result<ControlEntry, E>,
+    ) -> Option<GroupId> {
+        let (Space::Group(group), Ok(control)) = (log.space, control) else { return None };
         let known = &mut self.circle(network, group).controls;
-        for control in controls {
-            // One more than can be merged shows that there are too many; the rest
-            // would only take room.
-            if known.len() <= limits::GROUP_ENTRIES {
-                known.insert(control.place(), control);
-            }
+        // One more than can be merged shows that there are too many; the rest
+        // would only take room.
+        if known.len() <= limits::GROUP_ENTRIES {
+            known.insert(control.place(), control);
         }
-        self.merge(network, group);
+        Some(group)
     }
 
     /// A log ends before the entry `from`.
@@ -94,6 +132,7 @@ impl Groups {
         hosts: impl IntoIterator<Item = AuthorityId>,
     ) {
         self.circle(network, group).hosts.extend(hosts);
+        self.merges += 1;
         self.tell_again(group);
     }
 
@@ -117,6 +156,7 @@ impl Groups {
         let same = merged.members() == circle.membership.members();
         circle.membership = Arc::new(merged);
         self.changed.insert(group);
+        self.merges += 1;
         if !same {
             // Whoever came has heard of nothing yet.
             self.tell_again(group);
@@ -159,6 +199,11 @@ impl Groups {
         !self.changed.is_empty()
     }
 
+    /// How often it has changed who may tell us what.
+    pub(in crate::sync) const fn merges(&self) -> u64 {
+        self.merges
+    }
+
     /// Whether a group is known here.
     pub(in crate::sync) fn knows(&self, group: &GroupId) -> bool {
         self.known.contains_key(group)
@@ -192,7 +237,10 @@ impl Ledger {
         let hosts_us = Some(log.authority) == self.own()
             && circle.hosts.contains(asker)
             && !membership.departed().contains_key(asker);
-        hosts_us || membership.is_member(asker, self.wall)
+        // Our clock counts whole seconds from a whole one, and may be one behind: whoever
+        // is a member for a time is told nothing after it.
+        let soon = UnixTime::from_seconds(self.wall.as_seconds().saturating_add(1));
+        hosts_us || membership.is_member(asker, soon)
     }
 
     /// Whether `teller` may tell us of a log: a member of any, and whoever would
@@ -264,8 +312,11 @@ impl Ledger {
             }
         }
         let Some(author) = self.identity(&log.authority) else { return Err(HeadError::Unknown) };
-        if author.generation() != log.generation {
-            return Err(HeadError::Retired);
+        match log.generation.cmp(&author.generation()) {
+            // The event that opened it has still to come.
+            Ordering::Greater => return Err(HeadError::Unknown),
+            Ordering::Less => return Err(HeadError::Retired),
+            Ordering::Equal => {}
         }
         let witnesses = self.witness_keys(&log.authority);
         match head.verify_with(author.log_key(), &witnesses) {
