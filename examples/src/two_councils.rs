@@ -57,7 +57,7 @@ pub async fn run(dir: &Path, out: &mut dyn Write) -> Outcome {
     let said_by = hit.authority_name.unwrap_or_default();
     writeln!(out, "  {}, said by {said_by}, {}", hit.title, hit.address)?;
 
-    let file = oak.prove(&published.reference).await?;
+    let file = oak.prove(&published.reference, &[]).await?;
     let proof = UnverifiedRecordProof::parse(&file)?.verify(&[])?;
     if proof.authority() != ash.authority() {
         return Err("the proof is of somebody else".into());
