@@ -53,8 +53,7 @@ struct Reader {
 struct Circle {
     membership: Arc<Membership>,
     ring: Keyring,
-    /// The key for bodies of each epoch on the ring: deriving one costs more than opening
-    /// what it seals.
+    /// The key for bodies of each epoch on the ring, derived once.
     keys: BTreeMap<EpochId, Arc<BodyKey>>,
     /// What others did wrong in sealing secrets to us.
     faults: Vec<EpochFault>,

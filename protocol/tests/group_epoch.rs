@@ -162,6 +162,37 @@ fn an_epoch_that_includes_a_removed_member_is_refused_for_writing() {
     assert!(scene.can_read(2, &id(&late)));
 }
 
+/// A group with an epoch, and a newcomer that has gone again; the epoch before it came.
+fn gone_again(history: History) -> (Scene, EpochId) {
+    let mut scene = Scene::new();
+    let terms = Terms { history, ..scene.world.terms.clone() };
+    scene.world = World::with_terms(terms).with(&[(1, Convenor), (2, Member)]);
+    let first = scene.open(0);
+    scene.read(0);
+    let invitation = scene.world.say(0, Act::Invite { key: 50, role: Member, bound: None });
+    scene.world.say(5, Act::Join { invitation, key: 50 });
+    let second = scene.open(0);
+    assert!(scene.can_read(5, &second));
+    scene.world.say(5, Act::Leave);
+    (scene, first)
+}
+
+#[test]
+fn invariant_3_an_epoch_that_somebody_who_has_gone_reads_by_a_link_is_not_written_under() {
+    // Only the members of now are its recipients, but the newcomer was given its secret.
+    let (mut scene, first) = gone_again(History::All);
+    assert!(scene.can_read(5, &first));
+    assert_eq!((scene.current(), scene.need()), (None, Some(EpochNeed::NoneUsable)));
+    scene.read(1);
+    let third = scene.open(1);
+    assert_eq!((scene.current(), scene.need()), (Some(third), None));
+    assert!(!scene.can_read(5, &third));
+    // Where history is from joining it never had it.
+    let (mut scene, first) = gone_again(History::FromJoin);
+    assert!(!scene.can_read(5, &first));
+    assert_eq!((scene.current(), scene.need()), (Some(first), None));
+}
+
 #[test]
 fn of_several_epochs_the_lowest_id_counts_unless_one_has_seen_the_other() {
     let mut scene = Scene::new();
