@@ -171,7 +171,8 @@ fn is_known(
     Ok(known.is_some_and(|known| known.erasure == *erasure))
 }
 
-/// Enough witnesses have cosigned a head over `size` entries.
+/// Enough witnesses have cosigned a head over `size` entries. That shows that all its
+/// author's retention dates up to then have passed, also in logs that nobody cosigns.
 fn note_witnessed(
     replica: &(impl Replica + ?Sized),
     log: &LogId,
@@ -179,9 +180,12 @@ fn note_witnessed(
     at: UnixTime,
 ) -> Result<(), StoreError> {
     let mut changes = Vec::new();
-    for standing in due_in(replica, &log_key(DUE, log))? {
-        let covered = standing.erasure.at.index < size && standing.erasure.is_dated_by(at);
-        if standing.witnessed.is_none() && covered {
+    let by_author = [DUE, log.authority.as_bytes()].concat();
+    for standing in due_in(replica, &by_author)? {
+        let erasure = &standing.erasure;
+        let covered = standing.log == *log && erasure.at.index < size;
+        let shown = erasure.is_dated_by(at) && (covered || erasure.from.is_some());
+        if standing.witnessed.is_none() && shown {
             changes.push(Standing { witnessed: Some(at), ..standing }.row());
         }
     }
@@ -612,6 +616,35 @@ mod tests {
         put_deleted(&replica, witnessed(32, 3000), UnixTime::from_seconds(5), true).unwrap();
         assert!(pending(&replica).unwrap().is_empty());
         assert_eq!(all(&replica).unwrap()[0].deleted, Some(UnixTime::from_seconds(5)));
+    }
+
+    #[test]
+    fn a_cosigned_public_head_dates_what_its_author_retained_in_a_group() {
+        let space = tallystick_protocol::id::Space::Group(
+            tallystick_protocol::id::GroupId::from_bytes([7; 32]),
+        );
+        let (private, time) = (LogId { space, ..log() }, UnixTime::from_seconds);
+        let dated = |until| {
+            let (mut header, body) = (reduced().header().clone(), reduced().body().cloned());
+            (header.action, header.retain_until) = (Action::Put, Some(time(until)));
+            Entry::author(header, body.unwrap()).unwrap()
+        };
+        let replica = MemoryReplica::new([0; 16]);
+        let add = |log: &LogId, start, entries: &[Entry], witnessed| {
+            note(&replica, Added { log, start, entries, countersigned: &[], witnessed }, time(1))
+        };
+        add(&private, 3, &[dated(1000), dated(2000), erasing(&Scope::Whole, 1)], None).unwrap();
+        assert_eq!(retention::next(&replica).unwrap(), Some(time(1000)));
+        assert_eq!(retention::lapse(&replica, time(2500), 10).unwrap(), 2);
+        assert_eq!(retention::next(&replica).unwrap(), None);
+        assert_eq!(changed(&replica, 10).unwrap().len(), 2, "projections are to look");
+        add(&log(), 30, &[], Some((30, time(1500)))).unwrap();
+        let witnessed: Vec<_> =
+            pending(&replica).unwrap().iter().map(|one| one.witnessed).collect();
+        assert_eq!(witnessed, [Some(time(1500)), None, None], "the first date has passed, no more");
+        let due: Vec<_> = pending(&replica).unwrap().iter().map(Standing::due).collect();
+        assert_eq!(due[0], time(1000));
+        assert!(due[1] > time(2000 + 1));
     }
 
     #[test]
