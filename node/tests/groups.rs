@@ -68,7 +68,9 @@ fn roles_hold_leaving_works_and_everything_outlives_a_restart() {
     assert_eq!(listed["groups"][0]["group"], json!(group));
 
     // Observers read and do not write; only convenors manage.
-    ash.ok(&["group", "role", GROUP, &cedar.authority(), "observer"]);
+    let role =
+        |role| ash.ok(&["group", "role", GROUP, &cedar.authority(), role])["newEpoch"].clone();
+    assert_eq!([role("convenor"), role("observer")], [false, true], "a new secret for less only");
     comes("Cedar is observer", || cedar.ok(&["group", "list"])["groups"][0]["role"] == "observer");
     share(birch, "Zephyr haulage");
     comes("an observer reads", || total(cedar, "Zephyr") == 1);

@@ -155,8 +155,8 @@ impl Desk {
         })
     }
 
-    /// Removes a member, or gives it another role. After a removal what is
-    /// shared is under a new secret from the same command on.
+    /// Removes a member, or gives it another role. If it may do less than before, what
+    /// is shared is under a new secret from the same command on.
     ///
     /// # Errors
     /// A [`Failure`] if this authority is no convenor, there is no such member,
@@ -181,9 +181,11 @@ impl Desk {
                 Operation::Assign { authority: who, grant, end }
             }
         };
-        let removed = change.role.is_none();
+        // Whoever may do less from now on chose no secret that is shared under.
+        let before = membership.role(&who);
+        let loses = change.role.is_none_or(|role| before.is_some_and(|had| Role::from(role) < had));
         self.say(&membership, operation).await?;
-        let new_epoch = removed && self.renew_epoch(membership.group()).await;
+        let new_epoch = loses && self.renew_epoch(membership.group()).await;
         let mut told = changed(&membership, new_epoch);
         (told.authority, told.authority_name) = (Some(who), name);
         Ok(told)
