@@ -280,13 +280,17 @@ impl References {
         Ok(found)
     }
 
-    /// At most `limit` references in the order of their digests, behind the one with this
-    /// digest in hexadecimal; from the first on if it is none.
+    /// At most `limit` references in the order of their digests, behind the one with
+    /// this digest, or from the first on.
     ///
     /// # Errors
     /// See [`References::of`].
-    pub fn behind(&self, digest: Option<&str>, limit: usize) -> Result<Vec<Reference>, StoreError> {
-        let from = digest.and_then(SourceDigest::from_hex).map(|digest| key::behind(&row(&digest)));
+    pub fn behind(
+        &self,
+        digest: Option<&SourceDigest>,
+        limit: usize,
+    ) -> Result<Vec<Reference>, StoreError> {
+        let from = digest.map(|digest| key::behind(&row(digest)));
         let rows = self.replica.scan(ROWS, &from.unwrap_or_default(), limit)?;
         let read =
             |(_, value): &(Vec<u8>, Vec<u8>)| Reference::decode(value).ok_or_else(row_damaged);

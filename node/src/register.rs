@@ -38,7 +38,7 @@ use sha2::{Digest as _, Sha256};
 use tallystick_protocol::body::{Body, BodyError, Fields};
 use tallystick_protocol::entry::{Action, Entry, EntryError, Header, UnverifiedEntry};
 use tallystick_protocol::erasure::{Erasure, Erasures, Scope};
-use tallystick_protocol::id::{AuthorityId, LogId, RecordId, Space, Version};
+use tallystick_protocol::id::{AuthorityId, Hash, LogId, RecordId, Space, Version};
 use tallystick_protocol::record::Kind;
 use tallystick_protocol::time::UnixTime;
 
@@ -133,13 +133,7 @@ impl SourceDigest {
     /// The digest that shows itself as `text`.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let mut pairs = text.as_bytes().chunks_exact(2);
-        for byte in &mut bytes {
-            let pair = std::str::from_utf8(pairs.next()?).ok()?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
-        }
-        (text.len() == 64).then_some(Self(bytes))
+        text.parse().ok().map(|hash: Hash| Self(*hash.as_bytes()))
     }
 
     /// Its bytes.

@@ -289,3 +289,34 @@ fn a_request_finds_all_that_is_held_hidden_withdrawn_and_drafted_and_whom_to_con
     assert_eq!(oak.run(&["search", "--held", "nowhere", "--fail-empty"]).status.code(), Some(1));
     refused(&oak, 2, &["search", "--held", "x", "--kind", "contract"], "cannot be used with");
 }
+
+#[test]
+fn what_is_held_of_a_group_that_was_left_is_kept_and_nothing_is_said_there() {
+    let (mut ash, mut oak) = (council("Ash"), council("Oak"));
+    ash.start();
+    oak.start();
+    ash.befriend(&oak);
+    ash.ok(&["group", "create", "Seven Boroughs"]);
+    let invited = ash.ok(&["group", "invite", "Seven Boroughs"]);
+    let invitation = invited["invitation"].as_str().unwrap();
+    comes("Oak joins", || oak.run(&["--yes", "group", "join", invitation]).status.success());
+    let shared = ash.publish(&haulage("Night haulage"), &["--into", "Seven Boroughs"]);
+    comes("Oak reads it", || total(&oak, "Night") == 1);
+    ash.ok(&["--yes", "erase", &shared, "--reason", "mistake"]);
+    comes("Oak has heard that it is erased", || total(&oak, "Night") == 0);
+    oak.ok(&["--yes", "group", "leave", "Seven Boroughs"]);
+    let said = |node: &Tally| {
+        let logs = node.ok(&["status"])["logs"].as_array().unwrap().clone();
+        let own = |log: &&Value| log["authority"] == node.authority() && log["space"] != "public";
+        logs.iter().find(own).unwrap()["size"].as_u64().unwrap()
+    };
+    let before = said(&oak);
+    assert_eq!(oak.ok(&["hold", &shared, "--reason", "litigation"])["hidden"], true);
+    // The answers that are due are written in front of what is published next.
+    oak.publish(&json!({ "title": "Gritting" }), &["--public"]);
+    comes("Ash has it", || total(&ash, "Gritting") == 1);
+    oak.publish(&json!({ "title": "Paving" }), &["--public"]);
+    assert_eq!(said(&oak), before, "whoever has left says nothing in the group");
+    assert_eq!(answers(&ash, &shared), []);
+    assert_eq!(held_on(&oak, SECRET).len(), 1, "and keeps what it holds");
+}

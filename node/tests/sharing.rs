@@ -379,10 +379,15 @@ fn not_a_byte_of_it(ash: &Tally, yew: &mut Tally, whole: &str, extract: &str) {
 fn an_extract_can_be_erased_alone() {
     let [ash, _birch, yew] = circle(&[], &[]);
     let whole = file(&ash, &json!({ "title": "Zephyr haulage" }));
-    let whole = reference(&ash.ok(&["publish", "contract", &whole, "--into", GROUP]));
+    let into = ["publish", "contract", &whole, "--into", GROUP, "--retain-until", "2098-12-31"];
+    let whole = reference(&ash.ok(&into));
+    let retained = ash.ok(&["show", &whole])["retainUntil"].clone();
+    assert!(retained.is_u64(), "{retained}");
     let document = file(&ash, &json!({ "title": "Mistral haulage" }));
     let publish = ["publish", "contract", &document, "--public", "--extract-of", &whole];
     let extract = reference(&ash.ok(&publish));
+    // The version that names the extract goes when the one before it was to go.
+    assert_eq!(ash.ok(&["show", &whole])["retainUntil"], retained);
     comes("Yew has the extract", || total(&yew, "Mistral") == 1);
     // Said before it is done: both, unless one alone is asked for.
     let (code, told) = said(&ash, &["erase", &extract, "--reason", "mistake"]);

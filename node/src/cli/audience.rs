@@ -67,7 +67,7 @@ impl Offer {
 
     /// Asks whether it is to be shared as offered; `None` if there is nobody to
     /// ask, or nothing to be offered.
-    fn confirmed(&self, groups: &[AudienceView]) -> Option<Result<Audience, ()>> {
+    fn asked(&self, groups: &[AudienceView]) -> Option<Result<Audience, ()>> {
         let public = AudienceView::public();
         let view = match self.to {
             Offered::Public => &public,
@@ -100,7 +100,7 @@ impl AudienceOptions {
         let groups = global.client().and_then(|client| client.get("groups/audiences", &[]));
         let groups: Option<Audiences> = groups.ok();
         let groups = groups.as_ref().map(|all| all.audiences.as_slice());
-        match groups.and_then(|groups| offer.confirmed(groups)) {
+        match groups.and_then(|groups| offer.asked(groups)) {
             Some(Ok(audience)) => Ok(audience),
             Some(Err(())) => Err(Failure::no("nothing was shared", choices(&offer, groups))),
             None => Err(Failure::usage(

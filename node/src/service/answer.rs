@@ -574,7 +574,7 @@ pub struct Publish {
     pub reference: Option<String>,
     /// Until when its values are to be kept, `YYYY-MM-DD` (the last day) or a date-time:
     /// then every holder deletes them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "retainUntil", skip_serializing_if = "Option::is_none")]
     pub retain_until: Option<String>,
     /// Why a performance note does not wait for the supplier's reply, if so.
     #[serde(default, rename = "withoutReply")]

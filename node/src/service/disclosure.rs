@@ -19,7 +19,7 @@ use crate::acquaintance::Acquaintances;
 use crate::driver::unix_time;
 use crate::failure::Failure;
 use crate::reference::Reference;
-use crate::register::{Current, RecordKey, VersionInfo};
+use crate::register::{Current, RecordKey, SourceDigest, VersionInfo};
 use crate::store::{StoreError, erasure};
 
 /// Records that are looked through for one answer.
@@ -80,7 +80,7 @@ impl Desk {
                     desk.held_records(&term, key.as_ref(), &met, at).map_err(failed_store)
                 }
                 Place::References(digest) => {
-                    desk.held_references(&term, digest.as_deref()).map_err(failed_store)
+                    desk.held_references(&term, digest.as_ref()).map_err(failed_store)
                 }
                 Place::Drafts => desk.held_drafts(&term),
             }
@@ -99,7 +99,7 @@ impl Desk {
         let records = register.records(from, PORTION + 1)?;
         let is_last = records.len() <= PORTION;
         let (mut portion, mut versions, mut reached) = (answer::HeldPortion::default(), 0, None);
-        for (key, current) in records.into_iter().skip(usize::from(from.is_some())) {
+        for (key, current) in records.into_iter().filter(|(key, _)| Some(key) != from) {
             let all = register.versions(&key.authority, &key.record)?;
             let all: Vec<VersionInfo> =
                 all.into_iter().filter(|(of, _)| *of == key).map(|(_, info)| info).collect();
@@ -176,11 +176,11 @@ impl Desk {
     fn held_references(
         &self,
         term: &Term,
-        from: Option<&str>,
+        from: Option<&SourceDigest>,
     ) -> Result<answer::HeldPortion, StoreError> {
         let references = self.0.projector.references().behind(from, PORTION)?;
         let is_last = references.len() < PORTION;
-        let last = references.last().map(|reference| reference.digest().to_string());
+        let last = references.last().map(Reference::digest);
         let next = last.filter(|_| !is_last);
         let next = next.map_or(Place::Drafts, |last| Place::References(Some(last)));
         let view = |reference: &Reference| answer::HeldView {
@@ -245,7 +245,7 @@ fn held(kind: Kind, fields: &Fields) -> answer::HeldView {
 /// Where a portion begins: behind a record, behind a reference, or at the drafts.
 enum Place {
     Records(Option<RecordKey>),
-    References(Option<String>),
+    References(Option<SourceDigest>),
     Drafts,
 }
 
@@ -268,7 +268,12 @@ impl Place {
                     space,
                 })))
             }
-            "references" => Ok(Self::References(Some(part().to_owned()).filter(|p| !p.is_empty()))),
+            "references" => match part() {
+                "" => Ok(Self::References(None)),
+                digest => {
+                    SourceDigest::from_hex(digest).ok_or_else(wrong).map(Some).map(Self::References)
+                }
+            },
             "drafts" => Ok(Self::Drafts),
             _ => Err(wrong()),
         }
@@ -282,7 +287,8 @@ impl std::fmt::Display for Place {
             Self::Records(Some(RecordKey { authority, record, space })) => {
                 write!(f, "records/{authority}/{record}/{space}")
             }
-            Self::References(from) => write!(f, "references/{}", from.as_deref().unwrap_or("")),
+            Self::References(None) => f.write_str("references"),
+            Self::References(Some(digest)) => write!(f, "references/{digest}"),
             Self::Drafts => f.write_str("drafts"),
         }
     }
@@ -344,12 +350,15 @@ mod tests {
             };
             assert_eq!(read, key);
         }
-        for place in [Place::References(None), Place::References(Some("ab".into())), Place::Drafts]
-        {
+        for place in [
+            Place::References(None),
+            Place::References(Some(SourceDigest::of("csv|H-1|"))),
+            Place::Drafts,
+        ] {
             let text = place.to_string();
             assert_eq!(Place::parse(Some(&text)).unwrap().to_string(), text);
         }
-        for wrong in ["", "records", "records/x/y/z", "elsewhere"] {
+        for wrong in ["", "records", "records/x/y/z", "references/ab", "elsewhere"] {
             assert!(Place::parse(Some(wrong)).is_err(), "{wrong}");
         }
     }

@@ -5,7 +5,8 @@
 //! what opens the mark: see [`tallystick_protocol::record::extract`]. Both ends
 //! are found by whoever can read both. **Invariants:** the link is written into
 //! the group first, so that no extract is ever without it; only the node makes
-//! marks, and a new version keeps the link of the one before. Deliberately
+//! marks; a new version keeps the link of the one before, and the one that gets a link
+//! its retention date. Deliberately
 //! absent: any judgement of what an extract may say.
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ use tallystick_protocol::time::UnixTime;
 
 use super::fault::gone;
 use super::{Desk, answer, failed_author, failed_store};
-use crate::author::{prepare, random_salt};
+use crate::author::{prepare, random_salt, retain};
 use crate::failure::Failure;
 use crate::register::RecordKey;
 use crate::store::StoreError;
@@ -121,7 +122,14 @@ impl Desk {
         let (previous, body_salt) = (Some(newest.version), random_salt());
         let body_salt = body_salt.map_err(Failure::internal)?;
         let entry = prepare(&whole, key.record, previous, Action::Put, issued, body_salt);
-        Ok((key.space, entry.map_err(failed_author)?))
+        let entry = entry.map_err(failed_author)?;
+        let before =
+            register.entry(&key, newest.version).map_err(failed_store)?.ok_or_else(gone)?;
+        let entry = match before.header().retain_until {
+            Some(until) => retain(entry, until).map_err(failed_author)?,
+            None => entry,
+        };
+        Ok((key.space, entry))
     }
 
     /// Of what a record is an extract, and which extract it has, as far as both

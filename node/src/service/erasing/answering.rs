@@ -6,7 +6,7 @@
 //! A retention date is answered only if the values are held, since its author knows
 //! the date. Deliberately absent: the reason of a hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tallystick_protocol::entry::Entry;
 use tallystick_protocol::erasure::{Answer, Outcome, Reason};
@@ -24,52 +24,60 @@ use crate::store::erasure::{self, Standing};
 #[derive(Default)]
 struct Answers {
     entries: BTreeMap<Space, Vec<Entry>>,
-    /// Carried out, and told by these entries or before.
+    count: usize,
+    /// Carried out, and told by these entries or before, or never.
     told: Vec<Standing>,
+}
+
+impl Answers {
+    /// Whether there may be more than are written at a time.
+    fn is_full(&self) -> bool {
+        self.count >= ROUND || self.told.len() >= ROUND
+    }
 }
 
 impl Desk {
     /// Writes the answers that are due.
     pub(super) async fn answer_authors(&self) -> Result<(), Failure> {
         loop {
+            let spaces = self.spaces().await;
             let _writing = self.0.writing.lock().await;
             let desk = self.clone();
-            let Answers { entries, told } = blocking(move || desk.answers_due()).await??;
-            if entries.is_empty() && told.is_empty() {
-                return Ok(());
-            }
-            let wrote = !entries.is_empty();
-            for (space, entries) in entries {
-                if self.answers_in(space).await {
-                    self.write_in(space, entries).await?;
-                }
+            let due = blocking(move || desk.answers_due(&spaces)).await??;
+            let is_full = due.is_full();
+            for (space, entries) in due.entries {
+                self.write_in(space, entries).await?;
             }
             // If we die before this line, the answer is found to be given already.
             let replica = self.0.handle.replica();
             let told = blocking(move || {
-                told.iter().try_for_each(|standing| erasure::put_answered(&*replica, standing))
+                due.told.iter().try_for_each(|standing| erasure::put_answered(&*replica, standing))
             });
             told.await?.map_err(failed_store)?;
-            if !wrote {
+            if !is_full {
                 return Ok(());
             }
         }
     }
 
-    /// Whether this authority writes in a space; in a group it left it does not.
-    async fn answers_in(&self, space: Space) -> bool {
-        let Space::Group(group) = space else { return true };
-        let membership = self.0.handle.group(group).await;
-        membership.is_some_and(|membership| self.require(&membership, Role::Observer).is_ok())
+    /// Where this authority may answer: not in a group that it has left.
+    async fn spaces(&self) -> BTreeSet<Space> {
+        let groups = self.0.handle.groups().await;
+        let ours = groups.iter().filter(|group| self.require(group, Role::Observer).is_ok());
+        let ours = ours.map(|group| Space::Group(group.group()));
+        ours.chain([Space::Public]).collect()
     }
 
-    /// The first answers that are due. Blocks.
-    fn answers_due(&self) -> Result<Answers, Failure> {
+    /// The first answers that are due in these spaces. Blocks.
+    fn answers_due(&self, spaces: &BTreeSet<Space>) -> Result<Answers, Failure> {
         self.settle_register()?;
         let replica = self.0.handle.replica();
         let mut answers = Answers::default();
+        let is_told = |standing: &Standing| spaces.contains(&standing.log.space);
         for standing in erasure::to_answer(&*replica, ROUND).map_err(failed_store)? {
-            self.draft_answer(&standing, Outcome::Deleted, &mut answers)?;
+            if is_told(&standing) {
+                self.draft_answer(&standing, Outcome::Deleted, &mut answers)?;
+            }
             answers.told.push(standing);
         }
         let held = self.holds().at(unix_time());
@@ -77,8 +85,10 @@ impl Desk {
             return Ok(answers);
         }
         for standing in erasure::pending(&*replica).map_err(failed_store)? {
-            let is_others = standing.log.authority != self.authority();
-            if let Some(hold) = held.get(&erased(&standing)).filter(|_| is_others) {
+            let is_others = standing.log.authority != self.authority() && is_told(&standing);
+            if let Some(hold) = held.get(&erased(&standing)).filter(|_| is_others)
+                && !answers.is_full()
+            {
                 self.draft_answer(&standing, Outcome::Held(hold.until), &mut answers)?;
             }
         }
@@ -112,6 +122,7 @@ impl Desk {
             previous.filter(|version| version.generation == self.0.identity.generation());
         let entry = answer_erasure(&answer, previous, now()?, salt).map_err(failed_author)?;
         answers.entries.entry(log.space).or_default().push(entry);
+        answers.count += 1;
         Ok(())
     }
 }
