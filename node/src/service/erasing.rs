@@ -81,14 +81,13 @@ impl Desk {
         asked: answer::Erase,
     ) -> Result<answer::Countersign, Failure> {
         let desk = self.clone();
-        let asked = blocking(move || {
+        let (asked, also) = blocking(move || {
             desk.settle_register()?;
-            let (one, also) = (desk.asked(&asked)?, asked);
-            let also = desk.also_erased(&one, &also)?;
+            let one = desk.asked(&asked)?;
+            let also = desk.also_erased(&one, &asked)?;
             Ok::<_, Failure>((one, also))
         })
         .await??;
-        let (asked, also) = asked;
         let (identity, key) = (self.newest_identity().await?, asked.found.key);
         let (network, authority) = (&self.0.config.network, self.authority());
         let record = (key.record, asked.upto);
@@ -137,8 +136,7 @@ impl Desk {
         let signed = self.is_signed(authored).await;
         let (authority, record) = (self.authority(), asked.found.key.record);
         let reference = RecordRef { authority, record, version: Some(version) }.to_string();
-        let due = if countersigned { unix_time() } else { delayed(unix_time()) };
-        let due = due.as_seconds();
+        let due = if countersigned { unix_time() } else { delayed(unix_time()) }.as_seconds();
         Ok(answer::Erased { reference, due, countersigned, signed, also })
     }
 
