@@ -117,7 +117,8 @@ fn invariant_6_a_held_copy_stays_hidden_its_author_is_told_and_release_deletes_i
     fir.befriend(&oak);
     comes("Fir has the log", || fir.says(&["show", &hauled])["state"] == "erased");
     assert_eq!(files_with(&fir.data(), SECRET.as_bytes()), Vec::<PathBuf>::new());
-    assert_eq!(answers(&fir, &hauled), expected, "it had nothing itself");
+    // The logs of those who answered come each in its time.
+    comes("Fir knows both answers, and gives none", || answers(&fir, &hauled) == expected);
 
     // The hold outlives a restart, and its end deletes.
     oak.kill();
@@ -142,6 +143,8 @@ fn invariant_6_a_held_copy_stays_hidden_its_author_is_told_and_release_deletes_i
     });
     clean_after_compacting(&mut elm);
     assert_eq!((total(&elm, "haulage"), total(&elm, SECRET)), (0, 0));
+    let by_fir = |(name, ..): &(String, String, Value)| name.starts_with("Fir");
+    assert!(!answers(&ash, &hauled).iter().any(by_fir), "it had nothing to delete");
 }
 
 fn seconds_from_now(seconds: u64) -> String {
@@ -193,7 +196,7 @@ fn invariant_6_a_retention_date_hides_at_once_and_deletes_when_it_was_cosigned()
         comes("it is deleted", || is_deleted(node, &first));
         clean_after_compacting(node);
         assert_eq!(node.ok(&["show", &kept])["title"], "Day haulage");
-        assert_eq!(total(node, "Day haulage"), 1);
+        comes("the index, made anew, has the other", || total(node, "Day haulage") == 1);
     }
     assert_eq!(answers(&ash, &first), [], "its author knows the date");
     // Whoever comes later gets the rest, and everything verifies.
